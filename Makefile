@@ -1,0 +1,97 @@
+# Everything a person or a machine does with this repository. `make demo` and `make check` work from a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := device mesh models tui tests
+FAST := not slow and not lab and not browser
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest --numprocesses=$(WORKERS) --dist=worksteal
+COVERED := --cov --cov-report=
+
+PREFIX ?= $(HOME)/.local
+INSTALLED := $(PREFIX)/share/hearthmesh
+UNITS := $(HOME)/.config/systemd/user
+
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check check-fast lint types contracts fast slow coverage fix bench install uninstall clean debian
+
+help: ## what can be typed here
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+$(VENV)/.run: requirements/run.txt requirements/python.sh pyproject.toml
+	@requirements/python.sh $(VENV) requirements/run.txt editable
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@requirements/python.sh $(VENV) requirements/dev.txt editable
+	@touch $@
+
+debian: # what the tests need beside Python; in CI nothing may be left out
+	@missing=; \
+	command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || missing="$$missing mosquitto"; \
+	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
+	if [ -n "$$missing" ]; then requirements/debian.sh $$missing || [ -z "$$CI" ]; fi
+
+demo: $(VENV)/.run ## two nodes on this machine: one asks, the other answers
+	@$(BIN)/python -m tests.e2e.demo
+
+check: $(VENV)/.dev debian ## every check and every test
+	@$(MAKE) --no-print-directory lint types contracts
+	@rm -f .coverage .coverage.*
+	@$(MAKE) --no-print-directory fast slow coverage
+
+check-fast: $(VENV)/.dev ## lint, types, contracts and the fast tests
+	@$(MAKE) --no-print-directory lint types contracts
+	@$(PYTEST) -m "$(FAST)"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/shellcheck requirements/*.sh .ci/run
+	$(BIN)/deptry .
+	$(BIN)/validate-pyproject pyproject.toml
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+contracts: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+fast: $(VENV)/.dev
+	$(PYTEST) $(COVERED) -m "$(FAST)"
+
+slow: $(VENV)/.dev
+	$(BIN)/pytest $(COVERED) --cov-append --timeout=900 -m slow
+
+coverage: $(VENV)/.dev
+	$(BIN)/coverage report --include='*/core/*' --fail-under=100
+	$(BIN)/coverage report --fail-under=90
+
+fix: $(VENV)/.dev ## let the tools mend what they can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev debian ## print the benchmark tables (AREA=engine for one of them)
+	@$(BIN)/python -m tests.bench $(AREA)
+
+install: ## hearth for this user: its own venv, the command and a user service
+	@requirements/python.sh $(INSTALLED)/venv requirements/run.txt
+	@mkdir -p $(PREFIX)/bin $(UNITS)
+	@ln -sfn $(INSTALLED)/venv/bin/hearth $(PREFIX)/bin/hearth
+	@sed 's|@HEARTH@|$(PREFIX)/bin/hearth|' systemd/user/hearth.service > $(UNITS)/hearth.service
+	@systemctl --user daemon-reload 2>/dev/null && systemctl --user enable hearth.service || \
+		echo "no user services here: start it yourself with: hearth serve"
+	@echo "installed $(PREFIX)/bin/hearth; start it with: systemctl --user start hearth"
+
+uninstall: ## take the command, its venv and the service away; the data directory stays
+	@systemctl --user disable --now hearth.service 2>/dev/null || true
+	@rm -f $(UNITS)/hearth.service $(PREFIX)/bin/hearth
+	@rm -rf $(INSTALLED)
+	@echo "removed; models, keys and settings stay in the data directory"
+
+clean: ## remove what was built here
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
