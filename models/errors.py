@@ -1,0 +1,160 @@
+"""Everything that can go wrong with models, one class a kind, each with what to do next.
+
+An error is built from JSON scalars only (`args`), so that it crosses the worker's pipe as its own class:
+`rebuild(error.code, error.args)` gives it back on the other side.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class ModelsError(Exception):
+    """Root of this package's errors; `str()` says what happened, `hint` what to do next."""
+
+    hint: ClassVar[str] = "see `hearth models ls`"
+
+    @property
+    def code(self) -> str:
+        """Name that stands for this class on the wire."""
+        return type(self).__name__
+
+
+class CorruptModelError(ModelsError):
+    """A model file contradicts itself or its own length."""
+
+    hint = "fetch the file again: hearth models rm NAME, then hearth models pull NAME"
+
+
+class UnsupportedModelError(ModelsError):
+    """A sound model file asks for something this version does not build; the message names what is supported."""
+
+    hint = "choose a llama-architecture GGUF with Q4_0, Q4_1, Q8_0, F16 or F32 tensors"
+
+
+class InvalidTemplateError(ModelsError):
+    """A chat template cannot be compiled or refuses these messages."""
+
+    hint = "check the roles and their order, or give the model another template"
+
+
+class InvalidRequestError(ModelsError):
+    """A request's value is outside its range."""
+
+    hint = "correct the named value and send the request again"
+
+
+class PromptTooLongError(ModelsError):
+    """The prompt does not fit the context; nothing was computed."""
+
+    hint = "shorten the prompt or start a new conversation; [engine] context_tokens sets the limit"
+
+    def __init__(self, prompt_tokens: int, context_tokens: int) -> None:
+        super().__init__(prompt_tokens, context_tokens)
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
+
+    def __str__(self) -> str:
+        return f"the prompt has {self.prompt_tokens} tokens, the context holds {self.context_tokens}"
+
+
+class EngineError(ModelsError):
+    """The runtime refused a graph or failed while computing."""
+
+    hint = "remove the converted graph so that it is built again: hearth models rm NAME, then pull it"
+
+
+class WorkerDiedError(ModelsError):
+    """The engine's process ended in mid-answer; the node and its models are unharmed."""
+
+    hint = "ask again: the next question starts a new worker"
+
+
+class WorkerProtocolError(ModelsError):
+    """The engine's process sent something that is no message."""
+
+    hint = "ask again: the next question starts a new worker"
+
+
+class QueueFullError(ModelsError):
+    """Too many questions are waiting already; this one was not taken."""
+
+    hint = "wait for an answer and ask again"
+
+
+class ModelNotFoundError(ModelsError):
+    """No model of that name or digest is here."""
+
+    hint = "see what is here and what can be had: hearth models ls"
+
+
+class AmbiguousModelError(ModelsError):
+    """Several models begin with that digest."""
+
+    hint = "give more characters of the digest, or the name"
+
+
+class CorruptStoreError(ModelsError):
+    """A file in the model store is not what its name says; it was left as it is."""
+
+    hint = "remove the model and pull it again: hearth models rm NAME, then hearth models pull NAME"
+
+
+class StoreWriteError(ModelsError):
+    """The store or the cache cannot be written; what was there is unchanged."""
+
+    hint = "check the directory's owner and permissions"
+
+
+class NotEnoughSpaceError(ModelsError):
+    """The disk has too little room; nothing was written."""
+
+    hint = "free some space: hearth models rm NAME"
+
+    def __init__(self, needed_bytes: int, free_bytes: int, directory: str) -> None:
+        super().__init__(needed_bytes, free_bytes, directory)
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+        self.directory = directory
+
+    def __str__(self) -> str:
+        needed, free = self.needed_bytes / 1e6, self.free_bytes / 1e6
+        return f"{self.directory} has {free:.0f} MB free, {needed:.0f} MB are needed"
+
+
+class InvalidCatalogueError(ModelsError):
+    """The catalogue or one of its entries does not parse."""
+
+    hint = "the catalogue is part of the installation: install again"
+
+
+class InvalidManifestError(ModelsError):
+    """A manifest does not parse strictly."""
+
+    hint = "pull the model again: hearth models pull NAME"
+
+
+class FetchError(ModelsError):
+    """A source could not be reached or ended early; what arrived is kept for the next try."""
+
+    hint = "check the network and pull again: it goes on where it stopped"
+
+
+class ChecksumMismatchError(ModelsError):
+    """What was fetched is not what was promised; it was thrown away."""
+
+    hint = "pull again; if it happens twice, the source has changed: do not use it"
+
+
+def _subclasses(cls: type[ModelsError]) -> dict[str, type[ModelsError]]:
+    found = {cls.__name__: cls}
+    for child in cls.__subclasses__():
+        found |= _subclasses(child)
+    return found
+
+
+def rebuild(code: str, args: Sequence[str | int | float]) -> ModelsError:
+    """Give back the error that `code` and `args` describe; an unknown or ill-fitting one becomes a ModelsError."""
+    try:
+        return _subclasses(ModelsError)[code](*args)
+    except (KeyError, TypeError):
+        return ModelsError(f"{code}: {', '.join(map(str, args))}")
