@@ -1,0 +1,140 @@
+"""A `hearth serve` process with its own data directory, driven through the `hearth` command."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+COMMAND = Path(sys.executable).with_name("hearth")
+READY_WITHIN_S = 30.0
+STOPPED_WITHIN_S = 20.0
+
+
+class HearthFailedError(Exception):
+    """A hearth did not start, or a command of it failed; the message holds what it said."""
+
+
+class Hearth:
+    """One node on loopback: free ports, discovery on `lo` alone, everything in `data_dir`."""
+
+    def __init__(self, data_dir: Path, *, name: str, env: Mapping[str, str] | None = None) -> None:
+        self.data_dir = data_dir
+        self.name = name
+        self.log_path = data_dir.with_name(f"{data_dir.name}.log")
+        self._env = {
+            **os.environ,
+            "HEARTH_NODE_NAME": name,
+            "HEARTH_HTTP_PORT": "0",
+            "HEARTH_MQTT_PORT": "0",
+            "HEARTH_DOOR_PORT": "0",
+            "HEARTH_DISCOVERY_INTERFACES": "lo",
+            **(env or {}),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running daemon."""
+        return self._running().pid
+
+    def start(self) -> Self:
+        """Start the daemon and return once it has told its supervisor, as systemd would hear it, that it is ready."""
+        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        with _notify_socket(self.data_dir) as (address, told), self.log_path.open("ab") as log:
+            command = [str(COMMAND), "--data", str(self.data_dir), "serve"]
+            env = {**self._env, "NOTIFY_SOCKET": address}
+            self._process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            if not _told_ready(told, self._process):
+                self.stop(check=False)
+                raise HearthFailedError(f"{self.name} did not become ready:\n{self.log()}")
+        return self
+
+    def command(self, *words: str) -> list[str]:
+        """The words of `hearth WORDS…` against this daemon."""
+        return [str(COMMAND), "--data", str(self.data_dir), *words]
+
+    def run(self, *words: str, timeout_s: float = 300.0, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a `hearth` command to its end; HearthFailedError if `check` and it did not exit 0."""
+        done = subprocess.run(
+            self.command(*words), env=self._env, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        if check and done.returncode != 0:
+            raise HearthFailedError(f"hearth {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def json(self, *words: str, timeout_s: float = 300.0) -> Any:  # noqa: ANN401  whatever the command prints
+        """Run a `hearth … --json` command and parse the one object it prints."""
+        return json.loads(self.run(*words, "--json", timeout_s=timeout_s).stdout)
+
+    def show(self, *words: str) -> None:
+        """Run a `hearth` command whose output goes straight to the person watching."""
+        code = subprocess.run(self.command(*words), env=self._env, check=False).returncode
+        if code != 0:
+            raise HearthFailedError(f"hearth {' '.join(words)}: exit {code}\n{self.log()}")
+
+    def kill(self) -> None:
+        """End the daemon as a power cut would."""
+        process = self._running()
+        process.kill()
+        process.wait()
+        self._process = None
+
+    def stop(self, *, check: bool = True) -> None:
+        """Ask the daemon to stop and wait; HearthFailedError if it must be killed or exits non-zero."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(STOPPED_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        if check and code != 0:
+            raise HearthFailedError(f"{self.name} ended with {code}:\n{self.log()}")
+
+    def log(self) -> str:
+        """What the daemon wrote so far."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.stop(check=error is None)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise HearthFailedError(f"{self.name} is not running")
+        return self._process
+
+
+@contextlib.contextmanager
+def _notify_socket(data_dir: Path) -> Iterator[tuple[str, socket.socket]]:
+    """A socket as systemd gives one to a service of type notify; abstract, so that a path's length never matters."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        name = f"hearth-notify-{os.getpid()}-{data_dir.parent.name}-{data_dir.name}"
+        told.bind(f"\0{name}")
+        yield f"@{name}", told
+
+
+def _told_ready(told: socket.socket, process: subprocess.Popen[bytes]) -> bool:
+    """Wait for READY=1; False when the process ends first or the time is up."""
+    ended = os.pidfd_open(process.pid)
+    try:
+        while True:
+            readable, _, _ = select.select([told.fileno(), ended], [], [], READY_WITHIN_S)
+            if told.fileno() in readable:
+                if b"READY=1" in told.recv(4096).split(b"\n"):
+                    return True
+            elif ended in readable or not readable:
+                return False
+    finally:
+        os.close(ended)
