@@ -64,7 +64,7 @@ contracts: $(VENV)/.dev
 units:
 	@mkdir -p build/units
 	@sed 's|@HEARTH@|/bin/true|' systemd/user/hearth.service > build/units/hearth.service
-	systemd-analyze --user verify build/units/hearth.service
+	XDG_RUNTIME_DIR=$(CURDIR)/build/units systemd-analyze --user verify build/units/hearth.service
 	systemd-analyze security --offline=true --threshold=85 --no-pager build/units/hearth.service >/dev/null
 
 fast: $(VENV)/.dev
