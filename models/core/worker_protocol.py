@@ -1,0 +1,411 @@
+"""What the daemon and the engine's process say to each other: frozen values, one JSON object a line.
+
+Both sides import this module and nothing of each other.  Every line is parsed strictly and bounded, in both
+directions: the daemon does not trust a process that has read a stranger's model file.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, get_args
+
+from models.errors import InvalidRequestError, ModelsError, WorkerProtocolError, rebuild
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length", "cancelled"]
+
+MAX_MESSAGES: Final = 1024
+MAX_PROMPT_BYTES: Final = 512 * 1024  # UTF-8, all messages together; far beyond any context of a small board
+MAX_NEW_TOKENS: Final = 32_768
+MAX_STOPS: Final = 8
+MAX_STOP_CHARACTERS: Final = 256
+MAX_TOP_K: Final = 1_000_000
+MAX_TEMPERATURE: Final = 5.0
+MIN_REPETITION_PENALTY: Final = 0.1
+MAX_REPETITION_PENALTY: Final = 10.0
+MAX_SEED: Final = 2**63 - 1
+
+MAX_COMMAND_BYTES: Final = 4 * 1024 * 1024  # a prompt at its bound, every character escaped to six
+MAX_REPORT_BYTES: Final = 64 * 1024
+MAX_TEXT_CHARACTERS: Final = 4 * 1024  # of one event; up to twelve bytes each when escaped
+MAX_IDS: Final = 1024
+MAX_INT: Final = 2**53  # the integers every JSON reader keeps exact
+MAX_TEMPLATE_CHARACTERS: Final = 64 * 1024
+MAX_PATH_CHARACTERS: Final = 4096
+MAX_THREADS: Final = 1024
+
+ERROR_ARGUMENTS: Final[Mapping[str, tuple[type, ...]]] = {
+    "PromptTooLongError": (int, int),
+    "NotEnoughSpaceError": (int, int, str),
+}  # every other error carries its message alone
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation.  Raises InvalidRequestError."""
+
+    role: str
+    content: str
+
+    def __post_init__(self) -> None:
+        if self.role not in get_args(Role):
+            raise InvalidRequestError(f"role: one of {', '.join(get_args(Role))}")
+        _require(_is_text(self.content), "content: text that UTF-8 can write")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingParams:
+    """How the next token is chosen and when to stop.  Raises InvalidRequestError naming the value and its range."""
+
+    temperature: float = 0.0  # 0 = the most likely token
+    top_k: int = 0  # 0 = no limit
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    seed: int = 0
+    max_tokens: int = 512
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(_is_number(self.temperature, 0, MAX_TEMPERATURE), f"temperature: 0 to {MAX_TEMPERATURE:g}")
+        _require(_is_count(self.top_k, MAX_TOP_K), f"top_k: 0 to {MAX_TOP_K}")
+        _require(_is_number(self.top_p, 0, 1) and self.top_p > 0, "top_p: above 0, up to 1")
+        _require(
+            _is_number(self.repetition_penalty, MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY),
+            f"repetition_penalty: {MIN_REPETITION_PENALTY:g} to {MAX_REPETITION_PENALTY:g}",
+        )
+        _require(_is_count(self.seed, MAX_SEED), "seed: 0 to 2^63 - 1")
+        _require(
+            _is_count(self.max_tokens, MAX_NEW_TOKENS) and self.max_tokens > 0, f"max_tokens: 1 to {MAX_NEW_TOKENS}"
+        )
+        _require(
+            isinstance(self.stop, tuple)
+            and len(self.stop) <= MAX_STOPS
+            and all(_is_text(text) and 1 <= len(text) <= MAX_STOP_CHARACTERS for text in self.stop),
+            f"stop: up to {MAX_STOPS} texts of 1 to {MAX_STOP_CHARACTERS} characters",
+        )
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """A conversation to continue and how.  Raises InvalidRequestError."""
+
+    messages: tuple[Message, ...]
+    sampling: SamplingParams
+
+    def __post_init__(self) -> None:
+        _require(1 <= len(self.messages) <= MAX_MESSAGES, f"messages: 1 to {MAX_MESSAGES}")
+        size = sum(len(message.content.encode()) for message in self.messages)
+        _require(size <= MAX_PROMPT_BYTES, f"messages: {size} bytes, at most {MAX_PROMPT_BYTES}")
+
+
+@dataclass(frozen=True)
+class TokensGenerated:
+    """New tokens and the text they complete; the text is empty while a character is unfinished."""
+
+    ids: tuple[int, ...]
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationFinished:
+    """The end of an answer; always the last event."""
+
+    reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    prefill_s: float
+    decode_s: float
+
+
+GenerationEvent = TokensGenerated | GenerationFinished
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Turn a GGUF into its graph inside `graphs`; answered by Progressed..., then Ready."""
+
+    gguf: str
+    graphs: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """Load the graph of `gguf` that a Convert left in `graphs`; answered by Ready or GraphMissing."""
+
+    gguf: str
+    graphs: str
+    template: str | None  # in place of the GGUF's own
+    threads: int
+    context_tokens: int
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Answer a request with the loaded model; answered by TokensGenerated..., then GenerationFinished."""
+
+    request: GenerationRequest
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Finish the running generation early; it still ends with GenerationFinished."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The command was carried out."""
+
+
+@dataclass(frozen=True)
+class GraphMissing:
+    """There is no graph of that GGUF from this version of the converter."""
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """How far a conversion has come, 0 to 1."""
+
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The command failed; the process goes on."""
+
+    error: ModelsError
+
+
+Command = Convert | Load | Generate | Cancel
+Event = Ready | GraphMissing | Progressed | TokensGenerated | GenerationFinished | Failed
+
+
+@dataclass(frozen=True)
+class Order:
+    """A command and the number its events will carry."""
+
+    number: int
+    command: Command
+
+
+@dataclass(frozen=True)
+class Report:
+    """An event and the number of the order it belongs to."""
+
+    number: int
+    event: Event
+
+
+def encode_order(order: Order) -> bytes:
+    """Write one line for the worker."""
+    command = order.command
+    match command:
+        case Generate(request):
+            fields: dict[str, object] = {
+                "messages": [[message.role, message.content] for message in request.messages],
+                "sampling": asdict(request.sampling),
+            }
+        case _:
+            fields = asdict(command)
+    return _line({"n": order.number, "op": type(command).__name__, **fields})
+
+
+def parse_order(line: bytes) -> Order:
+    """Read one line from the daemon.
+
+    Raises WorkerProtocolError for what is no order; a Generate's values are checked again and raise
+    InvalidRequestError.
+    """
+    number, kind, fields = _fields(line, "op", MAX_COMMAND_BYTES)
+    match kind, fields:
+        case "Convert", {"gguf": str(gguf), "graphs": str(graphs), **rest} if not rest:
+            return Order(number, Convert(_path(gguf), _path(graphs)))
+        case "Load", {
+            "gguf": str(gguf),
+            "graphs": str(graphs),
+            "template": (str() | None) as template,
+            "threads": threads,
+            "context_tokens": context,
+            **rest,
+        } if (
+            not rest
+            and len(template or "") <= MAX_TEMPLATE_CHARACTERS
+            and _is_count(threads, MAX_THREADS)
+            and _is_count(context, MAX_INT)
+        ):
+            load = Load(
+                gguf=_path(gguf), graphs=_path(graphs), template=template, threads=threads, context_tokens=context
+            )
+            return Order(number, load)
+        case "Generate", {"messages": list(messages), "sampling": dict(sampling), **rest} if not rest:
+            return Order(number, Generate(_request(messages, sampling)))
+        case "Cancel", {**rest} if not rest:
+            return Order(number, Cancel())
+    raise WorkerProtocolError(f"an order that is none: {kind[:40]}")
+
+
+def encode_report(report: Report) -> bytes:
+    """Write one line for the daemon; texts and ids are cut to what a line may hold."""
+    event = report.event
+    match event:
+        case Failed(error):
+            fields: dict[str, object] = {"code": error.code, "args": _arguments(error)}
+        case TokensGenerated(ids, text):
+            fields = {"ids": ids[:MAX_IDS], "text": _printable(text)}
+        case _:
+            fields = asdict(event)
+    return _line({"n": report.number, "event": type(event).__name__, **fields})
+
+
+def parse_report(line: bytes) -> Report:
+    """Read one line from the worker.  Raises WorkerProtocolError for anything but a well-formed report."""
+    number, kind, fields = _fields(line, "event", MAX_REPORT_BYTES)
+    parse = _EVENTS.get(kind)
+    event = parse(fields) if parse else None
+    if event is None:
+        raise WorkerProtocolError(f"a report that is none: {kind[:40]}")
+    return Report(number, event)
+
+
+def _ready(fields: dict[str, Any]) -> Ready | None:
+    return None if fields else Ready()
+
+
+def _graph_missing(fields: dict[str, Any]) -> GraphMissing | None:
+    return None if fields else GraphMissing()
+
+
+def _progressed(fields: dict[str, Any]) -> Progressed | None:
+    match fields:
+        case {"fraction": fraction, **rest} if not rest and _is_number(fraction, 0, 1):
+            return Progressed(float(fraction))
+    return None
+
+
+def _tokens_generated(fields: dict[str, Any]) -> TokensGenerated | None:
+    match fields:
+        case {"ids": list(ids), "text": str(text), **rest} if (
+            not rest
+            and len(ids) <= MAX_IDS
+            and all(_is_count(item, 2**31) for item in ids)
+            and len(text) <= MAX_TEXT_CHARACTERS
+            and _is_text(text)
+        ):
+            return TokensGenerated(tuple(ids), text)
+    return None
+
+
+def _generation_finished(fields: dict[str, Any]) -> GenerationFinished | None:
+    match fields:
+        case {
+            "reason": ("stop" | "length" | "cancelled") as reason,
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "prefill_s": prefill_s,
+            "decode_s": decode_s,
+            **rest,
+        } if (
+            not rest
+            and _is_count(prompt, MAX_INT)
+            and _is_count(completion, MAX_INT)
+            and _is_number(prefill_s, 0, MAX_INT)
+            and _is_number(decode_s, 0, MAX_INT)
+        ):
+            return GenerationFinished(
+                reason=reason,
+                prompt_tokens=prompt,
+                completion_tokens=completion,
+                prefill_s=float(prefill_s),
+                decode_s=float(decode_s),
+            )
+    return None
+
+
+def _failed(fields: dict[str, Any]) -> Failed | None:
+    match fields:
+        case {"code": str(code), "args": list(args), **rest} if (
+            not rest
+            and tuple(map(type, args)) == ERROR_ARGUMENTS.get(code, (str,))
+            and all(len(str(value)) <= MAX_TEXT_CHARACTERS and _is_text(str(value)) for value in args)
+        ):
+            return Failed(rebuild(code, args))
+    return None
+
+
+_EVENTS: Final[Mapping[str, Callable[[dict[str, Any]], Event | None]]] = {
+    "Ready": _ready,
+    "GraphMissing": _graph_missing,
+    "Progressed": _progressed,
+    "TokensGenerated": _tokens_generated,
+    "GenerationFinished": _generation_finished,
+    "Failed": _failed,
+}
+
+
+def _request(messages: list[object], sampling: dict[str, Any]) -> GenerationRequest:
+    turns = []
+    for message in messages:
+        match message:
+            case [str(role), str(content)]:
+                turns.append(Message(role, content))
+            case _:
+                raise WorkerProtocolError("a message that is none")
+    match sampling:
+        case {"stop": list(stop), **rest} if rest.keys() | {"stop"} == SamplingParams.__dataclass_fields__.keys():
+            return GenerationRequest(tuple(turns), SamplingParams(stop=tuple(stop), **rest))
+    raise WorkerProtocolError("sampling parameters that are none")
+
+
+def _fields(line: bytes, key: str, limit: int) -> tuple[int, str, dict[str, Any]]:
+    """Take the order's number and the kind out of a line; the rest is what the kind must explain."""
+    if len(line) > limit:
+        raise WorkerProtocolError(f"a line of {len(line)} bytes")
+    try:
+        value: object = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise WorkerProtocolError("a line that is no JSON") from error
+    if isinstance(value, dict):
+        number, kind = value.pop("n", None), value.pop(key, None)
+        if _is_count(number, MAX_INT) and isinstance(kind, str):
+            return number, kind, value
+    raise WorkerProtocolError("a line without number and kind")
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+
+
+def _arguments(error: ModelsError) -> list[int | str]:
+    """What the other side builds the error from: its own arguments if it has several, else its message."""
+    values = error.args if error.code in ERROR_ARGUMENTS else (str(error),)
+    return [value if isinstance(value, int) else _printable(str(value)) for value in values]
+
+
+def _printable(text: str) -> str:
+    return text[:MAX_TEXT_CHARACTERS].encode(errors="replace").decode()
+
+
+def _path(text: str) -> str:
+    if not 1 <= len(text) <= MAX_PATH_CHARACTERS or "\0" in text:
+        raise WorkerProtocolError("a path that is none")
+    return text
+
+
+def _require(fits: bool, message: str) -> None:  # noqa: FBT001  the condition is the point
+    if not fits:
+        raise InvalidRequestError(message)
+
+
+def _is_count(value: object, top: int) -> bool:
+    return type(value) is int and 0 <= value <= top
+
+
+def _is_number(value: object, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and type(value) is not bool and low <= value <= high  # NaN fits no range
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a str without lone surrogates, which JSON can smuggle in and nothing can write out."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
