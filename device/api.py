@@ -1,0 +1,230 @@
+"""What the daemon answers on the owner's socket, as frozen values; nothing past `device.client` sees a raw dict."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldModel:
+    """A model that some node holds."""
+
+    name: str
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(HeldModel):
+    """A model in this node's own store."""
+
+    licence: str = "unknown"
+    description: str = ""
+    loaded: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogueEntry:
+    """A model that can be pulled by its name."""
+
+    name: str
+    size_bytes: int
+    licence: str = "unknown"
+    description: str = ""
+    present: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """What is in the store and what the catalogue offers."""
+
+    models: tuple[Model, ...] = ()
+    catalogue: tuple[CatalogueEntry, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbour:
+    """A member with a direct link, or one that has had it; state: linked, connecting, unreachable or blocked."""
+
+    node_id: str
+    name: str
+    state: str
+    since_s: float = 0.0
+    models: tuple[HeldModel, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One node of the community, in reach or not."""
+
+    node_id: str
+    name: str
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Community:
+    """The nodes that share a charter with this one."""
+
+    id: str
+    name: str
+    epoch: int = 0
+    members: tuple[Member, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpAddress:
+    """Where programs on this machine find the OpenAI-compatible API."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokerAddress:
+    """Port and kind of the own MQTT broker."""
+
+    port: int
+    broker: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoorAddress:
+    """Port where strangers may knock."""
+
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What the daemon uses and what the machine has left."""
+
+    rss_bytes: int
+    available_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryCounts:
+    """Questions in hand now, and since the daemon started."""
+
+    running: int
+    waiting: int
+    answered: int
+    asked: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """This node at one moment."""
+
+    node_id: str
+    name: str
+    version: str
+    uptime_s: float
+    http: HttpAddress
+    mqtt: BrokerAddress
+    door: DoorAddress
+    memory: Memory
+    queries: QueryCounts
+    community: Community | None = None
+    neighbours: tuple[Neighbour, ...] = ()
+    models: tuple[Model, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nearby:
+    """A node seen on the local network; an address, never trust."""
+
+    node_id: str
+    addresses: tuple[str, ...] = ()
+    member: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peers:
+    """Everyone this node knows of."""
+
+    neighbours: tuple[Neighbour, ...] = ()
+    nearby: tuple[Nearby, ...] = ()
+    members: tuple[Member, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """An open offer to pair: six words to say, or the text of a QR code, and who offers."""
+
+    words: str
+    qr: str
+    expires_in_s: float
+    node_id: str
+    name: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joined:
+    """The node whose offer was taken, and the community it led to."""
+
+    node_id: str
+    name: str
+    fingerprint: str
+    community: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullProgress:
+    """How far a pull is: `done` of `total` in the stage's own unit (bytes while downloading); total 0 = unknown."""
+
+    stage: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answerer:
+    """Who answers, and with which model."""
+
+    node_id: str
+    node_name: str
+    model: str
+    model_digest: str
+    local: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatMessage:
+    """One turn of a conversation; role is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How tokens are chosen; what is None is left to the daemon."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerPiece:
+    """The next words of an answer."""
+
+    text: str
+    answerer: Answerer
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerFinished:
+    """The end of an answer: why it ended (stop, length) and what it took."""
+
+    answerer: Answerer
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    ttft_ms: float
+    tokens_per_s: float

@@ -1,0 +1,317 @@
+"""The typed client of the daemon: one method a thing to ask, frozen values back, every failure a DeviceError.
+
+It speaks HTTP over the owner's unix socket, so whoever may open the socket is the owner and needs no key.
+"""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from device.api import (
+    Answerer,
+    AnswerFinished,
+    AnswerPiece,
+    ChatMessage,
+    Joined,
+    Model,
+    Models,
+    Offer,
+    Peers,
+    PullProgress,
+    Sampling,
+    Status,
+)
+from device.errors import DaemonUnreachableError, DeviceError
+from device.parsing import MalformedReplyError, one_line, parse, prose
+
+T = TypeVar("T")
+
+CONNECT_WITHIN_S = 3.0
+REPLY_WITHIN_S = 15.0  # a daemon on a small board that is busy computing
+JOIN_WITHIN_S = 120.0  # Argon2 on a small board, then the search for the right door
+MAX_LINE_BYTES = 1 << 20
+
+
+class RequestRefusedError(DeviceError):
+    """The daemon understood and said no; message and hint are its own."""
+
+    def __init__(self, message: str, *, hint: str, code: str, status: int) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.code = code
+        self.status = status
+
+
+class UnexpectedReplyError(DeviceError):
+    """The daemon said something this client does not understand."""
+
+    hint = "the daemon may be of another version: restart it"
+
+
+class AnswerBrokenOffError(DeviceError):
+    """The stream ended before the answer or the pull did; what had arrived stands."""
+
+    hint = "ask again; if the daemon went down, its log says why"
+
+
+class DaemonTimeoutError(DeviceError):
+    """The daemon took the request and did not answer in time."""
+
+    hint = "it may be busy: try again; if it stays silent, restart it"
+
+
+class DaemonClient:
+    """One daemon, reached by its socket; use it as an async context manager."""
+
+    def __init__(self, socket_path: Path) -> None:
+        self.socket_path = socket_path
+        self._http = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(socket_path)),
+            base_url="http://localhost",
+            timeout=httpx.Timeout(REPLY_WITHIN_S, connect=CONNECT_WITHIN_S),
+            trust_env=False,  # a proxy has no business here
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def status(self) -> Status:
+        """This node now."""
+        return self._parse(Status, await self._call("GET", "/api/status"))
+
+    async def peers(self) -> Peers:
+        """Neighbours, nodes nearby, members."""
+        return self._parse(Peers, await self._call("GET", "/api/peers"))
+
+    async def pair(self) -> Offer:
+        """Open an offer to pair, or show the open one; a lone node founds a community by it."""
+        return self._parse(Offer, await self._call("POST", "/api/pair", timeout_s=JOIN_WITHIN_S))
+
+    async def close_offer(self) -> None:
+        """Take the open offer back."""
+        await self._call("DELETE", "/api/pair")
+
+    async def join(self, words: str, *, at: str | None = None) -> Joined:
+        """Take a neighbour's offer by its words or its QR text; `at` is HOST[:PORT] where discovery does not reach."""
+        body = {"words": words} if at is None else {"words": words, "at": at}
+        return self._parse(Joined, await self._call("POST", "/api/join", body, timeout_s=JOIN_WITHIN_S))
+
+    async def leave(self) -> None:
+        """Leave the community."""
+        await self._call("POST", "/api/leave")
+
+    async def forget(self, node_id: str) -> None:
+        """Undo the pairing with a node; an unambiguous beginning of its id is enough."""
+        await self._call("DELETE", f"/api/peers/{_segment(node_id)}")
+
+    async def block(self, node_id: str) -> None:
+        """Cut a node off at once."""
+        await self._call("POST", f"/api/peers/{_segment(node_id)}/block")
+
+    async def models(self) -> Models:
+        """The store and the catalogue."""
+        return self._parse(Models, await self._call("GET", "/api/models"))
+
+    async def model(self, name: str) -> Model:
+        """One model of the store, by name or digest."""
+        return self._parse(Model, await self._call("GET", f"/api/models/{_segment(name)}"))
+
+    async def remove(self, name: str) -> None:
+        """Remove a model from the store."""
+        await self._call("DELETE", f"/api/models/{_segment(name)}")
+
+    async def pull(self, name: str) -> AsyncGenerator[PullProgress | Model, None]:
+        """Fetch a model of the catalogue; the last item is the model.  Closing the iterator stops the pull."""
+        async with self._stream("POST", "/api/models/pull", {"name": name}) as reply:
+            async for line in _lines(reply):
+                fields = _decode(line)
+                if "error" in fields:
+                    raise _refusal(fields, reply.status_code)
+                if "model" in fields:
+                    yield self._parse(Model, fields["model"])
+                    return
+                yield self._parse(PullProgress, fields)
+        raise AnswerBrokenOffError(f"the pull of {name} broke off")
+
+    async def ask(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        model: str = "default",
+        node: str = "auto",
+        sampling: Sampling | None = None,
+    ) -> AsyncGenerator[AnswerPiece | AnswerFinished, None]:
+        """Ask a model; the last item is AnswerFinished.  Closing the iterator stops the answer wherever it is made."""
+        options = {key: value for key, value in vars(sampling or Sampling()).items() if value is not None}
+        body = {
+            "model": model,
+            "messages": [vars(message) for message in messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "hearthmesh": {"node": node},
+            **options,
+        }
+        async with self._stream("POST", "/v1/chat/completions", body) as reply:
+            answer = _AnswerStream()
+            async for line in _lines(reply):
+                if not line.startswith("data:"):
+                    continue
+                data = line.removeprefix("data:").strip()
+                if data == "[DONE]":
+                    break
+                fields = _decode(data)
+                if "error" in fields:
+                    raise _refusal(fields, reply.status_code)
+                if piece := answer.feed(fields):
+                    yield piece
+        yield answer.finish()
+
+    async def _call(self, method: str, path: str, body: object = None, *, timeout_s: float = REPLY_WITHIN_S) -> object:
+        timeout = httpx.Timeout(timeout_s, connect=CONNECT_WITHIN_S)
+        with _translated(self.socket_path):
+            reply = await self._http.request(method, path, json=body, timeout=timeout)
+        fields = _decode(reply.text) if reply.content else {}
+        if reply.is_error:
+            raise _refusal(fields, reply.status_code)
+        return fields
+
+    @asynccontextmanager
+    async def _stream(self, method: str, path: str, body: object) -> AsyncIterator[httpx.Response]:
+        timeout = httpx.Timeout(REPLY_WITHIN_S, connect=CONNECT_WITHIN_S, read=None)  # a long prompt takes its time
+        with _translated(self.socket_path):
+            async with self._http.stream(method, path, json=body, timeout=timeout) as reply:
+                if reply.is_error:
+                    raise _refusal(_decode((await reply.aread()).decode(errors="replace")), reply.status_code)
+                yield reply
+
+    @staticmethod
+    def _parse(kind: type[T], value: object) -> T:
+        try:
+            return parse(kind, value)
+        except MalformedReplyError as error:
+            raise UnexpectedReplyError(f"the daemon's answer does not fit: {error}") from error
+
+
+class _AnswerStream:
+    """What the chunks of one streamed answer add up to."""
+
+    def __init__(self) -> None:
+        self._about: dict[str, Any] = {}
+        self._usage: dict[str, Any] = {}
+        self._reason = ""
+
+    def feed(self, fields: dict[str, Any]) -> AnswerPiece | None:
+        """Take one chunk; the words in it, if any."""
+        text = ""
+        try:
+            self._about |= fields.get("hearthmesh") or {}
+            self._usage |= fields.get("usage") or {}
+            for choice in fields.get("choices", []):
+                self._reason = choice.get("finish_reason") or self._reason
+                text += choice.get("delta", {}).get("content") or ""
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UnexpectedReplyError("a piece of the answer does not fit") from error
+        text = prose(text)
+        return AnswerPiece(text=text, answerer=self._answerer()) if text else None
+
+    def finish(self) -> AnswerFinished:
+        """Sum up; AnswerBrokenOffError if the last chunk never came."""
+        if not self._reason:
+            raise AnswerBrokenOffError("the answer broke off")
+        try:
+            return parse(
+                AnswerFinished,
+                {**self._usage, **self._about, "answerer": self._about, "finish_reason": self._reason},
+                "answer",
+            )
+        except MalformedReplyError as error:
+            raise UnexpectedReplyError(f"the end of the answer does not fit: {error}") from error
+
+    def _answerer(self) -> Answerer:
+        try:
+            return parse(Answerer, self._about, "answer.hearthmesh")
+        except MalformedReplyError as error:
+            raise UnexpectedReplyError(f"the answer does not say who gives it: {error}") from error
+
+
+@contextmanager
+def _translated(socket_path: Path) -> Iterator[None]:
+    """Turn the transport's errors into ours."""
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise _unreachable(socket_path, error) from error
+    except httpx.TimeoutException as error:
+        raise DaemonTimeoutError("the daemon does not answer in time") from error
+    except httpx.TransportError as error:
+        raise AnswerBrokenOffError("the connection to the daemon broke off") from error
+
+
+def _unreachable(socket_path: Path, error: BaseException) -> DaemonUnreachableError:
+    """Say why the socket cannot be reached: nobody listens, or not for this user."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, PermissionError):
+            refused = DaemonUnreachableError(f"this user may not open {socket_path}")
+            refused.hint = "run it as the user who runs the daemon, or join that user's group"
+            return refused
+        cause = cause.__cause__ or cause.__context__
+    return DaemonUnreachableError(f"Hearthmesh is not running here (nobody listens at {socket_path})")
+
+
+async def _lines(reply: httpx.Response) -> AsyncIterator[str]:
+    """Lines as they arrive, split at line feeds alone: JSON may hold every other kind of line break."""
+    held = b""
+    async for chunk in reply.aiter_bytes():
+        *lines, held = (held + chunk).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield line.decode(errors="replace")
+        if len(held) > MAX_LINE_BYTES:
+            raise UnexpectedReplyError(f"the daemon sent a line of more than {MAX_LINE_BYTES} bytes")
+    if held.strip():
+        yield held.decode(errors="replace")
+
+
+def _decode(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UnexpectedReplyError("the daemon's answer is no JSON") from error
+    if not isinstance(value, dict):
+        raise UnexpectedReplyError("the daemon's answer is no JSON object")
+    return value
+
+
+def _refusal(fields: dict[str, Any], status: int) -> DeviceError:
+    """The error that an error object describes."""
+    error = fields.get("error")
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        return UnexpectedReplyError(f"the daemon refused with status {status} and no reason")
+    hint, code = error.get("hint"), error.get("code")
+    return RequestRefusedError(
+        one_line(error["message"]),
+        hint=one_line(hint) if isinstance(hint, str) and hint else DeviceError.hint,
+        code=one_line(code) if isinstance(code, str) else "",
+        status=status,
+    )
+
+
+def _segment(name: str) -> str:
+    """A name as one segment of a path."""
+    return quote(name, safe="") or "-"

@@ -1,0 +1,229 @@
+"""A daemon of scripted answers on a unix socket: what the client, the command and the TUI are tested against.
+
+It speaks the owner's API as the real one does and keeps what was asked.  Run by hand, to look at the TUI:
+`python -m tests.sim.daemon DIR`, then `hearth --data DIR tui`.
+"""
+
+import asyncio
+import copy
+import json
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Self
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from tests.sim.scripts import CATALOGUE, EMBER_ID, MODEL, OFFER, PEERS, PULL, SPARK_ID, STATUS
+
+Json = dict[str, Any]
+
+
+class SimulatedDaemon:
+    """A context manager; the API listens while it is open, in a thread of its own.
+
+    A question that contains "slowly" stops after its first words until `release()`; one that contains "too long",
+    "break off" or "fail" goes wrong in that way.  A pull stops in mid-download until `release()` if `slow_pull`.
+    """
+
+    def __init__(self, data_dir: Path, *, slow_pull: bool = False) -> None:
+        self.data_dir = data_dir
+        self.socket_path = data_dir / "api.sock"
+        self.slow_pull = slow_pull
+        self.status: Json = copy.deepcopy(STATUS)
+        self.peers: Json = copy.deepcopy(PEERS)
+        self.catalogue: list[Json] = copy.deepcopy(CATALOGUE)
+        self.asked: list[tuple[str, str, Json]] = []
+        self.abandoned = threading.Event()
+        self.answer: tuple[str, ...] = ("The capital", " of France", " is Paris.")
+        self._released = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __enter__(self) -> Self:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.socket_path.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.socket_path))
+        self._listener.listen()
+        config = uvicorn.Config(self._app(), log_level="critical", lifespan="off", ws="none", loop="asyncio")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._serve, name="simulated daemon")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join()
+        self._listener.close()
+        self.socket_path.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Let what waits go on."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._released.set)
+
+    def _serve(self) -> None:
+        async def serve() -> None:
+            self._loop = asyncio.get_running_loop()
+            await self._server.serve(sockets=[self._listener])
+
+        asyncio.run(serve())
+
+    def _app(self) -> Starlette:
+        routes: list[tuple[str, str, Callable[[Request, Json], Awaitable[Response]]]] = [
+            ("GET", "/api/status", self._get_status),
+            ("GET", "/api/peers", self._get_peers),
+            ("DELETE", "/api/peers/{id}", self._change_peer),
+            ("POST", "/api/peers/{id}/block", self._change_peer),
+            ("POST", "/api/pair", self._pair),
+            ("DELETE", "/api/pair", self._done),
+            ("POST", "/api/join", self._join),
+            ("POST", "/api/leave", self._done),
+            ("GET", "/api/models", self._get_models),
+            ("POST", "/api/models/pull", self._pull),
+            ("GET", "/api/models/{name}", self._get_model),
+            ("DELETE", "/api/models/{name}", self._remove_model),
+            ("POST", "/v1/chat/completions", self._chat),
+        ]
+        return Starlette(routes=[Route(path, self._recorded(reply), methods=[verb]) for verb, path, reply in routes])
+
+    def _recorded(
+        self, reply: Callable[[Request, Json], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            body: Json = json.loads(await request.body() or b"{}")
+            self.asked.append((request.method, request.url.path, body))
+            return await reply(request, body)
+
+        return endpoint
+
+    async def _done(self, _request: Request, _body: Json) -> Response:
+        return JSONResponse({})
+
+    async def _get_status(self, _request: Request, _body: Json) -> Response:
+        return JSONResponse(self.status)
+
+    async def _get_peers(self, _request: Request, _body: Json) -> Response:
+        return JSONResponse({"neighbours": self.status["neighbours"], **self.peers})
+
+    async def _change_peer(self, request: Request, _body: Json) -> Response:
+        if request.path_params["id"].startswith("zz"):
+            return _error(
+                404, "no node's id begins with zz", code="unknown_node", hint="see who is there: hearth peers"
+            )
+        return JSONResponse({})
+
+    async def _pair(self, _request: Request, _body: Json) -> Response:
+        return JSONResponse(OFFER)
+
+    async def _join(self, _request: Request, body: Json) -> Response:
+        if body["words"] != OFFER["words"]:
+            return _error(404, "nobody in reach offers these words", code="wrong_words", hint="check the six words")
+        return JSONResponse({key: OFFER[key] for key in ("node_id", "name", "fingerprint")} | {"community": "street"})
+
+    async def _get_models(self, _request: Request, _body: Json) -> Response:
+        return JSONResponse({"models": self.status["models"], "catalogue": self.catalogue})
+
+    def _held(self, name: str) -> Json | None:
+        return next((model for model in self.status["models"] if model["name"] == name), None)
+
+    async def _get_model(self, request: Request, _body: Json) -> Response:
+        model = self._held(request.path_params["name"])
+        return JSONResponse(model) if model else _no_model(request.path_params["name"])
+
+    async def _remove_model(self, request: Request, _body: Json) -> Response:
+        model = self._held(request.path_params["name"])
+        if model is None:
+            return _no_model(request.path_params["name"])
+        self.status["models"].remove(model)
+        self._mark_present(model["name"], present=False)
+        return JSONResponse({})
+
+    def _mark_present(self, name: str, *, present: bool) -> None:
+        for entry in self.catalogue:
+            if entry["name"] == name:
+                entry["present"] = present
+
+    async def _pull(self, _request: Request, body: Json) -> Response:
+        if all(entry["name"] != body["name"] for entry in self.catalogue):
+            return _no_model(body["name"])
+        return StreamingResponse(self._pull_lines(body["name"]), media_type="application/x-ndjson")
+
+    async def _pull_lines(self, name: str) -> AsyncIterator[str]:
+        try:
+            for progress in PULL:
+                yield json.dumps(progress) + "\n"
+                if self.slow_pull and progress["stage"] == "download" and progress["done"]:
+                    await self._released.wait()
+        except asyncio.CancelledError:
+            self.abandoned.set()
+            raise
+        model = {**MODEL, "name": name, "loaded": False}
+        self.status["models"].append(model)
+        self._mark_present(name, present=True)
+        yield json.dumps({"stage": "done", "model": model}) + "\n"
+
+    async def _chat(self, _request: Request, body: Json) -> Response:
+        question = body["messages"][-1]["content"]
+        if "too long" in question:
+            return _error(
+                400,
+                "the prompt has 3000 tokens, the context holds 2048",
+                code="context_length_exceeded",
+                hint="shorten the prompt or start a new conversation",
+            )
+        return StreamingResponse(self._chunks(question, body), media_type="text/event-stream")
+
+    async def _chunks(self, question: str, body: Json) -> AsyncIterator[str]:
+        local = body["hearthmesh"]["node"] == "local"
+        about: Json = {
+            "node_id": SPARK_ID if local else EMBER_ID,
+            "node_name": "kitchen" if local else "workshop",
+            "model": MODEL["name"] if body["model"] == "default" else body["model"],
+            "model_digest": MODEL["digest"],
+            "local": local,
+        }
+        try:
+            for index, piece in enumerate(self.answer):
+                yield _event({"choices": [{"delta": {"content": piece}, "finish_reason": None}], "hearthmesh": about})
+                if index == 0 and "slowly" in question:
+                    await self._released.wait()
+                if index == 0 and "break off" in question:
+                    return
+                if index == 0 and "fail" in question:
+                    error = {"message": "the neighbour stopped answering", "code": "lost", "hint": "ask again"}
+                    yield _event({"error": error}) + "data: [DONE]\n\n"
+                    return
+        except asyncio.CancelledError:
+            self.abandoned.set()
+            raise
+        end = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+        usage = {"prompt_tokens": 37, "completion_tokens": 8, "total_tokens": 45}
+        yield _event({**end, "usage": usage, "hearthmesh": {**about, "ttft_ms": 84.2, "tokens_per_s": 31.4}})
+        yield "data: [DONE]\n\n"
+
+
+def _event(value: Json) -> str:
+    return f"data: {json.dumps(value)}\n\n"
+
+
+def _no_model(name: str) -> Response:
+    hint = "see what is here and what can be had: hearth models ls"
+    return _error(404, f"no model {name} is here", code="model_not_found", hint=hint)
+
+
+def _error(status: int, message: str, *, code: str, hint: str) -> Response:
+    kind = "invalid_request_error"
+    body = {"error": {"message": message, "type": kind, "param": None, "code": code, "hint": hint}}
+    return JSONResponse(body, status_code=status)
+
+
+if __name__ == "__main__":
+    with SimulatedDaemon(Path(sys.argv[1])):
+        threading.Event().wait()

@@ -1,0 +1,84 @@
+"""What the simulated daemon tells: a small street of hearths."""
+
+from typing import Any
+
+SPARK_ID = "k3v5x2abqpzr7mtnw4y6dchjfsuolgei23k3v5x2abqpzr7mtnwa"
+EMBER_ID = "mq7wz4tdhb3ynkxc5ovrpj2sfeulagi6m4mq7wz4tdhb3ynkxc5q"
+ATTIC_ID = "a2f6jrkx7dpwqznt3mbvhsyc4eugoil5ita2f6jrkx7dpwqznt3q"
+
+MODEL: dict[str, Any] = {
+    "name": "smollm2-135m",
+    "digest": "5f1c8a03d2b94e67b0a1f8c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f607",
+    "size_bytes": 98_087_104,
+    "licence": "Apache-2.0",
+    "description": "SmolLM2-135M-Instruct, the smallest that holds a conversation",
+    "loaded": True,
+}
+HELD = {key: MODEL[key] for key in ("name", "digest", "size_bytes")}
+STORIES: dict[str, Any] = {
+    "name": "stories-42m",
+    "digest": "c0ffee11d2b94e67b0a1f8c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f607",
+    "size_bytes": 44_100_000,
+    "licence": "MIT",
+    "description": "writes children's stories",
+    "loaded": False,
+}
+
+STATUS: dict[str, Any] = {
+    "node_id": SPARK_ID,
+    "name": "kitchen",
+    "version": "0.1.0",
+    "uptime_s": 8065.0,
+    "http": {"host": "127.0.0.1", "port": 4327},
+    "mqtt": {"port": 8883, "broker": "mosquitto"},
+    "door": {"port": 8884},
+    "community": {
+        "id": "e2" * 32,
+        "name": "willow street",
+        "epoch": 3,
+        "members": [
+            {"node_id": SPARK_ID, "name": "kitchen", "role": "voter"},
+            {"node_id": EMBER_ID, "name": "workshop", "role": "observer"},
+            {"node_id": ATTIC_ID, "name": "attic", "role": "observer"},
+        ],
+    },
+    "neighbours": [
+        {"node_id": EMBER_ID, "name": "workshop", "state": "linked", "since_s": 7980.0, "models": [HELD]},
+        {"node_id": ATTIC_ID, "name": "attic", "state": "unreachable", "since_s": 412.0, "models": []},
+    ],
+    "models": [STORIES],
+    "memory": {"rss_bytes": 61_200_000, "available_bytes": 3_140_000_000},
+    "queries": {"running": 0, "waiting": 0, "answered": 12, "asked": 3},
+}
+
+PEERS: dict[str, Any] = {
+    "nearby": [
+        {"node_id": EMBER_ID, "addresses": ["192.168.1.21"], "member": True},
+        {"node_id": "t" * 52, "addresses": ["192.168.1.40"], "member": False},
+    ],
+    "members": STATUS["community"]["members"],
+}
+
+CATALOGUE: list[dict[str, Any]] = [
+    {key: MODEL[key] for key in ("name", "size_bytes", "licence", "description")} | {"present": False},
+    {key: STORIES[key] for key in ("name", "size_bytes", "licence", "description")} | {"present": True},
+]
+
+OFFER: dict[str, Any] = {
+    "words": "amber river stone candle orbit maple",
+    "qr": "hearth:mq7wz4tdhb3ynkxc:6f1c8a03d2b94e67b0a1f8c3d4e5f607",
+    "expires_in_s": 600.0,
+    "node_id": SPARK_ID,
+    "name": "kitchen",
+    "fingerprint": "k3v5-x2ab-qpzr-7mtn",
+}
+
+PULL: list[dict[str, Any]] = [
+    {"stage": "resolve", "done": 0, "total": 0},
+    {"stage": "download", "done": 0, "total": 98_087_104},
+    {"stage": "download", "done": 40_000_000, "total": 98_087_104},
+    {"stage": "download", "done": 98_087_104, "total": 98_087_104},
+    {"stage": "verify", "done": 98_087_104, "total": 98_087_104},
+    {"stage": "install", "done": 98_087_104, "total": 98_087_104},
+    {"stage": "convert", "done": 100, "total": 100},
+]
