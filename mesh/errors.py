@@ -1,43 +1,131 @@
-"""Errors of the mesh. Each says what happened; its `hint` says what to do next."""
+"""What can go wrong in the mesh, each with what to do next."""
+
+from typing import ClassVar
 
 
 class MeshError(Exception):
-    """Root of everything the mesh raises."""
+    """Root of the package's errors; `hint` says what the owner can do next."""
 
-    hint = "see `hearth peers` and the log"
-
-
-class BrokerError(MeshError):
-    """The node's own MQTT broker does not start."""
-
-    hint = "read the broker's last lines in the log; `[mqtt] broker` chooses the other kind"
+    hint: ClassVar[str] = "run it again; if it stays, look at the log of `hearth serve`"
 
 
-class PortInUseError(BrokerError):
-    """Something else listens on a port of this node."""
+class PeerMisbehavedError(MeshError):
+    """Bytes from outside break the protocol; they were dropped and nothing was changed."""
 
-    hint = "stop the other program, or choose another port in hearth.toml (0 = any free one)"
+    hint = "nothing to do here: the message was dropped; the other node may run another version"
 
 
-class CertificateError(MeshError):
-    """A TLS key, certificate or request cannot be used."""
+class CryptoError(PeerMisbehavedError):
+    """A seal, signature or key from outside does not hold."""
 
-    hint = "pair the two nodes again"
+
+class MalformedError(PeerMisbehavedError):
+    """Bytes from outside are not the message they claim to be."""
 
 
 class LinkDownError(MeshError):
-    """There is no connection to the neighbour now; nothing was queued."""
+    """The neighbour cannot be reached now; the message was not sent."""
 
-    hint = "see `hearth peers`; the node goes on trying by itself"
+    hint = "see `hearth peers`; the link comes back by itself once the neighbour is in reach"
 
 
 class QueueFullError(MeshError):
-    """Too much is on its way to the neighbour already; this message was not queued."""
+    """Too much waits to be sent to this neighbour; the message was not sent."""
 
-    hint = "try again when the neighbour has caught up"
+    hint = "the neighbour reads too slowly; try again in a moment"
+
+
+class MessageTooLargeError(MeshError):
+    """A message does not fit one frame; it was not sent."""
+
+    hint = "send less at once"
+
+
+class PortInUseError(MeshError):
+    """Another program listens on the port this node wants."""
+
+    hint = "stop the other program, or choose another port in hearth.toml ([mqtt] port, [door] port)"
+
+
+class BrokerFailedError(MeshError):
+    """The node's own broker does not start or does not stay up."""
+
+    hint = 'see the broker\'s lines in the log; `[mqtt] broker = "amqtt"` uses the built-in one'
+
+
+class CertificateError(MeshError):
+    """A certificate or TLS key cannot be read, or is not what was asked for; nothing was changed."""
+
+    hint = "remove the tls directory of the data directory; the node makes a new one and asks its neighbours again"
 
 
 class DuplicateNodeError(MeshError):
     """Another machine on this network answers with this node's identity: a cloned card."""
 
-    hint = "give the copy its own identity: stop it, move its data directory away and start it again"
+    hint = "stop the copy, move its data directory away and start it again: it makes an identity of its own"
+
+
+class IdentityDamagedError(MeshError):
+    """The identity files are not what this node wrote; nothing was changed."""
+
+    hint = "put back the backup of the data directory, or start with an empty one (a new identity)"
+
+
+class StorageError(MeshError):
+    """The data directory cannot be read or written; what was there before is kept."""
+
+    hint = "is the disk full or read-only?  df -h, and check the rights of the data directory"
+
+
+class NoCommunityError(MeshError):
+    """The node belongs to no community yet."""
+
+    hint = "found one with `hearth pair`, or join one with `hearth join WORDS`"
+
+
+class AlreadyMemberError(MeshError):
+    """The node belongs to a community with other members and stays in it."""
+
+    hint = "leave first: `hearth leave`"
+
+
+class UnknownNodeError(MeshError):
+    """No member or neighbour has this id."""
+
+    hint = "`hearth peers` lists the ids"
+
+
+class NotAllowedError(MeshError):
+    """The community's rule does not let this node do that; nothing was changed."""
+
+    hint = "cut the node off on this side: `hearth peers block ID`"
+
+
+class FeedBehindError(MeshError):
+    """This node signed entries its copy of the ledger no longer holds; it signs nothing until they are back."""
+
+    hint = "link to a neighbour that has the newer ledger, then try again"
+
+
+class PairingError(MeshError):
+    """Pairing did not come about; neither node changed its community."""
+
+    hint = "open a new offer at the other node with `hearth pair`, then `hearth join WORDS`"
+
+
+class WrongWordsError(PairingError):
+    """No open offer in reach answers to these words."""
+
+    hint = "check the words on the other node's screen; they count for ten minutes"
+
+
+class NoOfferError(PairingError):
+    """No node in reach has an open offer."""
+
+    hint = "type `hearth pair` at the other node; if it is on another network, `hearth join WORDS --at HOST`"
+
+
+class DoorRefusedError(PairingError):
+    """The other node's door is open but lets nobody in now."""
+
+    hint = "wait a minute and try again"

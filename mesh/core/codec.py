@@ -1,0 +1,85 @@
+"""Deterministic CBOR of arrays (RFC 8949, 4.2.1), the one encoding of everything that is signed or sealed.
+
+Maps, floats and tags do not exist here: cbor2 orders maps in the old way, and nothing needs them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import cbor2
+
+from mesh.errors import MalformedError
+
+Item = int | bytes | str | bool | None | list["Item"]
+
+MAX_DEPTH = 16
+INT_MIN, INT_MAX = -(2**63), 2**64 - 1
+
+
+def _refuse(*_arguments: object) -> object:
+    raise MalformedError("CBOR tags are not used here")
+
+
+class _RefuseTags(Mapping[int, Callable[..., object]]):
+    """Stands for every tag at once, so that no decoder of cbor2 (regex, dates) runs on foreign bytes."""
+
+    def __getitem__(self, tag: int) -> Callable[..., object]:
+        return _refuse
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+_REFUSE_TAGS = _RefuseTags()
+
+
+def encode(item: Item) -> bytes:
+    """Encode an item in the one way `decode` accepts.
+
+    Errors: MalformedError for a type or integer outside the subset (a mistake of the caller's, caught early).
+    """
+    _check(item, MAX_DEPTH)
+    return cbor2.dumps(item)
+
+
+def decode(data: bytes, *, max_bytes: int) -> Item:
+    """Decode foreign bytes that hold exactly one item, encoded deterministically.
+
+    Errors: MalformedError when longer than max_bytes, deeper than MAX_DEPTH, or not what `encode` would write.
+    """
+    if len(data) > max_bytes:
+        raise MalformedError(f"{len(data)} bytes where at most {max_bytes} are allowed")
+    try:
+        item = cbor2.loads(data, semantic_decoders=_REFUSE_TAGS, max_depth=MAX_DEPTH, allow_indefinite=False)
+    except cbor2.CBORDecodeError as error:
+        raise MalformedError(f"not CBOR: {error}") from error
+    checked = _check(item, MAX_DEPTH)
+    if cbor2.dumps(checked) != data:
+        raise MalformedError("not the deterministic encoding")
+    return checked
+
+
+def decode_array(data: bytes, *, max_bytes: int) -> list[Item]:
+    """Decode foreign bytes that hold one array; every message is one."""
+    item = decode(data, max_bytes=max_bytes)
+    if not isinstance(item, list):
+        raise MalformedError("an array was expected")
+    return item
+
+
+def _check(item: object, depth: int) -> Item:
+    if item is None or isinstance(item, (bytes, str, bool)):
+        return item
+    if isinstance(item, int):
+        if INT_MIN <= item <= INT_MAX:
+            return item
+        raise MalformedError("an integer of more than 64 bits")
+    if isinstance(item, list):
+        if depth == 0:
+            raise MalformedError("nested too deep")
+        for child in item:
+            _check(child, depth - 1)
+        return item
+    raise MalformedError(f"{type(item).__name__} is not used here")

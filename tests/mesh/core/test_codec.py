@@ -1,0 +1,96 @@
+"""One value has one encoding, and nothing else decodes."""
+
+import cbor2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.core import codec
+from mesh.errors import MalformedError
+
+SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.binary(max_size=40) | st.text(max_size=20)
+ITEMS = st.recursive(SCALARS, lambda children: st.lists(children, max_size=4), max_leaves=12)
+
+
+@given(ITEMS)
+def test_items_survive_the_wire(item: codec.Item) -> None:
+    """What is encoded is decoded to the same."""
+    assert codec.decode(codec.encode(item), max_bytes=10_000) == item
+
+
+@given(st.binary(max_size=60))
+def test_foreign_bytes_decode_canonically_or_not_at_all(data: bytes) -> None:
+    """Whatever decodes, encodes to the very bytes it came from."""
+    try:
+        item = codec.decode(data, max_bytes=60)
+    except MalformedError:
+        return
+    assert codec.encode(item) == data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xa0",  # a map
+        b"\x18\x01",  # 1 in two bytes
+        b"\x01\x02",  # bytes behind the item
+        b"\x9f\xff",  # indefinite length
+        b"\xc2\x41\x01",  # bignum tag
+        b"\xd8\x23\x61a",  # regex tag
+        b"\xf9\x3c\x00",  # a float
+        b"\x61\xff",  # not UTF-8
+        b"\x9b\x00\x00\x00\x01\xff\xff\xff\xff",  # an array of eight thousand millions
+        b"\x5b\x00\x00\x00\x10\xff\xff\xff\xff",  # as many bytes
+        b"\x81" * 17 + b"\x00",
+        b"\x81" * 5000,
+        b"\xf7",  # undefined
+    ],
+)
+def test_anything_else_is_refused(data: bytes) -> None:
+    """Types and encodings outside the subset, and lengths that lie, are malformed."""
+    with pytest.raises(MalformedError):
+        codec.decode(data, max_bytes=10_000)
+
+
+def test_the_deepest_allowed_nesting_decodes() -> None:
+    """Sixteen arrays in one another are the limit."""
+    data = b"\x81" * 15 + b"\x80"
+    assert data == codec.encode(codec.decode(data, max_bytes=100))
+
+
+def test_too_many_bytes_are_refused_unread() -> None:
+    """The size is looked at first."""
+    with pytest.raises(MalformedError, match="3 bytes where at most 2"):
+        codec.decode(b"\x01\x02\x03", max_bytes=2)
+
+
+def test_a_message_is_an_array() -> None:
+    """Only arrays are messages."""
+    assert codec.decode_array(b"\x81\x01", max_bytes=9) == [1]
+    with pytest.raises(MalformedError, match="array"):
+        codec.decode_array(b"\x01", max_bytes=9)
+
+
+@pytest.mark.parametrize("item", [2**64, -(2**63) - 1, [1.5], [[[{}]]]])
+def test_what_cannot_be_decoded_is_not_encoded(item: codec.Item) -> None:
+    """The sender learns of its mistake before the wire does."""
+    with pytest.raises(MalformedError):
+        codec.encode(item)
+
+
+def test_nested_too_deep_is_not_encoded() -> None:
+    """The depth holds for the sender too."""
+    item: codec.Item = 1
+    for _ in range(17):
+        item = [item]
+    with pytest.raises(MalformedError, match="deep"):
+        codec.encode(item)
+
+
+def test_tags_are_never_looked_into() -> None:
+    """The stand-in for tag decoders names no tag and refuses each."""
+    assert list(codec._REFUSE_TAGS) == []
+    assert len(codec._REFUSE_TAGS) == 0
+    with pytest.raises(cbor2.CBORDecodeError):
+        cbor2.loads(b"\xd8\x23\x61a", semantic_decoders=codec._REFUSE_TAGS)
