@@ -1,0 +1,156 @@
+"""A GGUF's tensors written as the initializers of an ONNX graph, a few rows at a time.
+
+Nothing larger than a slice of rows is ever held: a converter on a 512 MB board must not need the model's
+size in memory.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from onnx import TensorProto
+
+from models.core.quantization import BLOCK, QuantizedRows, from_q4_0, from_q4_1, from_q8_0, rope_row_order
+from models.gguf import GgufFile, TensorInfo, TensorType
+
+SLICE_BYTES = 4 * 1024 * 1024  # of the GGUF, rewritten at a time
+ALIGNMENT = 4096  # onnxruntime maps an initializer only where it begins on a page
+INLINE_BYTES = 1024  # smaller constants stay inside model.onnx
+
+REWRITE: Mapping[TensorType, Callable[[npt.NDArray[np.uint8]], QuantizedRows]] = MappingProxyType(
+    {TensorType.Q4_0: from_q4_0, TensorType.Q4_1: from_q4_1, TensorType.Q8_0: from_q8_0}
+)
+BITS: Mapping[TensorType, int] = MappingProxyType({TensorType.Q4_0: 4, TensorType.Q4_1: 4, TensorType.Q8_0: 8})
+ONNX_TYPES: Mapping[np.dtype[Any], int] = MappingProxyType(
+    {
+        np.dtype("float32"): TensorProto.FLOAT,
+        np.dtype("float16"): TensorProto.FLOAT16,
+        np.dtype("uint8"): TensorProto.UINT8,
+        np.dtype("int64"): TensorProto.INT64,
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A GGUF tensor that becomes rows of a matrix; `rope_heads` is set where its rows must be put back in order."""
+
+    info: TensorInfo
+    rope_heads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """A weight matrix in the graph: the names of its initializers.
+
+    Quantised: `values` (rows, blocks, bytes) with `scales` (rows, blocks) and, for Q4_1, `offsets` (rows, blocks).
+    F16 and F32: `values` (rows, columns), scales and offsets None.
+    """
+
+    type: TensorType
+    rows: int
+    columns: int
+    values: str
+    scales: str | None = None
+    offsets: str | None = None
+
+    @property
+    def bits(self) -> int:
+        """Bits of a quant."""
+        return BITS[self.type]
+
+
+class WeightsWriter:
+    """Writes the external data file of a graph and collects the initializers that point into it."""
+
+    def __init__(self, gguf: GgufFile, file: BinaryIO, *, progress: Callable[[float], None] | None = None) -> None:
+        self._gguf = gguf
+        self._file = file
+        self._end = 0
+        self._done = 0
+        self._total = sum(info.nbytes for info in gguf.tensors.values())
+        self._progress = progress
+        self.initializers: list[TensorProto] = []
+
+    def constant(self, name: str, array: npt.NDArray[Any]) -> str:
+        """Add a small array; return its name."""
+        if array.nbytes <= INLINE_BYTES:
+            self.initializers.append(_initializer(name, array.dtype, array.shape))
+            self.initializers[-1].raw_data = array.tobytes()
+        else:
+            self._write(self._allocate(name, array.dtype, array.shape), array)
+        return name
+
+    def matrix(self, name: str, parts: tuple[Part, ...]) -> Matrix:
+        """Add the rows of `parts`, all of one type and length, as one matrix."""
+        kind, columns = parts[0].info.type, parts[0].info.columns
+        rows = sum(part.info.rows for part in parts)
+        if kind in REWRITE:
+            return self._quantized(name, parts, kind, rows, columns)
+        dtype = np.dtype("float16" if kind is TensorType.F16 else "float32")
+        position = self._allocate(f"{name}.values", dtype, (rows, columns))
+        for raw in self._slices(parts):
+            self._write(position, raw)
+            position += raw.nbytes
+        return Matrix(type=kind, rows=rows, columns=columns, values=f"{name}.values")
+
+    def _quantized(self, name: str, parts: tuple[Part, ...], kind: TensorType, rows: int, columns: int) -> Matrix:
+        blocks, block_bytes = columns // BLOCK, BLOCK * BITS[kind] // 8
+        quants_at = self._allocate(f"{name}.quants", np.dtype("uint8"), (rows, blocks, block_bytes))
+        scales_at = self._allocate(f"{name}.scales", np.dtype("float32"), (rows, blocks))
+        has_offsets = kind is TensorType.Q4_1
+        offsets_at = self._allocate(f"{name}.offsets", np.dtype("float32"), (rows, blocks)) if has_offsets else 0
+        for raw in self._slices(parts):
+            quantized = REWRITE[kind](raw)
+            self._write(quants_at, quantized.quants)
+            self._write(scales_at, quantized.scales)
+            quants_at += quantized.quants.nbytes
+            scales_at += quantized.scales.nbytes
+            if quantized.offsets is not None:
+                self._write(offsets_at, quantized.offsets)
+                offsets_at += quantized.offsets.nbytes
+        return Matrix(
+            type=kind,
+            rows=rows,
+            columns=columns,
+            values=f"{name}.quants",
+            scales=f"{name}.scales",
+            offsets=f"{name}.offsets" if has_offsets else None,
+        )
+
+    def _slices(self, parts: tuple[Part, ...]) -> Iterator[npt.NDArray[np.uint8]]:
+        """Yield the raw rows of `parts` in the graph's order, SLICE_BYTES at a time."""
+        for part in parts:
+            raw = self._gguf.data(part.info.name)
+            order = None if part.rope_heads is None else rope_row_order(len(raw), part.rope_heads)
+            step = max(1, SLICE_BYTES // raw.shape[1])
+            for start in range(0, len(raw), step):
+                chosen = slice(start, start + step) if order is None else order[start : start + step]
+                yield raw[chosen]
+            self._done += part.info.nbytes
+            if self._progress is not None:
+                self._progress(self._done / self._total)
+
+    def _allocate(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+        """Reserve a page-aligned stretch of the file for an initializer; return where it begins."""
+        offset = -(-self._end // ALIGNMENT) * ALIGNMENT
+        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        self._end = offset + nbytes
+        tensor = _initializer(name, dtype, shape)
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", Path(self._file.name).name), ("offset", offset), ("length", nbytes)):
+            tensor.external_data.add(key=key, value=str(value))
+        self.initializers.append(tensor)
+        return offset
+
+    def _write(self, position: int, array: npt.NDArray[Any]) -> None:
+        self._file.seek(position)
+        self._file.write(np.ascontiguousarray(array).data)
+
+
+def _initializer(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> TensorProto:
+    return TensorProto(name=name, data_type=ONNX_TYPES[dtype], dims=shape)
