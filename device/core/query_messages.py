@@ -1,0 +1,290 @@
+"""What nodes say to each other about questions, inside sealed envelopes: six kinds, each a CBOR array.
+
+| kind | name   | body                                                            | re           |
+|------|--------|-----------------------------------------------------------------|--------------|
+| 16   | STATUS | [node name, [[model name, digest, bytes]…], yours is known]     |              |
+| 17   | QUERY  | [digest, [[role, content]…], sampling]                          |              |
+| 18   | TOKENS | [n, [ids], text]; n counts the TOKENS of an answer from 0       | the QUERY's  |
+| 19   | DONE   | [reason, prompt tokens, completion tokens, prefill ms, decode ms] | the QUERY's |
+| 20   | FAILED | [code, text]                                                    | the QUERY's  |
+| 21   | CANCEL | []                                                              | the QUERY's  |
+
+sampling = [temperature, top_k, top_p, repetition penalty, seed, max tokens, [stops]], its three fractions in
+millionths: the encoding has no floats.  Empty TOKENS say "still at it" while a question waits or a prompt is read.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal, TypeVar
+
+from device.api import HeldModel
+from device.errors import NeighbourMisbehavedError
+from device.parsing import one_line
+from mesh.core.codec import Item, decode_array, encode
+from mesh.errors import MalformedError
+from models.core.worker_protocol import (
+    MAX_IDS,
+    MAX_TEXT_CHARACTERS,
+    GenerationFinished,
+    GenerationRequest,
+    Message,
+    SamplingParams,
+    TokensGenerated,
+)
+from models.errors import InvalidRequestError
+
+MAX_STATUS_BYTES: Final = 64 * 1024
+MAX_QUERY_BYTES: Final = 1024 * 1024
+MAX_ANSWER_BYTES: Final = 64 * 1024
+MAX_NODE_NAME_CHARACTERS: Final = 63
+MAX_MODELS: Final = 256  # told to a neighbour
+MAX_MODEL_NAME_CHARACTERS: Final = 64
+MAX_MODEL_BYTES: Final = 2**53
+MAX_FAILURE_CHARACTERS: Final = 500
+MAX_COUNT: Final = 2**31
+MAX_MILLISECONDS: Final = 2**40
+DIGEST_BYTES: Final = 32
+MILLIONTHS: Final = 1_000_000
+FINISH_REASONS: Final = ("stop", "length", "cancelled")
+
+FailureCode = Literal["no_such_model", "prompt_too_long", "invalid_request", "busy", "stopping", "engine_failed"]
+FAILURES: Final[tuple[FailureCode, ...]] = (
+    "no_such_model",
+    "prompt_too_long",
+    "invalid_request",
+    "busy",
+    "stopping",
+    "engine_failed",
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """What a node is called and holds; yours_is_known: it has the receiver's own and needs no answer."""
+
+    KIND: ClassVar[int] = 16
+    name: str
+    models: tuple[HeldModel, ...]
+    yours_is_known: bool
+
+    def to_body(self) -> bytes:
+        """Write the body; models beyond the bound are left out."""
+        models: list[Item] = [
+            [model.name, bytes.fromhex(model.digest), model.size_bytes] for model in self.models[:MAX_MODELS]
+        ]
+        return encode([self.name, models, self.yours_is_known])
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question for the model with that digest."""
+
+    KIND: ClassVar[int] = 17
+    digest: str
+    request: GenerationRequest
+
+    def to_body(self) -> bytes:
+        """Write the body; fractions are rounded to millionths."""
+        sampling = self.request.sampling
+        messages: list[Item] = [[message.role, message.content] for message in self.request.messages]
+        values: list[Item] = [
+            round(sampling.temperature * MILLIONTHS),
+            sampling.top_k,
+            max(1, round(sampling.top_p * MILLIONTHS)),
+            round(sampling.repetition_penalty * MILLIONTHS),
+            sampling.seed,
+            sampling.max_tokens,
+            list(sampling.stop),
+        ]
+        return encode([bytes.fromhex(self.digest), messages, values])
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The next part of an answer; n is its place among the TOKENS of this answer."""
+
+    KIND: ClassVar[int] = 18
+    n: int
+    tokens: TokensGenerated
+
+    def to_body(self) -> bytes:
+        """Write the body."""
+        return encode([self.n, list(self.tokens.ids), self.tokens.text])
+
+
+@dataclass(frozen=True)
+class Done:
+    """The end of an answer."""
+
+    KIND: ClassVar[int] = 19
+    finished: GenerationFinished
+
+    def to_body(self) -> bytes:
+        """Write the body; times in whole milliseconds."""
+        end = self.finished
+        times = [round(end.prefill_s * 1000), round(end.decode_s * 1000)]
+        return encode([end.reason, end.prompt_tokens, end.completion_tokens, *times])
+
+
+@dataclass(frozen=True)
+class Failed:
+    """There is no answer, or no more of it, and why."""
+
+    KIND: ClassVar[int] = 20
+    code: FailureCode
+    text: str
+
+    def to_body(self) -> bytes:
+        """Write the body; the text is cut to what a reader takes."""
+        return encode([self.code, self.text[:MAX_FAILURE_CHARACTERS]])
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """The asker needs no more of this answer."""
+
+    KIND: ClassVar[int] = 21
+
+    def to_body(self) -> bytes:
+        """Write the body."""
+        return encode([])
+
+
+QueryMessage = Status | Query | Tokens | Done | Failed | Cancel
+
+
+def parse_message(kind: int, body: bytes) -> QueryMessage | None:
+    """Read a neighbour's message; None for a kind this version does not know.
+
+    Raises NeighbourMisbehavedError for a body that is none of its kind.
+    """
+    if kind not in _KINDS:
+        return None
+    limit, parse = _KINDS[kind]
+    try:
+        message = parse(decode_array(body, max_bytes=limit))
+    except MalformedError as error:
+        raise NeighbourMisbehavedError(f"a message of kind {kind}: {error}") from error
+    except InvalidRequestError as error:
+        raise NeighbourMisbehavedError(f"a question that cannot be asked: {error}") from error
+    if message is None:
+        raise NeighbourMisbehavedError(f"a message of kind {kind} that is none")
+    return message
+
+
+def _status(fields: list[Item]) -> Status | None:
+    match fields:
+        case [str(name), list(items), bool(known)] if (
+            len(items) <= MAX_MODELS and len(name) <= MAX_NODE_NAME_CHARACTERS
+        ):
+            models = [_model(item) for item in items]
+            return Status(name=one_line(name), models=_all(models), yours_is_known=known)
+    return None
+
+
+def _model(item: Item) -> HeldModel | None:
+    match item:
+        case [str(name), bytes(digest), int(size)] if (
+            1 <= len(name) <= MAX_MODEL_NAME_CHARACTERS
+            and name.isprintable()
+            and len(digest) == DIGEST_BYTES
+            and _is_count(size, MAX_MODEL_BYTES)
+        ):
+            return HeldModel(name=name, digest=digest.hex(), size_bytes=size)
+    return None
+
+
+def _query(fields: list[Item]) -> Query | None:
+    match fields:
+        case [bytes(digest), list(items), list(values)] if len(digest) == DIGEST_BYTES:
+            messages = _all([_turn(item) for item in items])
+            return Query(digest.hex(), GenerationRequest(messages, _sampling(values)))
+    return None
+
+
+def _turn(item: Item) -> Message | None:
+    match item:
+        case [str(role), str(content)]:
+            return Message(role, content)
+    return None
+
+
+def _sampling(values: list[Item]) -> SamplingParams:
+    match values:
+        case [int(temperature), int(top_k), int(top_p), int(penalty), int(seed), int(limit), list(stops)]:
+            return SamplingParams(
+                temperature=temperature / MILLIONTHS,
+                top_k=top_k,
+                top_p=top_p / MILLIONTHS,
+                repetition_penalty=penalty / MILLIONTHS,
+                seed=seed,
+                max_tokens=limit,
+                stop=_all([stop if isinstance(stop, str) else None for stop in stops]),
+            )
+    raise MalformedError("sampling values that are none")
+
+
+def _tokens(fields: list[Item]) -> Tokens | None:
+    match fields:
+        case [int(n), list(ids), str(text)] if (
+            _is_count(n, MAX_COUNT) and len(ids) <= MAX_IDS and len(text) <= MAX_TEXT_CHARACTERS
+        ):
+            numbers = tuple(item for item in ids if isinstance(item, int) and _is_count(item, MAX_COUNT))
+            return Tokens(n, TokensGenerated(numbers, text)) if len(numbers) == len(ids) else None
+    return None
+
+
+def _done(fields: list[Item]) -> Done | None:
+    match fields:
+        case [("stop" | "length" | "cancelled") as reason, int(prompt), int(completion), int(prefill), int(decode)] if (
+            _is_count(prompt, MAX_COUNT)
+            and _is_count(completion, MAX_COUNT)
+            and _is_count(prefill, MAX_MILLISECONDS)
+            and _is_count(decode, MAX_MILLISECONDS)
+        ):
+            return Done(
+                GenerationFinished(
+                    reason=reason,
+                    prompt_tokens=prompt,
+                    completion_tokens=completion,
+                    prefill_s=prefill / 1000,
+                    decode_s=decode / 1000,
+                )
+            )
+    return None
+
+
+def _failed(fields: list[Item]) -> Failed | None:
+    match fields:
+        case [str(code), str(text)] if len(text) <= MAX_FAILURE_CHARACTERS:
+            known = [failure for failure in FAILURES if failure == code]
+            return Failed(known[0], one_line(text)) if known else None
+    return None
+
+
+def _cancel(fields: list[Item]) -> Cancel | None:
+    return None if fields else Cancel()
+
+
+_KINDS: Final[Mapping[int, tuple[int, Callable[[list[Item]], QueryMessage | None]]]] = {
+    Status.KIND: (MAX_STATUS_BYTES, _status),
+    Query.KIND: (MAX_QUERY_BYTES, _query),
+    Tokens.KIND: (MAX_ANSWER_BYTES, _tokens),
+    Done.KIND: (MAX_ANSWER_BYTES, _done),
+    Failed.KIND: (MAX_ANSWER_BYTES, _failed),
+    Cancel.KIND: (MAX_ANSWER_BYTES, _cancel),
+}
+
+
+def _all(items: list[T | None]) -> tuple[T, ...]:
+    """Take all items or none: one that is malformed spoils the message."""
+    found = tuple(item for item in items if item is not None)
+    if len(found) != len(items):
+        raise MalformedError("one of its parts is malformed")
+    return found
+
+
+def _is_count(value: int, top: int) -> bool:
+    return type(value) is int and 0 <= value <= top

@@ -1,0 +1,150 @@
+"""Everything that can go wrong in the daemon, its API and its command, one class a kind, each with what to do next."""
+
+from typing import ClassVar
+
+
+class DeviceError(Exception):
+    """Root of this package's errors; `str()` says what happened, `hint` what to do next."""
+
+    hint: str = "see the daemon's log"
+
+
+class ConfigError(DeviceError):
+    """A configuration file or a HEARTH_ variable holds something that is no configuration."""
+
+    hint = "correct the named key, or leave it out for its default"
+
+
+class DataDirectoryError(DeviceError):
+    """The data directory cannot be used; what it holds is unchanged."""
+
+    hint = "check its owner, permissions and free space, or choose another with --data DIR"
+
+
+class AlreadyRunningError(DeviceError):
+    """Another daemon holds the data directory."""
+
+    hint = "talk to the one that runs (hearth status), stop it, or choose another directory with --data DIR"
+
+
+class PortInUseError(DeviceError):
+    """A port this node should listen on belongs to another program."""
+
+    def __init__(self, port: int, key: str) -> None:
+        super().__init__(f"port {port} is in use ([{key.partition('.')[0]}] {key.partition('.')[2]})")
+        variable = f"HEARTH_{key.replace('.', '_').upper()}"
+        self.hint = (
+            f"stop the other program, or set {key} in hearth.toml or {variable} to another port; 0 = any free one"
+        )
+
+
+class BadRequestError(DeviceError):
+    """A request does not say what it must; nothing was done.  `param` names the field at fault."""
+
+    hint = "correct the named field and send the request again"
+    code: ClassVar[str] = "invalid_value"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class NotSupportedError(BadRequestError):
+    """A request asks for something that this version does not do and that would change the answer."""
+
+    hint = "leave the named field out"
+    code = "unsupported_parameter"
+
+
+class RequestTooLargeError(DeviceError):
+    """A request's body is larger than this node reads; nothing was done."""
+
+    hint = "send less at once"
+
+
+class RequestTooSlowError(DeviceError):
+    """A request's body did not arrive in time; nothing was done."""
+
+    hint = "send the request again"
+
+
+class ForbiddenError(DeviceError):
+    """A browser's page, or a name that is not this machine's, asked the loopback API."""
+
+    hint = "ask from this machine, at 127.0.0.1, without an Origin header"
+
+
+class NoSuchRouteError(DeviceError):
+    """The API has nothing at that path, or not with that method."""
+
+    hint = "the paths are /v1/chat/completions (POST), /v1/models and /health (GET)"
+
+
+class NoSuchModelError(DeviceError):
+    """Neither this node nor a linked neighbour holds the model asked for."""
+
+    hint = "see what is here and what can be had: hearth models ls"
+
+
+class NoSuchNodeError(DeviceError):
+    """No neighbour's or member's id begins like that."""
+
+    hint = "see who is there: hearth peers"
+
+
+class AmbiguousNodeError(DeviceError):
+    """Several ids begin like that."""
+
+    hint = "give more characters of the id"
+
+
+class NodeUnreachableError(DeviceError):
+    """The neighbour is known but there is no link to it now."""
+
+    hint = "is it switched on and in reach?  hearth peers shows the links; ask again once it is linked"
+
+
+class AnswerLostError(DeviceError):
+    """A neighbour's answer ended before its end; what had arrived was handed on."""
+
+    hint = "ask again"
+
+
+class NeighbourMisbehavedError(DeviceError):
+    """A neighbour sent something the protocol does not allow; its answer was dropped."""
+
+    hint = "ask another node; if it goes on, block it: hearth peers block ID"
+
+
+class NeighbourFailedError(DeviceError):
+    """A neighbour could not answer and said why.  `code` is one of `device.core.query_messages.FAILURES`."""
+
+    hint = "ask again, or ask another node"
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class BusyError(DeviceError):
+    """This node has as many questions as it can hold; this one was not taken."""
+
+    hint = "wait for an answer and ask again"
+
+
+class StoppingError(DeviceError):
+    """The node is stopping; the answer ended here."""
+
+    hint = "ask again once it runs: hearth status"
+
+
+class PullRunningError(DeviceError):
+    """That model is being pulled already."""
+
+    hint = "wait for the pull that runs; hearth models ls shows when the model is here"
+
+
+class DaemonUnreachableError(DeviceError):
+    """Nothing answers on the owner's socket."""
+
+    hint = "start it: hearth serve"
