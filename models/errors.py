@@ -105,6 +105,12 @@ class StoreWriteError(ModelsError):
     hint = "check the directory's owner and permissions"
 
 
+class DiskFullError(ModelsError):
+    """The disk filled up in mid-write; what was written was taken back."""
+
+    hint = "free some space: hearth models rm NAME"
+
+
 class NotEnoughSpaceError(ModelsError):
     """The disk has too little room; nothing was written."""
 

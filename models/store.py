@@ -1,0 +1,259 @@
+"""The models this node holds, content-addressed on disk.
+
+    blobs/sha256-HEX         source files, named by their SHA-256
+    manifests/DIGEST.json    which blobs make a model; DIGEST is the manifest's own SHA-256
+    names/NAME.json          what the owner calls it, its licence and where it came from
+
+They are written in this order, each atomically, and removed in the opposite one: after a power cut at any
+point every name leads to a whole model.  Methods block; copying belongs in a thread.  One process at a time
+writes a store (the daemon); its threads may share the object.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import re
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from models.core.manifest import MAX_MANIFEST_BYTES, Blob, Manifest, is_sha256
+from models.errors import (
+    AmbiguousModelError,
+    CorruptStoreError,
+    InvalidManifestError,
+    InvalidRequestError,
+    ModelNotFoundError,
+)
+from models.files import BytesDone, copy_verified, open_regular, sync_directory, write_atomically, writing
+
+MIN_PREFIX: Final = 4
+MAX_NAME_FILE_BYTES: Final = 64 * 1024
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """What is known of a model besides its content; no part of its digest."""
+
+    licence: str
+    description: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredModel:
+    """A model that is here, whole, under a name."""
+
+    name: str
+    manifest: Manifest
+    details: Details
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest: the same on every node that holds this model."""
+        return self.manifest.digest
+
+    @property
+    def size_bytes(self) -> int:
+        """What its source files take on the disk."""
+        return self.manifest.size_bytes
+
+    @property
+    def licence(self) -> str:
+        """SPDX expression, or "unknown"."""
+        return self.details.licence
+
+    @property
+    def description(self) -> str:
+        """One sentence for people."""
+        return self.details.description
+
+
+def require_name(name: str) -> str:
+    """Return `name` if a model may be called so.  Raises InvalidRequestError."""
+    if _NAME.fullmatch(name) is None:
+        raise InvalidRequestError("name: up to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit")
+    return name
+
+
+class ModelStore:
+    """A directory of models.  Nothing is created until something is written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._blobs, self._manifests, self._names = root / "blobs", root / "manifests", root / "names"
+        self._lock = threading.Lock()
+        self._arriving: set[str] = set()  # blobs that no name mentions yet: not garbage
+
+    def models(self) -> tuple[StoredModel, ...]:
+        """List the models by name; what cannot be read is left out and logged."""
+        found = []
+        for path in self._name_files():
+            try:
+                found.append(self._read(path))
+            except CorruptStoreError as error:
+                _log.warning("left out of the list of models: %s", error)
+        return tuple(found)
+
+    def find(self, key: str) -> StoredModel:
+        """Look a model up by name, digest or an unambiguous beginning of its digest (4 digits or more).
+
+        Raises ModelNotFoundError, AmbiguousModelError.
+        """
+        if _NAME.fullmatch(key) and (path := self._name_file(key)).exists():
+            return self._read(path)
+        matching = [model for model in self.models() if len(key) >= MIN_PREFIX and model.digest.startswith(key)]
+        if not matching:
+            raise ModelNotFoundError(f"no model {key!r} here")
+        if len({model.digest for model in matching}) > 1:
+            raise AmbiguousModelError(f"{key} could be {', '.join(model.name for model in matching)}")
+        return matching[0]
+
+    def path(self, blob: Blob) -> Path:
+        """Return where a blob lies, after looking that it is a plain file of its size.  Raises CorruptStoreError."""
+        path = self.blob_path(blob.sha256)
+        open_regular(path, size=blob.size).close()
+        return path
+
+    def blob_path(self, sha256: str) -> Path:
+        """Return where a blob lies or would lie."""
+        return self._blobs / f"sha256-{sha256}"
+
+    def read(self, blob: Blob) -> bytes:
+        """Read a small blob and check it.  Raises CorruptStoreError."""
+        with open_regular(self.blob_path(blob.sha256), size=blob.size) as file:
+            data = file.read()
+        if hashlib.sha256(data).hexdigest() != blob.sha256:
+            raise CorruptStoreError(f"blob {blob.sha256[:12]} has changed on the disk")
+        return data
+
+    def add(self, source: IO[bytes], blob: Blob, *, done: BytesDone = lambda _: None) -> None:
+        """Copy a blob into the store, checked on the way; one that is there already is not copied again.
+
+        It stays until `install` names it or the process ends without.  Raises ChecksumMismatchError,
+        DiskFullError, StoreWriteError.
+        """
+        with self._lock:
+            self._arriving.add(blob.sha256)
+        try:
+            with suppress(CorruptStoreError):
+                self.path(blob)
+                return
+            copy_verified(source, self.blob_path(blob.sha256), sha256=blob.sha256, size=blob.size, done=done)
+        except BaseException:
+            with self._lock:
+                self._arriving.discard(blob.sha256)
+            raise
+
+    def add_text(self, role: str, text: str) -> Blob:
+        """Store a small text as a blob and return what a manifest says of it."""
+        data = text.encode()
+        blob = Blob(role, hashlib.sha256(data).hexdigest(), len(data))
+        self.add(io.BytesIO(data), blob)
+        return blob
+
+    def install(self, name: str, manifest: Manifest, details: Details) -> StoredModel:
+        """Give the model made of blobs that are here a name; a model of that name is replaced.
+
+        Raises CorruptStoreError when a blob is missing, InvalidRequestError for a bad name, DiskFullError,
+        StoreWriteError.
+        """
+        require_name(name)
+        with self._lock:
+            for blob in manifest.blobs:
+                self.path(blob)
+            write_atomically(self._manifests / f"{manifest.digest}.json", manifest.to_bytes())
+            fields = {
+                "digest": manifest.digest,
+                "licence": details.licence,
+                "description": details.description,
+                "source": details.source,
+            }
+            write_atomically(self._name_file(name), json.dumps(fields, indent=1, sort_keys=True).encode())
+            self._arriving.difference_update(blob.sha256 for blob in manifest.blobs)
+        self.collect()
+        return self.find(name)
+
+    def remove(self, name: str) -> None:
+        """Forget a name, and what no other name needs.  Raises ModelNotFoundError, StoreWriteError."""
+        path = self._name_file(require_name(name))
+        with self._lock, writing(path):
+            try:
+                path.unlink()
+            except FileNotFoundError as error:
+                raise ModelNotFoundError(f"no model {name!r} here") from error
+            sync_directory(self._names)
+        self.collect()
+
+    def collect(self) -> None:
+        """Delete manifests and blobs that no name leads to, and what a power cut left half-written.
+
+        Nothing is deleted while any name cannot be read: its blobs may be whole.
+        """
+        with self._lock:
+            try:
+                named = [self._read(path) for path in self._name_files()]
+            except CorruptStoreError as error:
+                _log.warning("nothing was collected: %s", error)
+                return
+            blobs = {blob.sha256 for model in named for blob in model.manifest.blobs} | self._arriving
+            keep = {self.blob_path(sha256).name for sha256 in blobs} | {f"{model.digest}.json" for model in named}
+            keep |= {f".{name}.arriving" for name in keep}
+            keep |= {self._name_file(model.name).name for model in named}
+            for directory in (self._names, self._manifests, self._blobs):
+                with writing(directory), suppress(FileNotFoundError):
+                    for path in directory.iterdir():
+                        if path.name not in keep:
+                            path.unlink()
+
+    def _name_file(self, name: str) -> Path:
+        return self._names / f"{name}.json"
+
+    def _name_files(self) -> list[Path]:
+        try:
+            return sorted(path for path in self._names.iterdir() if not path.name.startswith("."))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CorruptStoreError(f"cannot read {self._names}: {error.strerror}") from error
+
+    def _read(self, path: Path) -> StoredModel:
+        """Follow a name to its manifest.  Raises CorruptStoreError for anything that is not as it was written."""
+        fields = _fields(path)
+        match fields:
+            case {
+                "digest": str(digest),
+                "licence": str(licence),
+                "description": str(description),
+                "source": str(source),
+            } if is_sha256(digest) and path.suffix == ".json" and _NAME.fullmatch(path.stem):
+                manifest = self._manifest(digest)
+            case _:
+                raise CorruptStoreError(f"{path} does not name a model")
+        details = Details(licence=licence, description=description, source=source)
+        return StoredModel(name=path.stem, manifest=manifest, details=details)
+
+    def _manifest(self, digest: str) -> Manifest:
+        path = self._manifests / f"{digest}.json"
+        with open_regular(path) as file:
+            data = file.read(MAX_MANIFEST_BYTES + 1)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise CorruptStoreError(f"{path} has changed on the disk")
+        try:
+            return Manifest.parse(data)
+        except InvalidManifestError as error:
+            raise CorruptStoreError(f"{path}: {error}") from error
+
+
+def _fields(path: Path) -> object:
+    with open_regular(path) as file:
+        data = file.read(MAX_NAME_FILE_BYTES + 1)
+    try:
+        return json.loads(data) if len(data) <= MAX_NAME_FILE_BYTES else None
+    except (ValueError, RecursionError) as error:
+        raise CorruptStoreError(f"{path} is no JSON") from error
