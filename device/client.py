@@ -17,10 +17,17 @@ from device.api import (
     Answerer,
     AnswerFinished,
     AnswerPiece,
+    CatalogueEntry,
     ChatMessage,
+    Community,
+    HeldModel,
     Joined,
+    Member,
+    Memory,
     Model,
     Models,
+    Nearby,
+    Neighbour,
     Offer,
     Peers,
     PullProgress,
@@ -29,6 +36,40 @@ from device.api import (
 )
 from device.errors import DaemonUnreachableError, DeviceError
 from device.parsing import MalformedReplyError, one_line, parse, prose
+from device.wording import count, duration, short_id, size
+
+__all__ = [  # what a user interface needs, in one place
+    "AnswerBrokenOffError",
+    "AnswerFinished",
+    "AnswerPiece",
+    "Answerer",
+    "CatalogueEntry",
+    "ChatMessage",
+    "Community",
+    "DaemonClient",
+    "DaemonTimeoutError",
+    "DaemonUnreachableError",
+    "DeviceError",
+    "HeldModel",
+    "Joined",
+    "Member",
+    "Memory",
+    "Model",
+    "Models",
+    "Nearby",
+    "Neighbour",
+    "Offer",
+    "Peers",
+    "PullProgress",
+    "RequestRefusedError",
+    "Sampling",
+    "Status",
+    "UnexpectedReplyError",
+    "count",
+    "duration",
+    "short_id",
+    "size",
+]
 
 T = TypeVar("T")
 
@@ -72,9 +113,10 @@ class DaemonClient:
     def __init__(self, socket_path: Path) -> None:
         self.socket_path = socket_path
         self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(socket_path)),
+            transport=httpx.AsyncHTTPTransport(uds=str(socket_path), verify=False),  # noqa: S501  no TLS on a socket file; loading CAs takes 60 ms
             base_url="http://localhost",
             timeout=httpx.Timeout(REPLY_WITHIN_S, connect=CONNECT_WITHIN_S),
+            headers={"Content-Type": "application/json"},
             trust_env=False,  # a proxy has no business here
         )
 
@@ -184,7 +226,7 @@ class DaemonClient:
     async def _call(self, method: str, path: str, body: object = None, *, timeout_s: float = REPLY_WITHIN_S) -> object:
         timeout = httpx.Timeout(timeout_s, connect=CONNECT_WITHIN_S)
         with _translated(self.socket_path):
-            reply = await self._http.request(method, path, json=body, timeout=timeout)
+            reply = await self._http.request(method, path, content=_encode(body), timeout=timeout)
         fields = _decode(reply.text) if reply.content else {}
         if reply.is_error:
             raise _refusal(fields, reply.status_code)
@@ -194,7 +236,7 @@ class DaemonClient:
     async def _stream(self, method: str, path: str, body: object) -> AsyncIterator[httpx.Response]:
         timeout = httpx.Timeout(REPLY_WITHIN_S, connect=CONNECT_WITHIN_S, read=None)  # a long prompt takes its time
         with _translated(self.socket_path):
-            async with self._http.stream(method, path, json=body, timeout=timeout) as reply:
+            async with self._http.stream(method, path, content=_encode(body), timeout=timeout) as reply:
                 if reply.is_error:
                     raise _refusal(_decode((await reply.aread()).decode(errors="replace")), reply.status_code)
                 yield reply
@@ -286,6 +328,11 @@ async def _lines(reply: httpx.Response) -> AsyncIterator[str]:
             raise UnexpectedReplyError(f"the daemon sent a line of more than {MAX_LINE_BYTES} bytes")
     if held.strip():
         yield held.decode(errors="replace")
+
+
+def _encode(body: object) -> bytes | None:
+    """JSON of a request; what is no text (a broken byte of a command line) becomes a question mark."""
+    return None if body is None else json.dumps(body, ensure_ascii=False).encode(errors="replace")
 
 
 def _decode(text: str) -> dict[str, Any]:

@@ -1,0 +1,116 @@
+"""What `ask`, `chat` and `run` share: the options of an answer, and streaming one to the terminal."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from device.cli.printing import dash, print_note
+from device.wording import short_id
+
+if TYPE_CHECKING:
+    from device.api import AnswerFinished, ChatMessage, Sampling
+    from device.client import DaemonClient
+
+
+def add_options(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
+    """Add --node, --model and the sampling options."""
+    if model:
+        parser.add_argument("--model", default="default", metavar="NAME", help="name or digest of the model")
+    parser.add_argument(
+        "--node",
+        default="auto",
+        metavar="local|auto|ID",
+        help="who answers: this node, whoever can (the default), or one neighbour",
+    )
+    parser.add_argument("--system", metavar="TEXT", help="instructions that stand before the conversation")
+    sampling = parser.add_argument_group("sampling")
+    sampling.add_argument("--temperature", type=float, metavar="T", help="0 = always the likeliest token")
+    sampling.add_argument("--top-k", type=int, metavar="K", help="choose among the K likeliest tokens")
+    sampling.add_argument("--top-p", type=float, metavar="P", help="choose among the likeliest that make up P")
+    sampling.add_argument("--repetition-penalty", type=float, metavar="R", help="above 1: repeat less")
+    sampling.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same answer")
+    sampling.add_argument("--max-tokens", type=int, metavar="N", help="length of the answer at most")
+    sampling.add_argument("--stop", action="append", metavar="TEXT", help="end before this text (repeatable)")
+
+
+def sampling_of(args: argparse.Namespace) -> "Sampling":
+    """The sampling that the options say."""
+    from device.api import Sampling  # noqa: PLC0415  `--help` has no use for it
+
+    return Sampling(
+        temperature=args.temperature,
+        top_k=args.top_k,
+        top_p=args.top_p,
+        repetition_penalty=args.repetition_penalty,
+        seed=args.seed,
+        max_tokens=args.max_tokens,
+        stop=tuple(args.stop) if args.stop else None,
+    )
+
+
+def opening(args: argparse.Namespace) -> "list[ChatMessage]":
+    """What stands before the first question."""
+    return [said("system", args.system)] if args.system else []
+
+
+def said(role: str, text: str) -> "ChatMessage":
+    """One turn of a conversation."""
+    from device.api import ChatMessage  # noqa: PLC0415  as above
+
+    return ChatMessage(role=role, content=text)
+
+
+async def stream(
+    client: "DaemonClient", messages: "Sequence[ChatMessage]", args: argparse.Namespace, *, quiet: bool
+) -> "tuple[str, AnswerFinished]":
+    """Ask and print the answer as it comes, unless `quiet`; give back all of it.
+
+    Whatever ends it, the line that was begun is ended too, so that an error or a prompt starts its own.
+    """
+    from contextlib import aclosing  # noqa: PLC0415  as above
+
+    from device.api import AnswerPiece  # noqa: PLC0415  as above
+
+    pieces: list[str] = []
+    answer = client.ask(messages, model=args.model, node=args.node, sampling=sampling_of(args))
+    try:
+        async with aclosing(answer):
+            async for item in answer:
+                if isinstance(item, AnswerPiece):
+                    pieces.append(item.text)
+                    if not quiet:
+                        print(item.text, end="", flush=True)
+                else:
+                    finished = item
+    finally:
+        if pieces and not quiet and not pieces[-1].endswith("\n"):
+            print(flush=True)
+    return "".join(pieces), finished
+
+
+def print_answerer(finished: "AnswerFinished") -> None:
+    """Say on stderr who answered, with what and how fast."""
+    by = finished.answerer
+    cut = ", cut at the length allowed" if finished.finish_reason == "length" else ""
+    print_note(
+        f"{dash(sys.stderr)} answered by {by.node_name} ({short_id(by.node_id)}) with {by.model}, "
+        f"{finished.tokens_per_s:.0f} tokens/s{cut}"
+    )
+
+
+def as_json(text: str, finished: "AnswerFinished") -> dict[str, Any]:
+    """The one object of --json."""
+    by = finished.answerer
+    return {
+        "answer": text,
+        "node_id": by.node_id,
+        "node_name": by.node_name,
+        "model": by.model,
+        "model_digest": by.model_digest,
+        "prompt_tokens": finished.prompt_tokens,
+        "completion_tokens": finished.completion_tokens,
+        "ttft_ms": finished.ttft_ms,
+        "tokens_per_s": finished.tokens_per_s,
+        "finish_reason": finished.finish_reason,
+    }

@@ -1,0 +1,22 @@
+"""`hearth leave`: leave the community."""
+
+import argparse
+
+from device.cli import session
+from device.cli.printing import confirmed, print_json
+
+
+def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
+    """Add the verb to the grammar."""
+    parser = verbs.add_parser("leave", parents=[shared], help="leave the community; models and settings stay")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Leave, after asking where there is somebody to ask."""
+    if not confirmed("Leave the community? Its members will no longer answer this node.", yes=args.yes):
+        return 1
+    session.run(args, lambda client: client.leave())
+    print_json({}) if args.json else print("Left the community. Models and settings are still here.")
+    return 0

@@ -1,0 +1,66 @@
+"""`hearth peers`: who is there, and undoing a pairing."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from device.cli import session
+from device.cli.printing import print_json, print_table
+from device.cli.status import print_neighbours
+from device.wording import short_id
+
+if TYPE_CHECKING:
+    from device.api import Peers
+
+
+def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
+    """Add the verb and its actions to the grammar."""
+    parser = verbs.add_parser("peers", parents=[shared], help="list neighbours; forget or block one")
+    parser.set_defaults(run=run_list)
+    actions = parser.add_subparsers(metavar="ACTION", title="actions")
+    listing = actions.add_parser("list", parents=[shared], help="list neighbours and nodes nearby (the default)")
+    listing.set_defaults(run=run_list)
+    forget = actions.add_parser("forget", parents=[shared], help="undo the pairing with a node")
+    forget.set_defaults(run=run_forget)
+    block = actions.add_parser("block", parents=[shared], help="cut a node off at once, a stolen one for instance")
+    block.set_defaults(run=run_block)
+    for action in (forget, block):
+        action.add_argument("id", metavar="ID", help="its id, or the beginning of it")
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Show neighbours, strangers nearby, and members without a link."""
+    peers = session.run(args, lambda client: client.peers())
+    if args.json:
+        print_json(peers)
+    else:
+        _print(peers)
+    return 0
+
+
+def run_forget(args: argparse.Namespace) -> int:
+    """Undo the pairing."""
+    session.run(args, lambda client: client.forget(args.id))
+    print_json({}) if args.json else print(f"Forgot {args.id}: it is no member any more.")
+    return 0
+
+
+def run_block(args: argparse.Namespace) -> int:
+    """Cut the node off."""
+    session.run(args, lambda client: client.block(args.id))
+    print_json({}) if args.json else print(f"Blocked {args.id}: this node no longer speaks with it.")
+    return 0
+
+
+def _print(peers: "Peers") -> None:
+    print_neighbours(peers.neighbours)
+    strangers = [node for node in peers.nearby if not node.member]
+    if strangers:
+        print()
+        print_table(
+            ("ID", "NEARBY, NOT PAIRED"), [(short_id(node.node_id), ", ".join(node.addresses)) for node in strangers]
+        )
+    if peers.members:
+        print()
+        print_table(
+            ("ID", "MEMBER", "ROLE"), [(short_id(member.node_id), member.name, member.role) for member in peers.members]
+        )

@@ -1,0 +1,70 @@
+"""`hearth status`: this node and its neighbours."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from device.cli import session
+from device.cli.printing import BOLD, print_facts, print_json, print_table, styled
+from device.wording import count, duration, short_id, size
+
+if TYPE_CHECKING:
+    from device.api import Neighbour, Status
+
+
+def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
+    """Add the verb to the grammar."""
+    parser = verbs.add_parser("status", parents=[shared], help="show this node and its neighbours")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show the status."""
+    status = session.run(args, lambda client: client.status())
+    if args.json:
+        print_json(status)
+    else:
+        _print(status)
+    return 0
+
+
+def _print(status: "Status") -> None:
+    community, queries = status.community, status.queries
+    questions = (
+        f"{queries.running} running, {queries.waiting} waiting, {queries.answered} answered, {queries.asked} asked"
+    )
+    print(f"{styled(status.name, BOLD, sys.stdout)}, up {duration(status.uptime_s)}")
+    print_facts(
+        [
+            ("id", status.node_id),
+            ("version", status.version),
+            ("http", f"{status.http.host}:{status.http.port}"),
+            ("mesh", f"mqtt {status.mqtt.port} ({status.mqtt.broker}), door {status.door.port}"),
+            ("community", f"{community.name}, {count(len(community.members), 'member')}" if community else "none"),
+            ("memory", f"{size(status.memory.rss_bytes)} used, {size(status.memory.available_bytes)} available"),
+            ("questions", questions),
+            ("models", ", ".join(model.name for model in status.models) or "none here: hearth models ls"),
+        ]
+    )
+    print()
+    print_neighbours(status.neighbours)
+
+
+def print_neighbours(neighbours: "tuple[Neighbour, ...]") -> None:
+    """Print the table of neighbours, or what to do where there are none."""
+    if not neighbours:
+        print("No neighbours yet. Pair with one: hearth pair here, hearth join WORDS there.")
+        return
+    print_table(
+        ("ID", "NEIGHBOUR", "STATE", "SINCE", "MODELS"),
+        [
+            (
+                short_id(node.node_id),
+                node.name,
+                node.state,
+                duration(node.since_s),
+                ", ".join(model.name for model in node.models) or "-",
+            )
+            for node in neighbours
+        ],
+    )
