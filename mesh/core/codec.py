@@ -83,3 +83,38 @@ def _check(item: object, depth: int) -> Item:
             _check(child, depth - 1)
         return item
     raise MalformedError(f"{type(item).__name__} is not used here")
+
+
+def unsigned(item: Item, maximum: int) -> int:
+    """Take a foreign item as an integer of 0..maximum.  Errors: MalformedError."""
+    if isinstance(item, int) and not isinstance(item, bool) and 0 <= item <= maximum:
+        return item
+    raise MalformedError(f"an integer of 0 to {maximum} was expected")
+
+
+def fixed_bytes(item: Item, length: int) -> bytes:
+    """Take a foreign item as bytes of exactly this length.  Errors: MalformedError."""
+    if isinstance(item, bytes) and len(item) == length:
+        return item
+    raise MalformedError(f"{length} bytes were expected")
+
+
+def short_bytes(item: Item, maximum: int) -> bytes:
+    """Take a foreign item as at most `maximum` bytes.  Errors: MalformedError."""
+    if isinstance(item, bytes) and len(item) <= maximum:
+        return item
+    raise MalformedError(f"at most {maximum} bytes were expected")
+
+
+def short_text(item: Item, maximum: int) -> str:
+    """Take a foreign item as printable text of at most `maximum` characters: it may end up on a terminal."""
+    if isinstance(item, str) and len(item) <= maximum and item.isprintable():
+        return item
+    raise MalformedError(f"printable text of at most {maximum} characters was expected")
+
+
+def short_array(item: Item, maximum: int) -> list[Item]:
+    """Take a foreign item as an array of at most `maximum` items.  Errors: MalformedError."""
+    if isinstance(item, list) and len(item) <= maximum:
+        return item
+    raise MalformedError(f"an array of at most {maximum} items was expected")

@@ -94,3 +94,42 @@ def test_tags_are_never_looked_into() -> None:
     assert len(codec._REFUSE_TAGS) == 0
     with pytest.raises(cbor2.CBORDecodeError):
         cbor2.loads(b"\xd8\x23\x61a", semantic_decoders=codec._REFUSE_TAGS)
+
+
+def test_foreign_items_are_taken_as_what_they_must_be() -> None:
+    """Right types pass through."""
+    assert codec.unsigned(5, 5) == 5
+    assert codec.fixed_bytes(b"ab", 2) == b"ab"
+    assert codec.short_bytes(b"a", 2) == b"a"
+    assert codec.short_text("é", 1) == "é"
+    assert codec.short_array([1], 1) == [1]
+
+
+@pytest.mark.parametrize("item", [-1, 6, True, None, "5"])
+def test_other_items_are_no_unsigned(item: codec.Item) -> None:
+    """Truth is not a number here."""
+    with pytest.raises(MalformedError):
+        codec.unsigned(item, 5)
+
+
+@pytest.mark.parametrize("item", ["ab", b"abc", None])
+def test_other_items_are_no_bytes_of_that_length(item: codec.Item) -> None:
+    """Text and other lengths are refused."""
+    with pytest.raises(MalformedError):
+        codec.fixed_bytes(item, 2)
+    with pytest.raises(MalformedError):
+        codec.short_bytes(item, 2)
+
+
+@pytest.mark.parametrize("item", ["\x1b[2J", "abc\n", "abcd", b"a"])
+def test_other_items_are_no_short_text(item: codec.Item) -> None:
+    """What could steer a terminal is refused."""
+    with pytest.raises(MalformedError):
+        codec.short_text(item, 3 + ("\n" in str(item)))
+
+
+@pytest.mark.parametrize("item", [[1, 2], b"", None])
+def test_other_items_are_no_short_array(item: codec.Item) -> None:
+    """Longer arrays and other types are refused."""
+    with pytest.raises(MalformedError):
+        codec.short_array(item, 1)

@@ -66,9 +66,7 @@ def test_node_ids_are_written_one_way(raw: bytes) -> None:
 def test_the_seal_is_rfc_8439() -> None:
     """The test vector of appendix A.5: its nonce is four zero bytes, then 1..8 as a little-endian counter."""
     key = bytes.fromhex("1c9240a5eb55d38af333888604f6b5f0473917c1402b80099dca5cbc207075c0")
-    sealed = bytes.fromhex(
-        "64a0861575861af460f062c79be643bd5e805cfd345cf389f108670ac76c8cb24c6cfc18755d43eea09ee94e382d26b0"
-    )
+    sealed = bytes.fromhex("64a0861575861af460f062c79be643bd5e805cfd345cf389f108670ac76c8cb2")
     counter = int.from_bytes(bytes(range(1, 9)), "little")
     associated = bytes.fromhex("f33388860000000000004e91")
     assert crypto.seal(key, counter, associated, b"Internet-Drafts are draft documents")[:32] == sealed

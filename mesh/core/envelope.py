@@ -1,0 +1,54 @@
+"""What is inside a sealed frame: `[kind, message id, in reply to, time to live, body]`."""
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from mesh.core import codec
+from mesh.core.frames import MAX_PLAINTEXT_BYTES
+from mesh.errors import MalformedError
+
+MESSAGE_ID_BYTES: Final = 16
+FIRST_DEVICE_KIND: Final = 16
+MAX_KIND: Final = 2**16 - 1
+MAX_TTL_MS: Final = 7 * 24 * 3600 * 1000
+ENVELOPE_OVERHEAD_BYTES: Final = 64  # array head, kind, both ids, time to live and the body's own head
+MAX_BODY_BYTES: Final = MAX_PLAINTEXT_BYTES - ENVELOPE_OVERHEAD_BYTES
+
+
+class MeshKind(enum.IntEnum):
+    """Message kinds of the mesh itself; FIRST_DEVICE_KIND and above are the device's."""
+
+    CONFIRM = 0  # says nothing; lets the responder of a handshake switch to the new session
+    HEADS = 1
+    ENTRIES = 2
+    EPOCH_KEYS = 3
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """One message between two nodes; `re` is the id of the message it answers."""
+
+    kind: int
+    message_id: bytes
+    re: bytes | None
+    ttl_ms: int
+    body: bytes
+
+    def to_bytes(self) -> bytes:
+        """Encode for sealing."""
+        return codec.encode([self.kind, self.message_id, self.re, self.ttl_ms, self.body])
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Envelope":
+        """Read what a neighbour sealed.  Errors: MalformedError."""
+        match codec.decode_array(data, max_bytes=MAX_PLAINTEXT_BYTES):
+            case [kind, message_id, re, ttl_ms, bytes(body)]:
+                return cls(
+                    codec.unsigned(kind, MAX_KIND),
+                    codec.fixed_bytes(message_id, MESSAGE_ID_BYTES),
+                    None if re is None else codec.fixed_bytes(re, MESSAGE_ID_BYTES),
+                    codec.unsigned(ttl_ms, MAX_TTL_MS),
+                    body,
+                )
+        raise MalformedError("not an envelope")
