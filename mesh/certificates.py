@@ -34,6 +34,11 @@ class TlsKey:
         """Read the key, or make it on the first start.  Raises CertificateError on a damaged file."""
         return cls(_open_key(path))
 
+    @classmethod
+    def make(cls) -> "TlsKey":
+        """Make a key that lives in memory only."""
+        return cls(ec.generate_private_key(ec.SECP256R1()))
+
     @property
     def public_bytes(self) -> bytes:
         """The public half, as DER SubjectPublicKeyInfo: what a neighbour's authority signs."""
