@@ -55,8 +55,10 @@ class LlamaConfig:
     def from_gguf(cls, gguf: GgufFile) -> Self:
         """Read and check the metadata and every tensor's shape; CorruptModelError, UnsupportedModelError."""
         architecture = gguf.metadata.get("general.architecture")
-        if architecture != ARCHITECTURE:
-            raise UnsupportedModelError(f"architecture {architecture!r} is not supported; supported: {ARCHITECTURE}")
+        if not isinstance(architecture, str) or architecture != ARCHITECTURE:
+            raise UnsupportedModelError(
+                f"architecture {_shown(architecture)} is not supported; supported: {ARCHITECTURE}"
+            )
         keys = _Keys(gguf.metadata)
         keys.require_neutral()
         embedding = gguf.tensors.get("token_embd.weight")
