@@ -63,6 +63,12 @@ class EngineError(ModelsError):
     hint = "remove the converted graph so that it is built again: hearth models rm NAME, then pull it"
 
 
+class OutOfMemoryError(ModelsError):
+    """A model or its context does not fit the memory."""
+
+    hint = "choose a smaller model, or a smaller [engine] context_tokens"
+
+
 class WorkerDiedError(ModelsError):
     """The engine's process ended in mid-answer; the node and its models are unharmed."""
 

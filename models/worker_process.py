@@ -1,0 +1,200 @@
+"""The daemon's end of one engine process: starts it, sends orders, reads reports, ends it.
+
+Nothing the process does reaches further than an exception here: what it writes to its socket is parsed with
+bounds, what it prints goes to the log with bounds, and if it falls silent it is killed.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+from models.core.worker_protocol import (
+    MAX_REPORT_BYTES,
+    Cancel,
+    Command,
+    Event,
+    Failed,
+    Generate,
+    GenerationFinished,
+    GraphMissing,
+    Order,
+    Ready,
+    encode_order,
+    parse_report,
+)
+from models.errors import WorkerDiedError, WorkerProtocolError
+
+SILENCE_TIMEOUT_S: Final = 1800.0  # a long prompt on the smallest board, with room to spare
+CANCEL_TIMEOUT_S: Final = 60.0  # one chunk of a prompt there
+MAX_LOG_LINES: Final = 200
+MAX_LINE_BYTES: Final = 16 * 1024
+MAX_LOG_CHARACTERS: Final = 500
+_LAST: Final = (Ready, GraphMissing, GenerationFinished, Failed)
+# Nothing of the daemon's own environment: the process needs none of it.  Two arenas keep glibc from holding
+# tens of megabytes a thread.
+_ENVIRONMENT: Final = {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
+_log = logging.getLogger(__name__)
+
+
+class WorkerProcess:
+    """A running engine process.  One order at a time; `close` it in the end, whatever happened."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._number = 0
+        self._output = asyncio.create_task(self._log_output(), name=f"output of worker {process.pid}")
+
+    @classmethod
+    async def start(cls) -> "WorkerProcess":
+        """Start a process that has loaded nothing yet."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-I",  # neither the environment nor the working directory decides what is imported
+                    *("-m", "models.worker"),
+                    *("--fd", str(theirs.fileno())),
+                    pass_fds=(theirs.fileno(),),
+                    stdin=DEVNULL,
+                    stdout=PIPE,
+                    stderr=STDOUT,
+                    limit=MAX_LINE_BYTES,
+                    cwd="/",
+                    env=_ENVIRONMENT,
+                    start_new_session=True,  # the terminal's signals are for the daemon
+                )
+            except OSError as error:
+                ours.close()
+                raise WorkerDiedError(f"the engine's process cannot be started: {error.strerror}") from error
+        reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_REPORT_BYTES)
+        return cls(process, reader, writer)
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.returncode is None
+
+    async def ask(self, command: Command) -> AsyncGenerator[Event, None]:
+        """Send an order and yield its events up to the last; a failure is raised as the error it carries.
+
+        Closing the generator early cancels a Generate and waits until the process is idle again; it ends the
+        process in the midst of anything else.
+        Raises WorkerDiedError, WorkerProtocolError; the process is of no use afterwards.
+        """
+        self._number += 1
+        number, over = self._number, False
+        try:
+            await self._send(Order(number, command))
+            while not over:
+                try:
+                    event = await self._receive(number)
+                except (WorkerDiedError, WorkerProtocolError):
+                    over = True
+                    raise
+                over = isinstance(event, _LAST)
+                if isinstance(event, Failed):
+                    raise event.error
+                yield event
+        finally:
+            if not over and isinstance(command, Generate):
+                await self._cancel(number)
+            elif not over:
+                self._kill()  # nothing else listens for a cancel
+
+    async def last(self, command: Command) -> Event:
+        """Send an order and return its last event."""
+        async with aclosing(self.ask(command)) as events:
+            return [event async for event in events][-1]
+
+    async def close(self) -> None:
+        """End the process at once; it has nothing to save."""
+        if self.running:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        await self._process.wait()
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+        await self._output
+
+    async def _send(self, order: Order) -> None:
+        try:
+            self._writer.write(encode_order(order))
+            await self._writer.drain()
+        except OSError as error:
+            raise await self._death() from error
+
+    async def _receive(self, number: int) -> Event:
+        try:
+            async with asyncio.timeout(SILENCE_TIMEOUT_S):
+                line = await self._reader.readline()
+        except TimeoutError as error:
+            raise WorkerDiedError(f"the engine was silent for {SILENCE_TIMEOUT_S:.0f} s") from error
+        except ValueError as error:
+            raise WorkerProtocolError(f"the engine sent more than {MAX_REPORT_BYTES} bytes in one report") from error
+        except OSError as error:
+            raise await self._death() from error
+        if not line.endswith(b"\n"):
+            raise await self._death()
+        report = parse_report(line)
+        if report.number != number:
+            raise WorkerProtocolError(f"the engine reported on order {report.number} instead of {number}")
+        return report.event
+
+    async def _cancel(self, number: int) -> None:
+        """Tell the process to finish early and read what is on its way; one that does not is killed."""
+        try:
+            async with asyncio.timeout(CANCEL_TIMEOUT_S):
+                await self._send(Order(number, Cancel()))
+                while not isinstance(await self._receive(number), _LAST):
+                    pass
+        except (TimeoutError, WorkerDiedError, WorkerProtocolError):
+            self._kill()
+        except asyncio.CancelledError:
+            self._kill()
+            raise
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def _death(self) -> WorkerDiedError:
+        """Say how the process ended, which it has or is about to."""
+        self._kill()
+        status = await self._process.wait()
+        how = (signal.strsignal(-status) or f"signal {-status}") if status < 0 else f"status {status}"
+        return WorkerDiedError(f"the engine's process ended in mid-answer ({how})")
+
+    async def _log_output(self) -> None:
+        """Log what the process prints, as far as anyone would read it, and swallow the rest."""
+        stream = self._process.stdout
+        if stream is None:
+            raise AssertionError("it was asked for as a pipe")
+        lines = 0
+        while True:
+            try:
+                line = (await stream.readline()).rstrip(b"\n")
+            except ValueError:
+                continue  # longer than the stream's limit, and gone
+            if stream.at_eof() and not line:
+                return
+            if lines < MAX_LOG_LINES:
+                lines += 1
+                _log.info("worker %d: %s", self.pid, line[:MAX_LOG_CHARACTERS].decode(errors="backslashreplace"))
