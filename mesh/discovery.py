@@ -1,0 +1,272 @@
+"""mDNS: find the addresses of nodes in reach, and let them find ours.
+
+What is found is an address, never trust: a record from the network is parsed into a frozen `Sighting` or dropped.
+The interfaces are always named explicitly to zeroconf, and polled, because they come and go.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import re
+import secrets
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import ifaddr
+from zeroconf import (
+    DNSOutgoing,  # type: ignore[attr-defined]  # public, though not in its __all__
+    DNSQuestion,  # type: ignore[attr-defined]  # same
+    DNSQuestionType,
+    IPVersion,
+    ServiceStateChange,
+    Zeroconf,
+)
+from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
+
+from mesh.core.topic_policy import NODE_ID
+from mesh.errors import DuplicateNodeError
+
+log = logging.getLogger(__name__)
+
+SERVICE = "_hearthmesh._tcp.local."
+VERSION = "1"
+AUTO = "auto"
+VIRTUAL = re.compile(r"(lo|docker.*|veth.*|br-.*|virbr.*)")
+"""Interfaces that `auto` leaves out: no neighbour is behind them."""
+
+MAX_SIGHTINGS = 256
+MAX_ADDRESSES = 8
+MAX_RESOLVING = 32
+MIN_PORT = 1024  # no record makes this node knock on a system's own services
+PORT = re.compile(r"[1-9][0-9]{3,4}", re.ASCII)
+POLL_S = 3.0
+RESOLVE_MS = 3000
+DNS_QUERY, DNS_ANY, DNS_IN = 0, 255, 1  # RFC 1035
+PROBES = 2
+PROBE_S = 0.15
+CLONE_CHECK_S = 60.0
+DROP_LOG_S = 60.0
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Where a node says it is; nothing of it is proven."""
+
+    node_id: str
+    addresses: tuple[str, ...]
+    mqtt_port: int
+    door_port: int
+
+    @classmethod
+    def from_record(cls, info: AsyncServiceInfo) -> "Sighting | None":
+        """Read a resolved mDNS record; None when it is not one of ours or not sound."""
+        fields = {key: value for key, value in info.properties.items() if value is not None}
+        try:
+            node_id, version, port, door = (fields[key].decode("ascii") for key in (b"id", b"v", b"port", b"door"))
+        except (KeyError, UnicodeDecodeError):
+            return None
+        addresses = tuple(_dialable(info.parsed_scoped_addresses(IPVersion.All)))[:MAX_ADDRESSES]
+        sound = NODE_ID.fullmatch(node_id) and info.name == f"{node_id}.{SERVICE}" and version == VERSION and addresses
+        if not sound or not (PORT.fullmatch(port) and PORT.fullmatch(door)):
+            return None
+        mqtt_port, door_port = int(port), int(door)
+        if not all(MIN_PORT <= number < 2**16 for number in (mqtt_port, door_port)):
+            return None
+        return cls(node_id, addresses, mqtt_port, door_port)
+
+
+class Discovery:
+    """Announces this node and reports who else is there, in the event loop.
+
+    `on_sighting` is called for each new or changed record, `on_lost` when a node says goodbye or its record runs out,
+    `on_duplicate` when another machine uses this node's id; if it was there first, this node stays unannounced until
+    it is gone.  That is reported, not raised: a record is no proof, and must not be able to stop a node.
+    """
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        mqtt_port: int,
+        door_port: int,
+        interfaces: tuple[str, ...] = (AUTO,),
+        on_sighting: Callable[[Sighting], None],
+        on_lost: Callable[[str], None] | None = None,
+        on_duplicate: Callable[[DuplicateNodeError], None] | None = None,
+        poll_s: float = POLL_S,
+    ) -> None:
+        self._node_id = node_id
+        self._name = f"{node_id}.{SERVICE}"
+        self._mqtt_port = mqtt_port
+        self._door_port = door_port
+        self._interfaces = interfaces
+        self._on_sighting = on_sighting
+        self._on_lost = on_lost
+        self._on_duplicate = on_duplicate
+        self._poll_s = poll_s
+        # Fresh for each start, so that a clone's record can be told from our own.
+        self._host = f"{node_id[:8]}-{secrets.token_hex(4)}.local."
+        self._sightings: OrderedDict[str, Sighting] = OrderedDict()
+        self._resolving: set[str] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._addresses: tuple[str, ...] = ()
+        self._dropped = 0
+        self._drop_logged_at = -DROP_LOG_S
+        self._clone_reported_at = -CLONE_CHECK_S
+
+    @property
+    def sightings(self) -> tuple[Sighting, ...]:
+        """Who is in reach as far as records tell; a node that was killed stays until its record runs out."""
+        return tuple(self._sightings.values())
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Browse and announce until cancelled, then say goodbye; `ready` is set once it browses."""
+        self._addresses = addresses_of(self._interfaces)
+        zeroconf = AsyncZeroconf(interfaces=list(self._addresses), ip_version=_ip_version())
+        self._browser = self._browse(zeroconf)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(self._announce(zeroconf), name="discovery announcement")
+                tasks.create_task(self._follow_interfaces(zeroconf), name="discovery interfaces")
+                ready.set()
+        finally:
+            self._tasks = None
+            await self._browser.async_cancel()
+            await zeroconf.async_close()  # sends the goodbye
+
+    async def _follow_interfaces(self, zeroconf: AsyncZeroconf) -> None:
+        while True:
+            await asyncio.sleep(self._poll_s)
+            addresses = addresses_of(self._interfaces)
+            if addresses == self._addresses:
+                continue
+            log.info("the network changed: %s", ", ".join(addresses) or "no address")
+            self._addresses = addresses
+            await self._browser.async_cancel()
+            await zeroconf.async_update_interfaces(interfaces=list(addresses))
+            if zeroconf.zeroconf.registry.async_get_info_name(self._name.lower()) is not None:
+                await zeroconf.async_update_service(self._own_record())
+            self._browser = self._browse(zeroconf)  # a new one asks again, also on the new interfaces
+
+    def _browse(self, zeroconf: AsyncZeroconf) -> AsyncServiceBrowser:
+        # QM, not QU: a unicast answer reaches only one of several processes on a machine.
+        return AsyncServiceBrowser(
+            zeroconf.zeroconf, SERVICE, handlers=[self._changed], question_type=DNSQuestionType.QM
+        )
+
+    async def _announce(self, zeroconf: AsyncZeroconf) -> None:
+        """Announce this node, unless another machine does so already under the same id."""
+        await zeroconf.zeroconf.async_wait_for_start()
+        while await self._is_taken(zeroconf.zeroconf):
+            self._report_clone()
+            await asyncio.sleep(CLONE_CHECK_S)
+        # Its own probing takes 1.2 s; ours is done (zeroconf calls leaving it out "cooperating").
+        sent = await zeroconf.async_register_service(self._own_record(), cooperating_responders=True)
+        await sent
+
+    async def _is_taken(self, zeroconf: Zeroconf) -> bool:
+        """Probe for the own name (RFC 6762, 8.1, at a faster pace); a responder defends its name at once."""
+        probe = DNSOutgoing(DNS_QUERY)
+        probe.add_question(DNSQuestion(self._name, DNS_ANY, DNS_IN))  # not zeroconf's own, which is QU
+        probe.add_authorative_answer(self._own_record().dns_pointer())
+        for _ in range(PROBES):
+            zeroconf.async_send(probe)
+            await asyncio.sleep(PROBE_S)
+            if AsyncServiceInfo(SERVICE, self._name).load_from_cache(zeroconf):
+                return True
+        return False
+
+    def _own_record(self) -> AsyncServiceInfo:
+        return AsyncServiceInfo(
+            SERVICE,
+            self._name,
+            port=self._mqtt_port,
+            properties={"id": self._node_id, "v": VERSION, "port": str(self._mqtt_port), "door": str(self._door_port)},
+            server=self._host,
+            parsed_addresses=list(self._addresses),
+        )
+
+    def _changed(self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange) -> None:
+        if name == self._name:
+            own = AsyncServiceInfo(service_type, name)
+            if own.load_from_cache(zeroconf) and own.server != self._host:
+                self._report_clone()
+            return
+        if state_change is ServiceStateChange.Removed:
+            self._lose(name.removesuffix(f".{service_type}"))
+            return
+        info = AsyncServiceInfo(service_type, name)
+        if info.load_from_cache(zeroconf):
+            self._see(info)
+        elif self._tasks is not None and name not in self._resolving and len(self._resolving) < MAX_RESOLVING:
+            self._resolving.add(name)
+            self._tasks.create_task(self._resolve(zeroconf, info), name="discovery resolve")
+
+    async def _resolve(self, zeroconf: Zeroconf, info: AsyncServiceInfo) -> None:
+        try:
+            if await info.async_request(zeroconf, RESOLVE_MS, DNSQuestionType.QM):
+                self._see(info)
+        finally:
+            self._resolving.discard(info.name)
+
+    def _see(self, info: AsyncServiceInfo) -> None:
+        sighting = Sighting.from_record(info)
+        if sighting is None:
+            self._drop()
+        elif self._sightings.get(sighting.node_id) != sighting:
+            self._sightings[sighting.node_id] = sighting
+            self._sightings.move_to_end(sighting.node_id)
+            if len(self._sightings) > MAX_SIGHTINGS:
+                self._sightings.popitem(last=False)
+            self._on_sighting(sighting)
+
+    def _lose(self, node_id: str) -> None:
+        if self._sightings.pop(node_id, None) is not None and self._on_lost is not None:
+            self._on_lost(node_id)
+
+    def _report_clone(self) -> None:
+        now = time.monotonic()
+        if now - self._clone_reported_at >= CLONE_CHECK_S:
+            self._clone_reported_at = now
+            error = DuplicateNodeError(f"another machine announces this node's id {self._node_id[:8]}: a cloned card?")
+            log.error("%s; %s", error, error.hint)
+            if self._on_duplicate is not None:
+                self._on_duplicate(error)
+
+    def _drop(self) -> None:
+        """Count a malformed record; a flood of them is one line a minute."""
+        self._dropped += 1
+        now = time.monotonic()
+        if now - self._drop_logged_at >= DROP_LOG_S:
+            log.info("%d malformed mDNS records dropped", self._dropped)
+            self._dropped, self._drop_logged_at = 0, now
+
+
+def addresses_of(interfaces: Iterable[str]) -> tuple[str, ...]:
+    """List the addresses of interfaces by name, sorted; `auto` stands for all that lead to a network."""
+    wanted = set(interfaces)
+    found: set[str] = set()
+    for adapter in ifaddr.get_adapters():
+        name = str(adapter.name)
+        if name in wanted or (AUTO in wanted and not VIRTUAL.fullmatch(name)):
+            found |= {str(ip.ip) if ip.is_IPv4 else str(ip.ip[0]) for ip in adapter.ips}
+    return tuple(sorted(found - {"::1"}))  # no multicast there
+
+
+def _dialable(addresses: Iterable[str]) -> Iterable[str]:
+    """Keep private and link-local addresses, IPv4 first: a record must not aim this node at the internet."""
+    parsed = [ipaddress.ip_address(address) for address in addresses]
+    good = [a for a in parsed if (a.is_private or a.is_link_local) and not (a.is_multicast or a.is_unspecified)]
+    return (str(address) for address in sorted(good, key=lambda a: a.version))
+
+
+def _ip_version() -> IPVersion:
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close()
+    except OSError:
+        return IPVersion.V4Only
+    return IPVersion.All
