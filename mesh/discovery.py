@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import ifaddr
-from zeroconf import (
-    DNSOutgoing,  # type: ignore[attr-defined]  # public, though not in its __all__
-    DNSQuestion,  # type: ignore[attr-defined]  # same
+from zeroconf import (  # type: ignore[attr-defined]  # the DNS classes are public, though not in __all__
+    DNSOutgoing,
+    DNSQuestion,
     DNSQuestionType,
     IPVersion,
     ServiceStateChange,
