@@ -268,7 +268,7 @@ class _LlamaGraph:
         if matrix.scales is None:
             values = matrix.values
             if matrix.type.name == "F16":
-                values = self._node("Cast", [values], [f"{name}.values"], to=TensorProto.FLOAT)
+                values = self._node("Cast", [values], [f"{name}.widened"], to=TensorProto.FLOAT)
             return self._node("FusedMatMul", [x, values], [name], CONTRIB, transB=1)
         attributes = {
             "N": matrix.rows,

@@ -72,7 +72,7 @@ class WeightsWriter:
         self._file = file
         self._end = 0
         self._done = 0
-        self._total = sum(info.nbytes for info in gguf.tensors.values())
+        self._total = sum(info.nbytes for info in gguf.tensors.values() if info.rows > 1)
         self._progress = progress
         self.initializers: list[TensorProto] = []
 

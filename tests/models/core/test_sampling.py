@@ -1,0 +1,80 @@
+"""Laws of choosing a token."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from models.core.sampling import REPETITION_WINDOW, FloatArray, choose, penalized
+
+LOGITS = arrays(np.float32, st.integers(2, 40), elements=st.floats(-30, 30, width=32))
+UNIFORM = st.floats(0, 1, exclude_max=True)
+
+
+@given(LOGITS, UNIFORM)
+def test_temperature_zero_takes_the_likeliest(logits: FloatArray, uniform: float) -> None:
+    """No random number matters then, nor at top-k 1."""
+    assert np.argmax(logits) == choose(logits, temperature=0.0, top_k=0, top_p=1.0, uniform=uniform)
+    assert np.argmax(logits) == choose(logits, temperature=2.0, top_k=1, top_p=1.0, uniform=uniform)
+
+
+@given(LOGITS, UNIFORM, st.integers(1, 50))
+def test_top_k_keeps_the_k_largest(logits: FloatArray, uniform: float, top_k: int) -> None:
+    """Fewer than k logits are larger than the chosen one's."""
+    chosen = choose(logits, temperature=1.5, top_k=top_k, top_p=1.0, uniform=uniform)
+    assert np.count_nonzero(logits > logits[chosen]) < top_k
+
+
+@given(LOGITS, UNIFORM, st.floats(0.01, 1.0))
+def test_top_p_keeps_the_nucleus(logits: FloatArray, uniform: float, top_p: float) -> None:
+    """What is likelier than the chosen token does not reach top_p by itself."""
+    chosen = choose(logits, temperature=1.0, top_k=0, top_p=top_p, uniform=uniform)
+    weights = np.exp(logits.astype(np.float64) - logits.max())
+    assert weights[logits > logits[chosen]].sum() / weights.sum() < top_p + 1e-9
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_tokens_come_as_often_as_their_probability(temperature: float) -> None:
+    """Evenly spread random numbers give each token its share of softmax(logits / temperature)."""
+    logits = np.array([0.0, 2.0, 1.0, -1.0], np.float32)
+    weights = np.exp(logits / temperature)
+    draws = [
+        choose(logits, temperature=temperature, top_k=0, top_p=1.0, uniform=(draw + 0.5) / 1000) for draw in range(1000)
+    ]
+    shares = np.bincount(draws, minlength=4) / 1000
+    np.testing.assert_allclose(shares, weights / weights.sum(), atol=2e-3)
+
+
+def test_a_random_number_just_below_one_is_a_token() -> None:
+    """Rounding in the sum of probabilities leads nowhere outside the vocabulary."""
+    logits = np.zeros(30_000, np.float32)
+    assert choose(logits, temperature=1.0, top_k=0, top_p=1.0, uniform=np.nextafter(1.0, 0.0)) == 29_999
+
+
+def test_equal_logits_at_the_edge_of_top_k_keep_the_lowest_ids() -> None:
+    """The choice among equals does not depend on how the sort happens to run."""
+    logits = np.zeros(100, np.float32)
+    draws = {choose(logits, temperature=1.0, top_k=3, top_p=1.0, uniform=uniform) for uniform in (0.1, 0.5, 0.9)}
+    assert draws == {0, 1, 2}
+
+
+def test_the_penalty_makes_seen_tokens_less_likely() -> None:
+    """Positive logits are divided, negative ones multiplied, once however often a token was seen."""
+    logits = np.array([2.0, -2.0, 3.0], np.float32)
+    assert penalized(logits, [0, 1, 0], penalty=2.0).tolist() == [1.0, -4.0, 3.0]
+    assert logits.tolist() == [2.0, -2.0, 3.0]
+
+
+def test_the_penalty_forgets() -> None:
+    """A token farther back than the window is as good as new."""
+    logits = np.array([2.0, 2.0], np.float32)
+    recent = [0] + [1] * REPETITION_WINDOW
+    assert penalized(logits, recent, penalty=2.0).tolist() == [2.0, 1.0]
+
+
+@pytest.mark.parametrize(("recent", "penalty"), [([], 2.0), ([0], 1.0)])
+def test_no_penalty_costs_no_copy(recent: list[int], penalty: float) -> None:
+    """Where there is nothing to do, the logits are handed through."""
+    logits = np.array([1.0, 2.0], np.float32)
+    assert penalized(logits, recent, penalty=penalty) is logits

@@ -1,0 +1,149 @@
+"""Graphs compute what the architecture says, for every tensor type, and are the same bytes every time."""
+
+import hashlib
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gguf import GGMLQuantizationType as Type
+
+from models.engine import Engine
+from models.errors import CorruptModelError, UnsupportedModelError
+from models.graph import DATA_FILE, MODEL_FILE, convert
+from tests.models.reference import reference_logits
+from tests.models.tiny import TOKENS, TinyLlama, write_tiny
+
+IDS = [int(token) for token in np.random.default_rng(7).integers(0, len(TOKENS), 40)]
+# Relative rms error of the logits: float32 sums in another order; int8 activations in blocks of 32.
+EXACT, INT8 = 1e-5, 0.03
+
+MODELS = {
+    "Q4_0": (TinyLlama(matrices=Type.Q4_0, embedding=Type.Q4_0), INT8),
+    "Q4_1": (TinyLlama(matrices=Type.Q4_1, embedding=Type.Q4_1), INT8),
+    "Q8_0": (TinyLlama(matrices=Type.Q8_0, embedding=Type.Q8_0), INT8),
+    "F16": (TinyLlama(matrices=Type.F16, embedding=Type.F16), EXACT),
+    "F32": (TinyLlama(matrices=Type.F32, embedding=Type.F32), EXACT),
+    "F32 untied": (TinyLlama(matrices=Type.F32, embedding=Type.F32, tied=False), EXACT),
+    "F32 with RoPE factors": (
+        TinyLlama(matrices=Type.F32, embedding=Type.F32, rope_factors=True, rope_base=500_000.0),
+        EXACT,
+    ),
+    "F32, heads narrower than the model": (
+        TinyLlama(matrices=Type.F32, embedding=Type.F32, head_dim=32, kv_heads=1),
+        EXACT,
+    ),
+    "Q8_0 embedding, Q4_1 head": (
+        TinyLlama(matrices=Type.Q4_1, tied=False, types={"output.weight": Type.Q4_1, "token_embd.weight": Type.Q8_0}),
+        INT8,
+    ),
+    "a type for every tensor": (
+        TinyLlama(
+            types={
+                "attn_q.weight": Type.Q4_0,
+                "attn_k.weight": Type.Q8_0,
+                "attn_v.weight": Type.F16,
+                "attn_output.weight": Type.F32,
+                "ffn_gate.weight": Type.Q4_1,
+                "ffn_up.weight": Type.Q4_0,
+            }
+        ),
+        INT8,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_logits_are_those_of_the_architecture(name: str, tmp_path: Path) -> None:
+    """A prompt in one run gives the reference's logits, within what int8 activations cost."""
+    model, tolerance = MODELS[name]
+    path = write_tiny(tmp_path / "tiny.gguf", model)
+    expected = reference_logits(path, IDS)
+    convert(path, tmp_path / "graph")
+    logits = Engine(tmp_path / "graph", threads=1, context_tokens=64).logits_for(IDS)
+    assert expected.shape == logits.shape
+    assert np.sqrt(np.mean((logits - expected) ** 2) / np.mean(expected**2)) < tolerance
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256((folder / MODEL_FILE).read_bytes() + (folder / DATA_FILE).read_bytes()).hexdigest()
+
+
+def test_the_same_file_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Conversion depends on nothing but the file's content."""
+    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama())
+    again = tmp_path / "elsewhere.gguf"
+    again.write_bytes(path.read_bytes())
+    assert convert(path, tmp_path / "one") == convert(again, tmp_path / "two" / "deeper")
+    assert _digest(tmp_path / "one") == _digest(tmp_path / "two" / "deeper")
+
+
+def test_a_second_conversion_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    """An existing graph is replaced, and nothing else is left in the folder."""
+    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(seed=1))
+    convert(path, tmp_path / "out" / "graph")
+    before = _digest(tmp_path / "out" / "graph")
+    convert(write_tiny(path, TinyLlama(seed=2)), tmp_path / "out" / "graph")
+    assert before != _digest(tmp_path / "out" / "graph")
+    assert [tmp_path / "out" / "graph"] == list((tmp_path / "out").iterdir())
+
+
+def test_a_failed_conversion_leaves_nothing(tmp_path: Path) -> None:
+    """When the converter stops half way, no graph and no partial file stay."""
+    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama())
+
+    def stop(done: float) -> None:
+        if done > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(path, tmp_path / "out" / "graph", progress=stop)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_progress_rises_to_one(tmp_path: Path) -> None:
+    """Progress is a rising part of the whole, and the whole at the end."""
+    heard: list[float] = []
+    convert(write_tiny(tmp_path / "tiny.gguf", TinyLlama(rope_factors=True)), tmp_path / "graph", progress=heard.append)
+    assert sorted(heard) == heard
+    assert heard[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("metadata", "error", "named"),
+    [
+        ({"general.architecture": "gemma3"}, UnsupportedModelError, "'gemma3' is not supported; supported: llama"),
+        ({"llama.rope.scaling.type": "yarn"}, UnsupportedModelError, "rope.scaling.type = 'yarn'"),
+        ({"llama.expert_count": 8}, UnsupportedModelError, "expert_count = 8"),
+        ({"llama.rope.dimension_count": 8}, UnsupportedModelError, "rope.dimension_count"),
+        ({"llama.block_count": 1}, UnsupportedModelError, "'blk.1.attn_norm.weight' is not part"),
+        ({"llama.block_count": 3}, CorruptModelError, "3 layers, but only 20 tensors"),
+        ({"llama.block_count": 0}, CorruptModelError, "block_count is 0"),
+        ({"llama.block_count": [2, 2]}, CorruptModelError, "block_count is array"),
+        ({"llama.embedding_length": 32}, CorruptModelError, "has the shape"),
+        ({"llama.embedding_length": None}, CorruptModelError, "embedding_length is None"),
+        ({"llama.attention.head_count_kv": 3}, CorruptModelError, "4 heads cannot share 3"),
+        ({"llama.attention.layer_norm_rms_epsilon": float("nan")}, CorruptModelError, "epsilon is nan"),
+        ({"llama.rope.freq_base": 0.0}, CorruptModelError, "freq_base is 0.0"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_models_that_cannot_be_built_are_named(
+    metadata: dict[str, object], error: type[Exception], named: str, tmp_path: Path
+) -> None:
+    """What the graph cannot compute is refused with its name, never computed wrongly."""
+    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(), metadata)
+    with pytest.raises(error) as caught:
+        convert(path, tmp_path / "graph")
+    assert named in str(caught.value)
+    assert not (tmp_path / "graph").exists()
+
+
+def test_memory_stays_small(tmp_path: Path) -> None:
+    """Conversion holds a slice of the file, not the model: 48 MB of weights cost less than half of that."""
+    model = TinyLlama(layers=4, width=1024, heads=16, kv_heads=16, head_dim=64, feed_forward=2048, matrices=Type.Q8_0)
+    path = write_tiny(tmp_path / "tiny.gguf", model)
+    convert(path, tmp_path / "warm")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    convert(path, tmp_path / "graph")
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 24e6

@@ -1,0 +1,141 @@
+"""Small llama-architecture GGUF files with random weights and byte-level vocabularies, written with ggml's package."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gguf
+import numpy as np
+import numpy.typing as npt
+from gguf import GGMLQuantizationType as Type
+
+from models.tokenizer import BYTE_OF_LETTER
+
+CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+MERGES = ("t h", "th e", "Ġ the", "i n", "Ġ a")
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+LETTERS = tuple(sorted(BYTE_OF_LETTER, key=lambda letter: BYTE_OF_LETTER[letter]))
+TOKENS = (*CONTROL_TOKENS, *LETTERS, *(merge.replace(" ", "") for merge in MERGES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyLlama:
+    """Dimensions and quantisation of a file to write."""
+
+    layers: int = 2
+    width: int = 64
+    heads: int = 4
+    kv_heads: int = 2
+    head_dim: int = 16
+    feed_forward: int = 96
+    context_tokens: int = 128
+    matrices: Type = Type.Q4_1
+    embedding: Type = Type.Q8_0
+    tied: bool = True
+    rope_base: float = 10_000.0
+    rope_factors: bool = False
+    types: Mapping[str, Type] = field(default_factory=dict)  # of single tensors, by the end of their names
+    seed: int = 0
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name every tensor with its shape in numpy's order."""
+        attention, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (len(TOKENS), self.width)}
+        for layer in range(self.layers):
+            shapes |= {
+                f"blk.{layer}.attn_norm.weight": (self.width,),
+                f"blk.{layer}.attn_q.weight": (attention, self.width),
+                f"blk.{layer}.attn_k.weight": (kv, self.width),
+                f"blk.{layer}.attn_v.weight": (kv, self.width),
+                f"blk.{layer}.attn_output.weight": (self.width, attention),
+                f"blk.{layer}.ffn_norm.weight": (self.width,),
+                f"blk.{layer}.ffn_gate.weight": (self.feed_forward, self.width),
+                f"blk.{layer}.ffn_up.weight": (self.feed_forward, self.width),
+                f"blk.{layer}.ffn_down.weight": (self.width, self.feed_forward),
+            }
+        shapes["output_norm.weight"] = (self.width,)
+        if not self.tied:
+            shapes["output.weight"] = (len(TOKENS), self.width)
+        if self.rope_factors:
+            shapes["rope_freqs.weight"] = (self.head_dim // 2,)
+        return shapes
+
+    def type_of(self, name: str) -> Type:
+        """Choose the quantisation of a tensor."""
+        if name.endswith("norm.weight") or name == "rope_freqs.weight":
+            return Type.F32
+        for end, kind in self.types.items():
+            if name.endswith(end):
+                return kind
+        return self.embedding if name in ("token_embd.weight", "output.weight") else self.matrices
+
+
+def write_tiny(path: Path, model: TinyLlama, metadata: Mapping[str, object] | None = None) -> Path:
+    """Write the model to `path`; `metadata` replaces or adds keys (None leaves one out)."""
+    writer = gguf.GGUFWriter(path, "llama")
+    for key, value in (_metadata(model) | dict(metadata or {})).items():
+        if value is not None:
+            writer.add_key_value(key, value, *_gguf_type(value))
+    random = np.random.default_rng(model.seed)
+    for name, shape in model.shapes().items():
+        values = _values(random, name, shape)
+        kind = model.type_of(name)
+        raw = values.astype(np.float16) if kind is Type.F16 else gguf.quants.quantize(values, kind)
+        writer.add_tensor(name, raw, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _values(random: np.random.Generator, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    if name == "rope_freqs.weight":
+        return random.uniform(1, 8, shape).astype(np.float32)
+    if name.endswith("norm.weight"):
+        return random.uniform(0.5, 1.5, shape).astype(np.float32)
+    scale = np.float32(shape[-1] ** -0.5)
+    return random.standard_normal(shape, np.float32) * scale
+
+
+def _metadata(model: TinyLlama) -> dict[str, object]:
+    return {
+        "llama.block_count": model.layers,
+        "llama.context_length": model.context_tokens,
+        "llama.embedding_length": model.width,
+        "llama.feed_forward_length": model.feed_forward,
+        "llama.attention.head_count": model.heads,
+        "llama.attention.head_count_kv": model.kv_heads,
+        "llama.attention.key_length": model.head_dim,
+        "llama.attention.value_length": model.head_dim,
+        "llama.attention.layer_norm_rms_epsilon": 1e-5,
+        "llama.rope.freq_base": model.rope_base,
+        "llama.rope.dimension_count": model.head_dim,
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "smollm",
+        "tokenizer.ggml.tokens": list(TOKENS),
+        "tokenizer.ggml.token_type": [3] * len(CONTROL_TOKENS) + [1] * (len(TOKENS) - len(CONTROL_TOKENS)),
+        "tokenizer.ggml.merges": list(MERGES),
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+        "tokenizer.ggml.add_bos_token": False,
+        "tokenizer.chat_template": TEMPLATE,
+    }
+
+
+def _gguf_type(value: object) -> tuple[gguf.GGUFValueType, ...]:
+    match value:
+        case bool():
+            return (gguf.GGUFValueType.BOOL,)
+        case int():
+            return (gguf.GGUFValueType.UINT32,)
+        case float():
+            return (gguf.GGUFValueType.FLOAT32,)
+        case list():
+            item = gguf.GGUFValueType.STRING if isinstance(value[0], str) else gguf.GGUFValueType.INT32
+            return (gguf.GGUFValueType.ARRAY, item)
+        case _:
+            return (gguf.GGUFValueType.STRING,)
