@@ -28,7 +28,7 @@ from models.worker_process import WorkerProcess
 
 MAX_WAITING: Final = 16
 MAX_UNREAD_EVENTS: Final = 256
-READER_PATIENCE_S: Final = 30.0  # how long the engine waits for a reader that has stopped reading
+READER_PATIENCE_S: Final = 30.0  # how long the engine waits for one that has stopped reading its answer
 _GRAPH: Final = re.compile(r"\.?sha256-(?P<gguf>[0-9a-f]{64})\..*", re.ASCII)
 _log = logging.getLogger(__name__)
 
@@ -40,11 +40,20 @@ class EngineHost:
     it.  Graphs are built once, in a process of their own, into `cache_dir`/graphs.  `aclose` ends everything.
     """
 
-    def __init__(self, *, store: ModelStore, cache_dir: Path, threads: int, context_tokens: int) -> None:
+    def __init__(
+        self,
+        *,
+        store: ModelStore,
+        cache_dir: Path,
+        threads: int,
+        context_tokens: int,
+        reader_patience_s: float = READER_PATIENCE_S,
+    ) -> None:
         self._store = store
         self._graphs = cache_dir / "graphs"
         self._threads = threads
         self._context_tokens = context_tokens
+        self._reader_patience_s = reader_patience_s
         self._turn = asyncio.Lock()  # who may use the worker
         self._converting = asyncio.Lock()  # taken after the turn, never before
         self._worker: WorkerProcess | None = None
@@ -75,7 +84,7 @@ class EngineHost:
         """
         if len(self._waiting) >= MAX_WAITING:
             raise QueueFullError(f"{len(self._waiting)} questions are waiting already")
-        answer = _Answer()
+        answer = _Answer(self._reader_patience_s)
         self._waiting.add(answer)
         task = asyncio.create_task(self._answer(model, request, answer), name=f"answer of {model.name}")
         self._answers.add(task)
@@ -128,7 +137,7 @@ class EngineHost:
         except ModelsError as error:
             answer.end(error)
         except TimeoutError:
-            _log.warning("an answer was broken off: nobody has read it for %.0f s", READER_PATIENCE_S)
+            _log.warning("an answer was broken off: nobody has read it for %.0f s", self._reader_patience_s)
         finally:
             answer.end(WorkerDiedError("the answer was broken off"))
 
@@ -179,17 +188,18 @@ class EngineHost:
 class _Answer:
     """Hands events from the engine to a reader: bounded, with an end that always arrives."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
         self._events: deque[GenerationEvent] = deque()
         self._news, self._room = asyncio.Event(), asyncio.Event()
         self._over = False
         self._error: ModelsError | None = None
 
     async def put(self, event: GenerationEvent) -> None:
-        """Add an event.  Raises TimeoutError when the reader leaves no room for READER_PATIENCE_S."""
+        """Add an event.  Raises TimeoutError when the reader leaves no room for too long."""
         while len(self._events) >= MAX_UNREAD_EVENTS:
             self._room.clear()
-            async with asyncio.timeout(READER_PATIENCE_S):
+            async with asyncio.timeout(self._patience_s):
                 await self._room.wait()
         self._events.append(event)
         self._news.set()
