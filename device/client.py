@@ -3,15 +3,13 @@
 It speaks HTTP over the owner's unix socket, so whoever may open the socket is the owner and needs no key.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
-
-import httpx
 
 from device.api import (
     Answerer,
@@ -36,7 +34,8 @@ from device.api import (
 )
 from device.errors import DaemonUnreachableError, DeviceError
 from device.parsing import MalformedReplyError, one_line, parse, prose
-from device.wording import count, duration, short_id, size
+from device.socket_http import ConnectError, NotHttpError, Reply, request
+from device.wording import Pace, count, duration, pull_figures, share, short_id, size
 
 __all__ = [  # what a user interface needs, in one place
     "AnswerBrokenOffError",
@@ -59,6 +58,7 @@ __all__ = [  # what a user interface needs, in one place
     "Nearby",
     "Neighbour",
     "Offer",
+    "Pace",
     "Peers",
     "PullProgress",
     "RequestRefusedError",
@@ -67,6 +67,8 @@ __all__ = [  # what a user interface needs, in one place
     "UnexpectedReplyError",
     "count",
     "duration",
+    "pull_figures",
+    "share",
     "short_id",
     "size",
 ]
@@ -76,7 +78,7 @@ T = TypeVar("T")
 CONNECT_WITHIN_S = 3.0
 REPLY_WITHIN_S = 15.0  # a daemon on a small board that is busy computing
 JOIN_WITHIN_S = 120.0  # Argon2 on a small board, then the search for the right door
-MAX_LINE_BYTES = 1 << 20
+HTTP_OK = 200  # the status of a stream that fails later on
 
 
 class RequestRefusedError(DeviceError):
@@ -108,29 +110,10 @@ class DaemonTimeoutError(DeviceError):
 
 
 class DaemonClient:
-    """One daemon, reached by its socket; use it as an async context manager."""
+    """One daemon, reached by its socket; each call is a connection of its own, so nothing needs closing."""
 
     def __init__(self, socket_path: Path) -> None:
         self.socket_path = socket_path
-        self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(socket_path), verify=False),  # noqa: S501  no TLS on a socket file; loading CAs takes 60 ms
-            base_url="http://localhost",
-            timeout=httpx.Timeout(REPLY_WITHIN_S, connect=CONNECT_WITHIN_S),
-            headers={"Content-Type": "application/json"},
-            trust_env=False,  # a proxy has no business here
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
 
     async def status(self) -> Status:
         """This node now."""
@@ -179,11 +162,11 @@ class DaemonClient:
 
     async def pull(self, name: str) -> AsyncGenerator[PullProgress | Model, None]:
         """Fetch a model of the catalogue; the last item is the model.  Closing the iterator stops the pull."""
-        async with self._stream("POST", "/api/models/pull", {"name": name}) as reply:
-            async for line in _lines(reply):
+        async with self._stream("POST", "/api/models/pull", {"name": name}) as lines:
+            async for line in lines:
                 fields = _decode(line)
                 if "error" in fields:
-                    raise _refusal(fields, reply.status_code)
+                    raise _refusal(fields)
                 if "model" in fields:
                     yield self._parse(Model, fields["model"])
                     return
@@ -208,38 +191,41 @@ class DaemonClient:
             "hearthmesh": {"node": node},
             **options,
         }
-        async with self._stream("POST", "/v1/chat/completions", body) as reply:
+        async with self._stream("POST", "/v1/chat/completions", body) as lines:
             answer = _AnswerStream()
-            async for line in _lines(reply):
-                if not line.startswith("data:"):
+            async for line in lines:
+                if not line.startswith(b"data:"):
                     continue
-                data = line.removeprefix("data:").strip()
-                if data == "[DONE]":
+                data = line.removeprefix(b"data:").strip()
+                if data == b"[DONE]":
                     break
                 fields = _decode(data)
                 if "error" in fields:
-                    raise _refusal(fields, reply.status_code)
+                    raise _refusal(fields)
                 if piece := answer.feed(fields):
                     yield piece
         yield answer.finish()
 
     async def _call(self, method: str, path: str, body: object = None, *, timeout_s: float = REPLY_WITHIN_S) -> object:
-        timeout = httpx.Timeout(timeout_s, connect=CONNECT_WITHIN_S)
         with _translated(self.socket_path):
-            reply = await self._http.request(method, path, content=_encode(body), timeout=timeout)
-        fields = _decode(reply.text) if reply.content else {}
-        if reply.is_error:
-            raise _refusal(fields, reply.status_code)
-        return fields
+            async with asyncio.timeout(timeout_s), self._request(method, path, body) as reply:
+                text = await reply.body()
+        return _decode(text) if text else {}
 
     @asynccontextmanager
-    async def _stream(self, method: str, path: str, body: object) -> AsyncIterator[httpx.Response]:
-        timeout = httpx.Timeout(REPLY_WITHIN_S, connect=CONNECT_WITHIN_S, read=None)  # a long prompt takes its time
+    async def _stream(self, method: str, path: str, body: object) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The lines of a reply that may take long: a prompt, too, is read for minutes on a small board."""
         with _translated(self.socket_path):
-            async with self._http.stream(method, path, content=_encode(body), timeout=timeout) as reply:
-                if reply.is_error:
-                    raise _refusal(_decode((await reply.aread()).decode(errors="replace")), reply.status_code)
-                yield reply
+            async with self._request(method, path, body) as reply:
+                yield reply.lines()
+
+    @asynccontextmanager
+    async def _request(self, method: str, path: str, body: object) -> AsyncIterator[Reply]:
+        sent = _encode(body)
+        async with request(self.socket_path, method, path, sent, connect_within_s=CONNECT_WITHIN_S) as reply:
+            if reply.is_error:
+                raise _refusal(_decode(await reply.body()), reply.status)
+            yield reply
 
     @staticmethod
     def _parse(kind: type[T], value: object) -> T:
@@ -293,41 +279,25 @@ class _AnswerStream:
 
 @contextmanager
 def _translated(socket_path: Path) -> Iterator[None]:
-    """Turn the transport's errors into ours."""
+    """Turn the connection's errors into ours."""
     try:
         yield
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise _unreachable(socket_path, error) from error
-    except httpx.TimeoutException as error:
+    except ConnectError as error:
+        raise _unreachable(socket_path, forbidden=error.forbidden) from error
+    except NotHttpError as error:
+        raise UnexpectedReplyError(f"what listens at {socket_path} does not speak as a daemon does: {error}") from error
+    except TimeoutError as error:
         raise DaemonTimeoutError("the daemon does not answer in time") from error
-    except httpx.TransportError as error:
+    except (OSError, EOFError) as error:
         raise AnswerBrokenOffError("the connection to the daemon broke off") from error
 
 
-def _unreachable(socket_path: Path, error: BaseException) -> DaemonUnreachableError:
-    """Say why the socket cannot be reached: nobody listens, or not for this user."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, PermissionError):
-            refused = DaemonUnreachableError(f"this user may not open {socket_path}")
-            refused.hint = "run it as the user who runs the daemon, or join that user's group"
-            return refused
-        cause = cause.__cause__ or cause.__context__
-    return DaemonUnreachableError(f"Hearthmesh is not running here (nobody listens at {socket_path})")
-
-
-async def _lines(reply: httpx.Response) -> AsyncIterator[str]:
-    """Lines as they arrive, split at line feeds alone: JSON may hold every other kind of line break."""
-    held = b""
-    async for chunk in reply.aiter_bytes():
-        *lines, held = (held + chunk).split(b"\n")
-        for line in lines:
-            if line.strip():
-                yield line.decode(errors="replace")
-        if len(held) > MAX_LINE_BYTES:
-            raise UnexpectedReplyError(f"the daemon sent a line of more than {MAX_LINE_BYTES} bytes")
-    if held.strip():
-        yield held.decode(errors="replace")
+def _unreachable(socket_path: Path, *, forbidden: bool) -> DaemonUnreachableError:
+    if not forbidden:
+        return DaemonUnreachableError(f"Hearthmesh is not running here (nobody listens at {socket_path})")
+    error = DaemonUnreachableError(f"this user may not open {socket_path}")
+    error.hint = "run it as the user who runs the daemon, or join that user's group"
+    return error
 
 
 def _encode(body: object) -> bytes | None:
@@ -335,7 +305,7 @@ def _encode(body: object) -> bytes | None:
     return None if body is None else json.dumps(body, ensure_ascii=False).encode(errors="replace")
 
 
-def _decode(text: str) -> dict[str, Any]:
+def _decode(text: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -345,7 +315,7 @@ def _decode(text: str) -> dict[str, Any]:
     return value
 
 
-def _refusal(fields: dict[str, Any], status: int) -> DeviceError:
+def _refusal(fields: dict[str, Any], status: int = HTTP_OK) -> DeviceError:
     """The error that an error object describes."""
     error = fields.get("error")
     if not isinstance(error, dict) or not isinstance(error.get("message"), str):

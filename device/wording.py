@@ -1,7 +1,14 @@
 """How figures are said to people, in the command and in the TUI alike."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from device.api import PullProgress
+
 SHORT_ID_CHARACTERS = 8
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+_IN_BYTES = ("download", "verify", "install")
+_RATE_AFTER_S = 0.5  # before that a rate is noise
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 
@@ -34,3 +41,38 @@ def duration(seconds: float) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """`1 member`, `3 members`."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+class Pace:
+    """Measures how fast a pull downloads."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._began_at = 0.0
+        self._began_done = 0
+
+    def rate(self, progress: "PullProgress", *, now: float) -> float | None:
+        """Bytes a second since the download began or went on; None while that says nothing.  `now` is monotonic."""
+        if progress.stage != self._stage:
+            self._stage, self._began_at, self._began_done = progress.stage, now, progress.done
+        elapsed = now - self._began_at
+        if progress.stage != "download" or elapsed < _RATE_AFTER_S:
+            return None
+        return (progress.done - self._began_done) / elapsed
+
+
+def share(progress: "PullProgress") -> float:
+    """How much of its stage is done, 0 to 1."""
+    return min(1.0, max(0.0, progress.done / progress.total)) if progress.total > 0 else 0.0
+
+
+def pull_figures(progress: "PullProgress", rate: float | None) -> str:
+    """`41 %  40.0 MB of 98.1 MB  12.3 MB/s  5 s left`, as much of it as is known."""
+    if progress.total <= 0:
+        return ""
+    parts = [f"{share(progress) * 100:3.0f} %"]
+    if progress.stage in _IN_BYTES:
+        parts.append(f"{size(progress.done)} of {size(progress.total)}")
+    if rate:
+        parts += [f"{size(rate)}/s", f"{duration((progress.total - progress.done) / rate)} left"]
+    return "  ".join(parts)

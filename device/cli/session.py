@@ -29,10 +29,9 @@ def run(args: argparse.Namespace, talk: Callable[["DaemonClient"], Awaitable[T]]
     """Run `talk` with a client of the daemon that `args` means; Ctrl-C cancels it."""
     import asyncio  # noqa: PLC0415  as above
 
-    from device.client import DaemonClient  # noqa: PLC0415  as above: httpx takes its time
+    from device.client import DaemonClient  # noqa: PLC0415  as above
 
     async def talked() -> T:
-        async with DaemonClient(socket_of(args)) as client:
-            return await talk(client)
+        return await talk(DaemonClient(socket_of(args)))
 
     return asyncio.run(talked())

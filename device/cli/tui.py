@@ -15,7 +15,7 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: ar
 
 def run(args: argparse.Namespace) -> int:
     """Run the interface until the person leaves it; the daemon stays."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):  # Textual draws on stderr
         print_error("the TUI needs a terminal", "in a script use: hearth status --json")
         return 1
     from tui.app import HearthApp  # noqa: PLC0415  Textual takes its time to load

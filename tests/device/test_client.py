@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -23,10 +23,9 @@ def daemon(tmp_path: Path) -> Iterator[SimulatedDaemon]:
 
 
 @pytest.fixture
-async def client(daemon: SimulatedDaemon) -> AsyncIterator[DaemonClient]:
+def client(daemon: SimulatedDaemon) -> DaemonClient:
     """A client of it."""
-    async with DaemonClient(daemon.socket_path) as client:
-        yield client
+    return DaemonClient(daemon.socket_path)
 
 
 def _question(text: str) -> list[ChatMessage]:
@@ -142,9 +141,8 @@ async def test_no_daemon(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(left_behind))
     for path in (tmp_path / "api.sock", left_behind, tmp_path / ("long" * 30) / "api.sock"):
-        async with DaemonClient(path) as client:
-            with pytest.raises(DaemonUnreachableError, match="not running here") as caught:
-                await client.status()
+        with pytest.raises(DaemonUnreachableError, match="not running here") as caught:
+            await DaemonClient(path).status()
         assert caught.value.hint == "start it: hearth serve"
 
 

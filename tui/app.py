@@ -1,0 +1,173 @@
+"""The application: tabs, keys, and the way between widgets and the daemon.
+
+Widgets post what is wanted; this starts a talk (`tui.talks`) in a worker; what the talk posts is shown.
+"""
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.theme import Theme
+from textual.widgets import Footer, TabbedContent
+
+from device.client import DaemonClient
+from tui import talks
+from tui.glyphs import Glyphs, choose_glyphs
+from tui.messages import (
+    AnswerEnded,
+    AnswerFailed,
+    AnswerMoved,
+    AskRequested,
+    DaemonLost,
+    PullEnded,
+    PullMoved,
+    PullRequested,
+    RemoveEnded,
+    RemoveRequested,
+    StatusArrived,
+    StopRequested,
+)
+from tui.screens.ask import AskTab
+from tui.screens.help import HelpScreen
+from tui.screens.models import ModelsTab
+from tui.screens.overview import OverviewTab
+from tui.widgets.daemon_banner import DaemonBanner
+from tui.widgets.list_table import ListTable
+from tui.widgets.title_line import TitleLine
+
+EMBERS = Theme(
+    name="embers",
+    primary="#e2964a",
+    secondary="#c9764a",
+    accent="#e2964a",
+    foreground="#e6ddd3",
+    background="#16130f",
+    surface="#1e1a15",
+    panel="#2a241d",
+    success="#93b978",
+    warning="#dcb04e",
+    error="#d9705a",
+    dark=True,
+)
+
+
+class HearthApp(App[None]):
+    """One screen for one node; leaving it leaves the daemon running."""
+
+    TITLE = "Hearthmesh"
+    CSS_PATH = "hearth.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "show_tab('overview')", "Overview", show=False),
+        Binding("2", "show_tab('models')", "Models", show=False),
+        Binding("3", "show_tab('ask')", "Ask", show=False),
+        Binding("question_mark,f1", "help", "help", tooltip="these keys"),
+        Binding("q", "quit", "leave", tooltip="leave; the node goes on"),
+    ]
+
+    def __init__(self, socket_path: Path, *, glyphs: Glyphs | None = None) -> None:
+        super().__init__()
+        self._client = DaemonClient(socket_path)
+        self._glyphs = glyphs or choose_glyphs(os.environ)
+        self.set_class(self._glyphs.plain, "-plain")
+
+    def compose(self) -> ComposeResult:
+        """Lay out title, banner, tabs and the keys."""
+        yield TitleLine(self._glyphs)
+        yield DaemonBanner(markup=False)
+        with TabbedContent():
+            yield OverviewTab(self._glyphs)
+            yield ModelsTab(self._glyphs)
+            yield AskTab(self._glyphs)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Dress, and begin to watch the daemon."""
+        self.register_theme(EMBERS)
+        self.theme = EMBERS.name
+        self.query_one(DaemonBanner).hide()
+        self.run_worker(talks.watch(self._client, self.post_message), name="watch", group="watch")
+
+    def on_status_arrived(self, message: StatusArrived) -> None:
+        """The daemon answers."""
+        self.query_one(DaemonBanner).hide()
+        self.query_one(TitleLine).show(message.status)
+        self.query_one(OverviewTab).show(message.status)
+        self.query_one(ModelsTab).show(message.models)
+        self.query_one(AskTab).show(message.status)
+
+    def on_daemon_lost(self, message: DaemonLost) -> None:
+        """The daemon does not answer; what it said last stays on the screen."""
+        self.query_one(DaemonBanner).show(message.reason, message.hint)
+        self.query_one(TitleLine).show_lost()
+
+    def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
+        """Another tab is in front: its main widget gets the keys."""
+        if isinstance(event.pane, OverviewTab | ModelsTab | AskTab):
+            event.pane.focus_main()
+
+    def on_pull_requested(self, message: PullRequested) -> None:
+        """Start a pull."""
+        self.run_worker(talks.pull(self._client, self.post_message, message.name), name=f"pull {message.name}")
+
+    def on_pull_moved(self, message: PullMoved) -> None:
+        """A pull went on."""
+        self.query_one(ModelsTab).move_pull(message.name, message.progress, message.rate)
+
+    def on_pull_ended(self, message: PullEnded) -> None:
+        """A pull is over."""
+        self.query_one(ModelsTab).end_pull(message.name)
+        self._tell(message.problem, message.hint, good=f"{message.name} is here.")
+
+    def on_remove_requested(self, message: RemoveRequested) -> None:
+        """Start a removal."""
+        self.run_worker(talks.remove(self._client, self.post_message, message.name), name=f"remove {message.name}")
+
+    def on_remove_ended(self, message: RemoveEnded) -> None:
+        """A removal is over."""
+        self._tell(message.problem, message.hint, good=f"{message.name} is gone.")
+
+    def on_ask_requested(self, message: AskRequested) -> None:
+        """Start an answer."""
+        self.run_worker(talks.ask(self._client, self.post_message, message), name="ask", group="ask", exclusive=True)
+
+    def on_stop_requested(self, _message: StopRequested) -> None:
+        """Stop the answer."""
+        self.workers.cancel_group(self, "ask")
+
+    def on_answer_moved(self, message: AnswerMoved) -> None:
+        """More of the answer arrived."""
+        self.query_one(AskTab).grow(message.text, message.answerer)
+
+    def on_answer_ended(self, message: AnswerEnded) -> None:
+        """The answer is complete."""
+        self.query_one(AskTab).finish(message.finished)
+
+    def on_answer_failed(self, message: AnswerFailed) -> None:
+        """The answer went wrong."""
+        self.query_one(AskTab).fail(message.problem, message.hint)
+
+    def action_show_tab(self, tab: str) -> None:
+        """Bring a tab to the front."""
+        self.query_one(TabbedContent).active = tab
+
+    def action_help(self) -> None:
+        """Show the keys."""
+        self.push_screen(
+            HelpScreen(
+                [
+                    ("Everywhere", self.BINDINGS),
+                    ("In a list or a conversation", ListTable.BINDINGS),
+                    ("Models", ModelsTab.BINDINGS),
+                    ("Ask", AskTab.BINDINGS),
+                ]
+            )
+        )
+
+    def _tell(self, problem: str, hint: str, *, good: str) -> None:
+        if problem:
+            self.notify(hint, title=problem, severity="error", markup=False)
+        else:
+            self.notify(good, markup=False)

@@ -1,0 +1,151 @@
+"""Tab 3: ask, and see who answers."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import Input, Static, TabPane
+
+from device.client import Answerer, AnswerFinished, ChatMessage, Status, short_id
+from tui.glyphs import Glyphs
+from tui.messages import AskRequested, StopRequested
+from tui.screens.choice import ChoiceScreen
+from tui.widgets.transcript import Transcript
+from tui.widgets.turn import Turn
+
+
+class AskTab(TabPane):
+    """The conversation of this session, and the line to ask with."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "edit", "ask", show=False, tooltip="send the question; back to the line"),
+        Binding("escape", "stop", "stop", tooltip="stop the answer; else leave the line, so that 1 2 3 q work"),
+        Binding("ctrl+o", "choose_model", "model", tooltip="choose the model"),
+        Binding("ctrl+n", "choose_node", "node", tooltip="choose who answers"),
+        Binding("ctrl+l", "start_anew", "anew", tooltip="forget the conversation"),
+    ]
+
+    def __init__(self, glyphs: Glyphs) -> None:
+        super().__init__("3 Ask", id="ask")
+        self._glyphs = glyphs
+        self._status: Status | None = None
+        self._conversation: list[ChatMessage] = []
+        self._turn: Turn | None = None  # the one that is being answered
+        self.model = "default"
+        self.node = "auto"
+
+    def compose(self) -> ComposeResult:
+        """Lay out the conversation over the line."""
+        yield Transcript(self._glyphs)
+        yield Static(id="asking")
+        question = Input(placeholder="Ask something. Enter sends it.", id="question")
+        question.add_class("box")
+        yield question
+
+    def on_mount(self) -> None:
+        """Show whom a question goes to."""
+        self._show_target()
+
+    def show(self, status: Status) -> None:
+        """Know which nodes and models there are to choose from."""
+        self._status = status
+
+    def focus_main(self) -> None:
+        """Put the keys where they are most wanted."""
+        self.query_one("#question").focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter: ask."""
+        question = event.value.strip()
+        if not question:
+            return
+        if self._turn is not None:
+            self.notify("One at a time: Esc stops the answer.", severity="warning")
+            return
+        event.input.clear()
+        self._turn = self.query_one(Transcript).begin(question)
+        conversation = (*self._conversation, ChatMessage(role="user", content=question))
+        self.post_message(AskRequested(conversation, self.model, self.node))
+
+    def grow(self, text: str, answerer: Answerer) -> None:
+        """More of the answer arrived."""
+        if self._turn is not None:
+            self._turn.grow(text, answerer)
+
+    def finish(self, finished: AnswerFinished) -> None:
+        """The answer is complete, and part of the conversation from now on."""
+        if (turn := self._take_turn()) is not None:
+            turn.finish(finished)
+            self._conversation += [
+                ChatMessage(role="user", content=turn.question),
+                ChatMessage(role="assistant", content=turn.answer),
+            ]
+
+    def fail(self, problem: str, hint: str) -> None:
+        """The answer went wrong; the conversation stays as it was before the question."""
+        if (turn := self._take_turn()) is not None:
+            turn.fail(problem, hint)
+
+    def action_stop(self) -> None:
+        """Stop the answer; with none, leave the line so that the other keys work."""
+        if (turn := self._take_turn()) is not None:
+            self.post_message(StopRequested())
+            turn.stop()
+        else:
+            self.query_one(Transcript).focus()
+
+    def action_edit(self) -> None:
+        """Go back to the line."""
+        self.focus_main()
+
+    def action_start_anew(self) -> None:
+        """Forget the conversation."""
+        if self._take_turn() is not None:
+            self.post_message(StopRequested())
+        self._conversation.clear()
+        self.query_one(Transcript).clear()
+
+    def action_choose_model(self) -> None:
+        """Choose which model answers."""
+        names: dict[str, str] = {"default": "default: what this node's settings say"}
+        if self._status:
+            names |= {model.name: f"{model.name}, here" for model in self._status.models}
+            for node in self._status.neighbours:
+                names |= {m.name: f"{m.name}, at {node.name}" for m in node.models if m.name not in names}
+
+        def chosen(model: str | None) -> None:
+            self.model = model or self.model
+            self._show_target()
+
+        self.app.push_screen(ChoiceScreen("Which model", list(names.items()), chosen=self.model), chosen)
+
+    def action_choose_node(self) -> None:
+        """Choose who answers."""
+        options = [("auto", "auto: whoever can, this node first"), ("local", "local: this node alone")]
+        if self._status:
+            options += [
+                (node.node_id, f"{node.name} {short_id(node.node_id)}, {node.state}")
+                for node in self._status.neighbours
+            ]
+
+        def chosen(node: str | None) -> None:
+            self.node = node or self.node
+            self._show_target()
+
+        self.app.push_screen(ChoiceScreen("Who answers", options, chosen=self.node), chosen)
+
+    def _take_turn(self) -> Turn | None:
+        turn, self._turn = self._turn, None
+        return turn
+
+    def _show_target(self) -> None:
+        names = {node.node_id: node.name for node in self._status.neighbours} if self._status else {}
+        self.query_one("#asking", Static).update(
+            Content.assemble(
+                ("model ", "$text-muted"),
+                Content(self.model),
+                ("   node ", "$text-muted"),
+                names.get(self.node, self.node),
+            )
+        )
