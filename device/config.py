@@ -97,7 +97,7 @@ class DiscoveryConfig:
 class EngineConfig:
     """[engine]: the worker that answers."""
 
-    threads: int = 0  # 0 = one for each physical core
+    threads: int = 0  # 0 = every core this process may use, up to 8
     context_tokens: int = 2048  # prompt and answer together; memory grows with it
 
     def __post_init__(self) -> None:
@@ -192,12 +192,6 @@ def default_data_dir(env: Mapping[str, str]) -> Path:
     except OSError:
         pass
     home = env.get("XDG_DATA_HOME") or Path(env.get("HOME") or "~").expanduser() / ".local" / "share"
-    return Path(home) / "hearth"
-
-
-def default_cache_dir(env: Mapping[str, str]) -> Path:
-    """Where downloads and converted graphs are kept: worth nothing in a backup, made again when gone."""
-    home = env.get("XDG_CACHE_HOME") or Path(env.get("HOME") or "~").expanduser() / ".cache"
     return Path(home) / "hearth"
 
 

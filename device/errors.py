@@ -138,13 +138,15 @@ class StoppingError(DeviceError):
     hint = "ask again once it runs: hearth status"
 
 
-class PullRunningError(DeviceError):
-    """That model is being pulled already."""
-
-    hint = "wait for the pull that runs; hearth models ls shows when the model is here"
-
-
 class DaemonUnreachableError(DeviceError):
     """Nothing answers on the owner's socket."""
 
     hint = "start it: hearth serve"
+
+
+class NodeFailedError(DeviceError):
+    """The node could not start or go on, for a reason that mesh or models gave together with its hint."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint

@@ -1,0 +1,131 @@
+"""What the owner sees and does: the state of this node, its neighbours, pairing and leaving."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mesh.node import MeshNode
+
+from device.api import (
+    BrokerAddress,
+    Community,
+    DoorAddress,
+    HttpAddress,
+    Joined,
+    Member,
+    Nearby,
+    Neighbour,
+    Offer,
+    Peers,
+    Status,
+)
+from device.core.routing import Candidate, find_node
+from device.library import Library
+from device.queries import Queries
+from device.telemetry import memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Administration:
+    """The owner's view of one node.  started_at: by `clock`, which is monotonic."""
+
+    mesh: MeshNode
+    queries: Queries
+    library: Library
+    http: HttpAddress
+    version: str
+    started_at: float
+    clock: Callable[[], float] = time.monotonic
+
+    def status(self) -> Status:
+        """This node now."""
+        return Status(
+            node_id=self.mesh.node_id,
+            name=self.mesh.name,
+            version=self.version,
+            uptime_s=round(self.clock() - self.started_at, 1),
+            http=self.http,
+            mqtt=BrokerAddress(port=self.mesh.mqtt_port, broker=self.mesh.broker_kind),
+            door=DoorAddress(port=self.mesh.door_port),
+            memory=memory(),
+            queries=self.queries.counts(),
+            community=self._community(),
+            neighbours=self._neighbours(),
+            models=self.library.models(),
+        )
+
+    def peers(self) -> Peers:
+        """Everyone this node knows of."""
+        community = self._community()
+        members = community.members if community else ()
+        ids = {member.node_id for member in members}
+        nearby = tuple(
+            Nearby(node_id=seen.node_id, addresses=seen.addresses, member=seen.node_id in ids)
+            for seen in self.mesh.nearby()
+        )
+        return Peers(neighbours=self._neighbours(), nearby=nearby, members=members)
+
+    async def pair(self) -> Offer:
+        """Open an offer, or show the open one; a lone node founds a community by it.  Raises MeshError."""
+        offer = await self.mesh.open_offer()
+        return Offer(
+            words=offer.words,
+            qr=offer.qr,
+            expires_in_s=offer.expires_in_s,
+            node_id=self.mesh.node_id,
+            name=self.mesh.name,
+            fingerprint=self.mesh.fingerprint,
+        )
+
+    async def close_offer(self) -> None:
+        """Take the open offer back."""
+        await self.mesh.close_offer()
+
+    async def join(self, words: str, *, at: str | None) -> Joined:
+        """Take a neighbour's offer.  Raises MeshError."""
+        joined = await self.mesh.join(words, at=at)
+        return Joined(
+            node_id=joined.node_id, name=joined.name, fingerprint=joined.fingerprint, community=joined.community
+        )
+
+    async def leave(self) -> None:
+        """Leave the community.  Raises MeshError."""
+        await self.mesh.leave()
+
+    async def forget(self, prefix: str) -> None:
+        """End the membership of a node.  Raises NoSuchNodeError, AmbiguousNodeError, MeshError."""
+        await self.mesh.forget(self._node_id(prefix))
+
+    async def block(self, prefix: str) -> None:
+        """Cut a node off on this side, at once.  Raises NoSuchNodeError, AmbiguousNodeError, MeshError."""
+        await self.mesh.block(self._node_id(prefix))
+
+    def _node_id(self, prefix: str) -> str:
+        peers = self.peers()
+        nodes = [
+            Candidate(node_id=one.node_id, name=one.name, models=()) for one in (*peers.neighbours, *peers.members)
+        ]
+        return find_node(prefix, nodes).node_id
+
+    def _neighbours(self) -> tuple[Neighbour, ...]:
+        return tuple(
+            Neighbour(
+                node_id=one.node_id,
+                name=one.name,
+                state=one.state,
+                since_s=round(one.since_s, 1),
+                models=self.queries.models_of(one.node_id),
+            )
+            for one in self.mesh.neighbours()
+        )
+
+    def _community(self) -> Community | None:
+        view = self.mesh.community()
+        if view is None:
+            return None
+        return Community(
+            id=view.id,
+            name=view.name,
+            epoch=view.epoch,
+            members=tuple(Member(node_id=one.node_id, name=one.name, role=one.role) for one in view.members),
+        )

@@ -1,0 +1,206 @@
+"""Answering neighbours: their QUERY goes to the engine, tokens go back as they come."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable
+from typing import Final
+
+from device.core.query_messages import MAX_FAILURE_CHARACTERS, Done, Failed, FailureCode, Query, Tokens
+from device.errands import Errands
+from device.library import Library
+from device.ports import Mesh
+from mesh.errors import LinkDownError, MeshError, QueueFullError
+from models.core.worker_protocol import (
+    MAX_IDS,
+    MAX_TEXT_CHARACTERS,
+    GenerationEvent,
+    GenerationFinished,
+    TokensGenerated,
+)
+from models.errors import (
+    InvalidRequestError,
+    InvalidTemplateError,
+    ModelNotFoundError,
+    ModelsError,
+    PromptTooLongError,
+)
+from models.errors import QueueFullError as EngineBusyError
+
+MAX_FROM_PEER: Final = 4  # questions of one neighbour at a time, the waiting ones included
+MAX_TOTAL: Final = 16
+STILL_AT_IT_S: Final = 15.0  # a quarter of the asker's patience
+FULL_PAUSE_S: Final = 0.05
+FULL_FOR_S: Final = 10.0  # a neighbour that reads nothing for so long gets no more
+
+log = logging.getLogger(__name__)
+
+_CODES: Final[tuple[tuple[type[ModelsError], FailureCode], ...]] = (
+    (PromptTooLongError, "prompt_too_long"),
+    (InvalidRequestError, "invalid_request"),
+    (InvalidTemplateError, "invalid_request"),
+    (EngineBusyError, "busy"),
+    (ModelNotFoundError, "no_such_model"),
+)
+
+
+class _Outbox:
+    """Events that are computed and not sent yet; what waits together travels together."""
+
+    def __init__(self) -> None:
+        self._tokens: list[TokensGenerated] = []
+        self._last: Done | Failed | None = None
+        self._news = asyncio.Event()
+
+    def put(self, event: GenerationEvent) -> None:
+        """Add what the engine gave."""
+        if isinstance(event, GenerationFinished):
+            self.close(Done(event))
+        else:
+            self._tokens.append(event)
+            self._news.set()
+
+    def close(self, last: Done | Failed) -> None:
+        """Add the last word; the first one stands."""
+        self._last = self._last or last
+        self._news.set()
+
+    async def wait(self) -> None:
+        """Return once there is something to send, or after a while with nothing."""
+        self._news.clear()
+        if not self._tokens and self._last is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STILL_AT_IT_S):
+                    await self._news.wait()
+
+    def take(self) -> TokensGenerated:
+        """Take the tokens that are there, as many as one message holds."""
+        ids: list[int] = []
+        text = ""
+        taken = 0
+        for part in self._tokens:
+            if taken and (len(ids) + len(part.ids) > MAX_IDS or len(text) + len(part.text) > MAX_TEXT_CHARACTERS):
+                break
+            ids += part.ids
+            text += part.text
+            taken += 1
+        del self._tokens[:taken]
+        return TokensGenerated(tuple(ids), text)
+
+    @property
+    def last(self) -> Done | Failed | None:
+        """The last word, once everything before it was taken."""
+        return None if self._tokens else self._last
+
+
+class Answerer:
+    """Keeps the questions of neighbours that this node is answering.  on_end: called after each."""
+
+    def __init__(self, mesh: Mesh, library: Library, errands: Errands, *, on_end: Callable[[], None]) -> None:
+        self._on_end = on_end
+        self._mesh = mesh
+        self._library = library
+        self._errands = errands
+        self._running: dict[tuple[str, bytes], asyncio.Task[None]] = {}
+        self._stopping = False
+        self.answered = 0
+
+    @property
+    def running(self) -> int:
+        """How many questions of neighbours are in hand."""
+        return len(self._running)
+
+    def query(self, peer: str, message_id: bytes, query: Query) -> None:
+        """Take a question, or say at once why not."""
+        key = (peer, message_id)
+        if self._stopping:
+            self._refuse(key, Failed("stopping", "the node is stopping"))
+        elif sum(asker == peer for asker, _ in self._running) >= MAX_FROM_PEER or len(self._running) >= MAX_TOTAL:
+            self._refuse(key, Failed("busy", "the neighbour has as many questions as it can hold"))
+        elif key not in self._running:
+            task = self._errands.spawn(self._answer(key, query), name=f"answer {peer[:8]}")
+            if task is not None:
+                self._running[key] = task
+                task.add_done_callback(lambda _: self._ended(key))
+
+    def cancel(self, peer: str, message_id: bytes) -> None:
+        """The asker needs no more."""
+        if task := self._running.get((peer, message_id)):
+            task.cancel()
+
+    def link_down(self, peer: str) -> None:
+        """Nobody is left to hear the answers."""
+        for (asker, _), task in list(self._running.items()):
+            if asker == peer:
+                task.cancel()
+
+    def refuse_new(self) -> None:
+        """From now on every question is told that the node is stopping."""
+        self._stopping = True
+
+    def stop(self) -> None:
+        """End what still runs and say so."""
+        for key, task in list(self._running.items()):
+            task.cancel()
+            self._refuse(key, Failed("stopping", "the node is stopping; the answer ends here"))
+
+    def _ended(self, key: tuple[str, bytes]) -> None:
+        del self._running[key]
+        self._on_end()
+
+    def _refuse(self, key: tuple[str, bytes], failed: Failed) -> None:
+        self._errands.spawn(self._say(key, failed), name="refusal")
+
+    async def _say(self, key: tuple[str, bytes], last: Failed) -> None:
+        with contextlib.suppress(MeshError):
+            await self._mesh.send(key[0], Failed.KIND, last.to_body(), re=key[1])
+
+    async def _answer(self, key: tuple[str, bytes], query: Query) -> None:
+        outbox = _Outbox()
+        events = self._library.generate(query.digest, query.request)
+        engine = asyncio.create_task(_collect(events, outbox), name="collect")
+        try:
+            await self._send_all(key, outbox)
+            self.answered += 1
+        except MeshError as error:
+            log.info("an answer could not be sent", extra={"peer": key[0], "reason": str(error)})
+        finally:
+            engine.cancel()
+            await asyncio.wait((engine,))
+
+    async def _send_all(self, key: tuple[str, bytes], outbox: _Outbox) -> None:
+        n = 0
+        while outbox.last is None:
+            await outbox.wait()
+            tokens = outbox.take()
+            if tokens.ids or tokens.text or outbox.last is None:
+                await self._send(key, Tokens.KIND, Tokens(n, tokens).to_body())
+                n += 1
+        await self._send(key, outbox.last.KIND, outbox.last.to_body())
+
+    async def _send(self, key: tuple[str, bytes], kind: int, body: bytes) -> None:
+        """Send one part; a full queue is waited for, while what is computed meanwhile gathers in the outbox."""
+        peer, message_id = key
+        give_up_at = asyncio.get_running_loop().time() + FULL_FOR_S
+        while True:
+            try:
+                await self._mesh.send(peer, kind, body, re=message_id)
+            except QueueFullError as error:
+                if asyncio.get_running_loop().time() > give_up_at:
+                    raise LinkDownError(f"the neighbour took nothing for {FULL_FOR_S:.0f} s") from error
+                await asyncio.sleep(FULL_PAUSE_S)
+            else:
+                return
+
+
+async def _collect(events: AsyncGenerator[GenerationEvent, None], outbox: _Outbox) -> None:
+    """Move events from the engine to the outbox; what goes wrong there becomes the last word."""
+    try:
+        async with contextlib.aclosing(events):
+            async for event in events:
+                outbox.put(event)
+    except ModelsError as error:
+        code: FailureCode = next((code for kind, code in _CODES if isinstance(error, kind)), "engine_failed")
+        outbox.close(Failed(code, str(error)[:MAX_FAILURE_CHARACTERS]))
+    finally:
+        outbox.close(Failed("engine_failed", "the answer stopped before its end"))

@@ -1,0 +1,97 @@
+"""One answer on its way to the owner: who gives it, its pieces, and at the end how fast it was."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Self
+
+from device.api import Answerer, AnswerFinished, AnswerPiece
+from device.errors import AnswerLostError, StoppingError
+from models.core.worker_protocol import GenerationEvent, GenerationFinished, TokensGenerated
+
+
+class Answer:
+    """An async iterator of AnswerPiece..., then AnswerFinished; `aclose` cancels the rest wherever it is made.
+
+    `by` says who answers before the first piece is there.  Times are the asker's own, from the moment of asking
+    (monotonic); the rate counts the tokens after the first, over the time after the first.
+    """
+
+    def __init__(
+        self,
+        by: Answerer,
+        events: AsyncGenerator[GenerationEvent, None],
+        *,
+        on_close: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.by = by
+        self._events = events
+        self._on_close = on_close
+        self._clock = clock
+        self._asked_at = clock()
+        self._first_at: float | None = None
+        self._over = False
+        self._stopped = False
+        self._waiting: asyncio.Timeout | None = None
+
+    def __aiter__(self) -> Self:
+        """An answer is read once."""
+        return self
+
+    async def __anext__(self) -> AnswerPiece | AnswerFinished:
+        """Wait for the next piece.  Raises StoppingError after `stop`, and what befell the answer where it is made."""
+        while not self._over:
+            match await self._next():
+                case GenerationFinished(reason="cancelled"):
+                    raise AnswerLostError("the answer was stopped in the middle")
+                case GenerationFinished() as end:
+                    self._over = True
+                    return self._finished(end)
+                case TokensGenerated(ids, text):
+                    if ids and self._first_at is None:
+                        self._first_at = self._clock()
+                    if text:
+                        return AnswerPiece(text=text, answerer=self.by)
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End it, early or not; the answerer stops computing."""
+        try:
+            await self._events.aclose()
+        finally:
+            self._on_close()
+            self._on_close = lambda: None
+
+    def stop(self) -> None:
+        """The node stops: whoever waits for the next piece gets StoppingError instead."""
+        self._stopped = True
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(0.0)
+
+    async def _next(self) -> GenerationEvent:
+        try:
+            async with asyncio.timeout(0.0 if self._stopped else None) as self._waiting:
+                return await anext(self._events)
+        except TimeoutError as error:
+            raise StoppingError("the node is stopping; the answer ends here") from error
+        except StopAsyncIteration as error:
+            raise AnswerLostError("the answer stopped before its end") from error
+        finally:
+            self._waiting = None
+
+    def _finished(self, end: GenerationFinished) -> AnswerFinished:
+        now = self._clock()
+        first_at = self._first_at or now
+        if end.completion_tokens > 1 and now > first_at:
+            rate = (end.completion_tokens - 1) / (now - first_at)
+        else:
+            rate = end.completion_tokens / max(now - self._asked_at, 1e-6)
+        return AnswerFinished(
+            answerer=self.by,
+            finish_reason=end.reason,
+            prompt_tokens=end.prompt_tokens,
+            completion_tokens=end.completion_tokens,
+            ttft_ms=round((first_at - self._asked_at) * 1000, 1),
+            tokens_per_s=round(rate, 1),
+        )

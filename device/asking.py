@@ -1,0 +1,111 @@
+"""Asking a neighbour: a QUERY goes out, its answer comes back part by part."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator
+from typing import Final
+
+from device.core.answer_assembly import AnswerAssembly
+from device.core.query_messages import Cancel, Query, QueryMessage
+from device.errands import Errands
+from device.errors import AnswerLostError, DeviceError, NeighbourMisbehavedError
+from device.ports import Mesh
+from mesh.errors import MeshError
+from models.core.worker_protocol import GenerationEvent, GenerationFinished
+
+SILENCE_S: Final = 60.0  # the answerer says "still at it" four times as often
+QUERY_TTL_S: Final = 30.0
+MAX_UNREAD: Final = 8192  # messages of one answer that nobody has read yet; a whole answer fits
+
+log = logging.getLogger(__name__)
+
+
+class _Reply:
+    """What has arrived of one answer and was not read yet."""
+
+    def __init__(self, peer: str, *, max_tokens: int) -> None:
+        self.peer = peer
+        self.assembly = AnswerAssembly(max_tokens=max_tokens)
+        self._unread: deque[QueryMessage] = deque()
+        self._error: DeviceError | None = None
+        self._news = asyncio.Event()
+
+    def arrived(self, message: QueryMessage) -> None:
+        """Keep a message for the reader."""
+        if len(self._unread) >= MAX_UNREAD:
+            self.end(NeighbourMisbehavedError("the neighbour sent more than an answer can hold"))
+            return
+        self._unread.append(message)
+        self._news.set()
+
+    def end(self, error: DeviceError) -> None:
+        """Nothing more will arrive; what did is still read first."""
+        self._error = self._error or error
+        self._news.set()
+
+    async def next(self) -> GenerationEvent:
+        """Wait for the next event of the answer.  Raises what ended it, AnswerLostError after too long a silence."""
+        while True:
+            while self._unread:
+                event = self.assembly.receive(self._unread.popleft())
+                if event is not None:
+                    return event
+            if self._error is not None:
+                raise self._error
+            self._news.clear()
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    await self._news.wait()
+            except TimeoutError as error:
+                raise AnswerLostError(f"nothing came from the neighbour for {SILENCE_S:.0f} s") from error
+
+
+class Asker:
+    """Keeps the questions that neighbours are answering for this node."""
+
+    def __init__(self, mesh: Mesh, errands: Errands) -> None:
+        self._mesh = mesh
+        self._errands = errands
+        self._open: dict[bytes, _Reply] = {}
+
+    def running(self, peer: str) -> int:
+        """How many questions that neighbour is answering for us."""
+        return sum(reply.peer == peer for reply in self._open.values())
+
+    async def ask(self, peer: str, query: Query) -> AsyncGenerator[GenerationEvent, None]:
+        """Send a question and yield the events of its answer; closing the generator cancels it over there.
+
+        Raises AnswerLostError, NeighbourFailedError, NeighbourMisbehavedError, and MeshError when it cannot be sent.
+        """
+        reply = _Reply(peer, max_tokens=query.request.sampling.max_tokens)
+        message_id = await self._mesh.send(peer, Query.KIND, query.to_body(), ttl_s=QUERY_TTL_S)
+        self._open[message_id] = reply
+        try:
+            event = None
+            while not isinstance(event, GenerationFinished):
+                event = await reply.next()
+                yield event
+        finally:
+            del self._open[message_id]
+            if not reply.assembly.over:
+                self._errands.spawn(self._cancel(peer, message_id), name="cancel")
+
+    def arrived(self, peer: str, re: bytes | None, message: QueryMessage) -> None:
+        """Take a TOKENS, DONE or FAILED; what belongs to no open question (cancelled just now) is dropped."""
+        reply = self._open.get(re or b"")
+        if reply is not None and reply.peer == peer:
+            reply.arrived(message)
+
+    def link_down(self, peer: str) -> None:
+        """End the answers that were coming from there."""
+        for reply in self._open.values():
+            if reply.peer == peer:
+                reply.end(AnswerLostError("the link to the neighbour went down in the middle of the answer"))
+
+    async def _cancel(self, peer: str, message_id: bytes) -> None:
+        try:
+            await self._mesh.send(peer, Cancel.KIND, Cancel().to_body(), re=message_id)
+        except MeshError as error:
+            # Over there the answer ends with the link, or at its own end.
+            log.info("cancel not sent", extra={"peer": peer, "reason": str(error)})

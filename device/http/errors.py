@@ -1,0 +1,111 @@
+"""Every error leaves the API in OpenAI's shape: `{"error": {"message", "type", "param", "code", "hint"}}`."""
+
+import http
+from collections.abc import Mapping
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+import device.errors
+import mesh.errors
+import models.errors
+
+RETRY_AFTER_S: Final = 5
+
+# Error class -> (HTTP status, code); a class that is not listed is answered as its nearest ancestor.
+STATUS: Final[Mapping[type[Exception], tuple[int, str]]] = {
+    Exception: (500, "internal_error"),
+    device.errors.BadRequestError: (400, "invalid_value"),
+    device.errors.NotSupportedError: (400, "unsupported_parameter"),
+    device.errors.RequestTooLargeError: (413, "request_too_large"),
+    device.errors.RequestTooSlowError: (408, "request_too_slow"),
+    device.errors.ForbiddenError: (403, "forbidden"),
+    device.errors.NoSuchRouteError: (404, "unknown_url"),
+    device.errors.NoSuchModelError: (404, "model_not_found"),
+    device.errors.NoSuchNodeError: (404, "node_not_found"),
+    device.errors.AmbiguousNodeError: (400, "node_ambiguous"),
+    device.errors.NodeUnreachableError: (503, "node_unreachable"),
+    device.errors.AnswerLostError: (502, "answer_lost"),
+    device.errors.NeighbourMisbehavedError: (502, "neighbour_misbehaved"),
+    device.errors.BusyError: (503, "busy"),
+    device.errors.StoppingError: (503, "stopping"),
+    models.errors.InvalidRequestError: (400, "invalid_value"),
+    models.errors.InvalidTemplateError: (400, "invalid_value"),
+    models.errors.PromptTooLongError: (400, "context_length_exceeded"),
+    models.errors.ModelNotFoundError: (404, "model_not_found"),
+    models.errors.AmbiguousModelError: (400, "model_ambiguous"),
+    models.errors.WorkerDiedError: (500, "worker_died"),
+    models.errors.QueueFullError: (503, "busy"),
+    models.errors.StoreWriteError: (507, "store_unwritable"),
+    models.errors.NotEnoughSpaceError: (507, "not_enough_space"),
+    models.errors.FetchError: (502, "fetch_failed"),
+    models.errors.ChecksumMismatchError: (502, "checksum_mismatch"),
+    mesh.errors.LinkDownError: (503, "node_unreachable"),
+    mesh.errors.QueueFullError: (503, "busy"),
+    mesh.errors.MessageTooLargeError: (413, "request_too_large"),
+    mesh.errors.NoCommunityError: (409, "no_community"),
+    mesh.errors.AlreadyMemberError: (409, "already_member"),
+    mesh.errors.UnknownNodeError: (404, "node_not_found"),
+    mesh.errors.NotAllowedError: (403, "not_allowed"),
+    mesh.errors.FeedBehindError: (409, "feed_behind"),
+    mesh.errors.PairingError: (409, "pairing_failed"),
+    mesh.errors.WrongWordsError: (400, "wrong_words"),
+    mesh.errors.NoOfferError: (404, "no_offer"),
+    mesh.errors.DoorRefusedError: (503, "door_refused"),
+    mesh.errors.StorageError: (507, "store_unwritable"),
+}
+
+# What a neighbour's FAILED means to whoever asked here; the same answers as if it had happened on this node.
+NEIGHBOUR_STATUS: Final[Mapping[str, tuple[int, str]]] = {
+    "no_such_model": (404, "model_not_found"),
+    "prompt_too_long": (400, "context_length_exceeded"),
+    "invalid_request": (400, "invalid_value"),
+    "busy": (503, "busy"),
+    "stopping": (503, "stopping"),
+    "engine_failed": (502, "neighbour_failed"),
+}
+
+
+def status_of(error: Exception) -> tuple[int, str]:
+    """HTTP status and code of an error."""
+    if isinstance(error, device.errors.NeighbourFailedError):
+        return NEIGHBOUR_STATUS[error.code]
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def error_fields(error: Exception) -> dict[str, object]:
+    """The object that stands under "error"; what is no error of ours keeps its text to itself."""
+    status, code = status_of(error)
+    known = isinstance(error, device.errors.DeviceError | mesh.errors.MeshError | models.errors.ModelsError)
+    return {
+        "message": str(error) if known else "something went wrong inside the node",
+        "type": "invalid_request_error" if status < http.HTTPStatus.INTERNAL_SERVER_ERROR else "server_error",
+        "param": getattr(error, "param", None),
+        "code": code,
+        "hint": getattr(error, "hint", "see the daemon's log"),
+    }
+
+
+def error_response(error: Exception) -> Response:
+    """Answer a request with an error."""
+    status, _ = status_of(error)
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == http.HTTPStatus.SERVICE_UNAVAILABLE else {}
+    if isinstance(error, device.errors.RequestTooLargeError | device.errors.RequestTooSlowError):
+        headers["Connection"] = "close"  # the rest of that body is not read
+    return JSONResponse({"error": error_fields(error)}, status, headers)
+
+
+async def on_error(_: Request, error: Exception) -> Response:
+    """Starlette's handler for every kind of error."""
+    return error_response(error)
+
+
+async def on_http_error(_: Request, error: Exception) -> Response:
+    """Starlette's handler for its own: no such path, no such method."""
+    response = error_response(device.errors.NoSuchRouteError("there is nothing at this path for this method"))
+    if isinstance(error, HTTPException):
+        response.status_code = error.status_code
+        response.headers.update(error.headers or {})
+    return response

@@ -1,0 +1,129 @@
+"""One listening socket served by uvicorn inside the daemon's loop; the only module that knows uvicorn.
+
+What is different from a bare uvicorn: it leaves the signals alone, has no timer while nothing happens, and cuts
+clients that send a request or read an answer too slowly.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MAX_CONNECTIONS: Final = 128
+MAX_HEAD_BYTES: Final = 32 * 1024
+HEAD_WITHIN_S: Final = 10.0  # from the first byte, or the connection, to the end of the headers
+READ_WITHIN_S: Final = 30.0  # how long a client may leave a full send buffer unread
+KEEP_ALIVE_S: Final = 15
+
+
+class _Connection(H11Protocol):
+    """An HTTP/1.1 connection with patience for honest clients only."""
+
+    _deadline: asyncio.TimerHandle | None = None
+    _refused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not isinstance(transport, asyncio.Transport) or len(self.connections) >= MAX_CONNECTIONS:
+            # Too many: closed without a word, before it costs anything.
+            self._refused = True
+            transport.close()
+            return
+        super().connection_made(transport)
+        self._expect(HEAD_WITHIN_S)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        super().data_received(data)
+        if self._is_answering():
+            self._stop_expecting()
+        elif self._deadline is None:
+            self._expect(HEAD_WITHIN_S)
+
+    def on_response_complete(self) -> None:
+        self._stop_expecting()  # from here on uvicorn's own keep-alive timer runs
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect(READ_WITHIN_S)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_expecting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_expecting()
+        if not self._refused:
+            super().connection_lost(exc)
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _expect(self, within_s: float) -> None:
+        self._stop_expecting()
+        self._deadline = self.loop.call_later(within_s, self._cut)
+
+    def _stop_expecting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _cut(self) -> None:
+        self.transport.abort()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, stopped by an event instead of a flag that is looked at ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopped = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.stopped.wait()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class HttpServer:
+    """Serves `app` on `listener` until `stop`; answers that run then have `grace_s` to end."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket, *, grace_s: float) -> None:
+        self._listener = listener
+        config = uvicorn.Config(
+            app,
+            http=_Connection,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=max(1, round(grace_s)),
+        )
+        self._server = _Server(config)
+
+    async def run(self) -> None:
+        """Serve until `stop`, or until cancelled: then connections are cut.  The socket is closed at the end."""
+        try:
+            await self._server.serve(sockets=[self._listener])
+        finally:
+            for connection in list(self._server.server_state.connections):
+                connection.transport.abort()
+            self._listener.close()
+
+    def stop(self) -> None:
+        """Accept nothing more; `run` returns once running answers have ended."""
+        self._server.stopped.set()

@@ -1,0 +1,230 @@
+"""The composition root: one node, put together from mesh, models and HTTP, in one task group."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Final
+
+from mesh.node import MeshConfig, MeshNode
+
+from device.administration import Administration
+from device.api import HttpAddress
+from device.config import HearthConfig
+from device.data_directory import DataDirectory, bind_unix_socket
+from device.errands import Errands
+from device.errors import DeviceError, NodeFailedError, PortInUseError
+from device.http.app import owner_app, public_app
+from device.http.server import HttpServer
+from device.library import Library
+from device.logs import configure_logs
+from device.notify import ServiceNotifier
+from device.queries import Queries
+from mesh.errors import MeshError
+from models.catalogue import Catalogue
+from models.errors import ModelsError
+from models.fetch import cache_directory
+from models.host import EngineHost
+from models.store import ModelStore
+
+HOST: Final = "127.0.0.1"
+GRACE_S: Final = 5.0  # for running answers; the service manager waits 20 s
+CLOSING_S: Final = GRACE_S + 4.0  # until connections are cut
+MAX_AUTOMATIC_THREADS: Final = 8  # small models gain nothing from more
+
+log = logging.getLogger(__name__)
+
+
+def serve(config: HearthConfig) -> int:
+    """Run a node until SIGTERM or SIGINT; return the exit code.  A second signal ends it without grace.
+
+    Raises DeviceError when it cannot start or go on.
+    """
+    configure_logs(config.log.level, config.log.format)
+    try:
+        asyncio.run(_serve(config))
+    except (MeshError, ModelsError) as error:
+        raise NodeFailedError(str(error), hint=error.hint) from error
+    return 0
+
+
+async def _serve(config: HearthConfig) -> None:
+    node = HearthNode(config)
+    running = asyncio.create_task(node.run(asyncio.Event()), name="node")
+    loop = asyncio.get_running_loop()
+
+    def signalled() -> None:
+        if node.stopping:
+            running.cancel()
+        node.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+class HearthNode:
+    """One node; `run` is its life, `stop` asks for its end."""
+
+    def __init__(self, config: HearthConfig) -> None:
+        self.config = config
+        self._stop = asyncio.Event()
+        self._administration: Administration | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the end has been asked for."""
+        return self._stop.is_set()
+
+    @property
+    def administration(self) -> Administration:
+        """What the owner sees and does; there from the moment the node is ready."""
+        if self._administration is None:
+            raise NodeFailedError("the node is not ready yet", hint="wait for it")
+        return self._administration
+
+    def stop(self) -> None:
+        """Ask for a graceful end: running answers get GRACE_S, neighbours a goodbye."""
+        self._stop.set()
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Start everything, set `ready`, go on until `stop`; cancelling ends it without grace.
+
+        Raises DeviceError, MeshError or ModelsError when something cannot start or go on.
+        """
+        started_at = time.monotonic()
+        config = self.config
+        with DataDirectory(config.data_dir) as directory, _loopback_listener(config.http.port) as public:
+            mesh = MeshNode(_mesh_config(config))
+            with _owner_listener(config) as owner:
+                try:
+                    async with asyncio.TaskGroup() as tasks:
+                        mesh_ready = asyncio.Event()
+                        mesh_task = tasks.create_task(mesh.run(mesh_ready), name="mesh")
+                        await mesh_ready.wait()
+                        await self._live(
+                            mesh, directory, public=public, owner=owner, started_at=started_at, ready=ready
+                        )
+                        mesh_task.cancel()
+                except ExceptionGroup as group:
+                    raise _cause(group) from group
+        log.info("stopped")
+
+    async def _live(
+        self,
+        mesh: MeshNode,
+        directory: DataDirectory,
+        *,
+        public: socket.socket,
+        owner: socket.socket,
+        started_at: float,
+        ready: asyncio.Event,
+    ) -> None:
+        """Serve until `stop`, then let running answers end."""
+        config = self.config
+        notifier = ServiceNotifier(os.environ)
+        store, cache_dir, errands = ModelStore(config.data_dir / "models"), cache_directory(os.environ), Errands()
+        engine = EngineHost(
+            store=store, cache_dir=cache_dir, threads=_threads(config), context_tokens=config.engine.context_tokens
+        )
+        library = Library(store=store, catalogue=Catalogue.load(), engine=engine, cache_dir=cache_dir, errands=errands)
+        queries = Queries(mesh=mesh, library=library, errands=errands, default_model=config.models.default)
+        library.on_change = queries.models_changed
+        self._administration = administration = Administration(
+            mesh=mesh,
+            queries=queries,
+            library=library,
+            http=HttpAddress(host=HOST, port=public.getsockname()[1]),
+            version=version("hearthmesh"),
+            started_at=started_at,
+        )
+        servers = [
+            HttpServer(public_app(queries, administration), public, grace_s=CLOSING_S),
+            HttpServer(owner_app(queries, administration), owner, grace_s=CLOSING_S),
+        ]
+        try:
+            async with asyncio.TaskGroup() as tasks, errands.open():
+                queries.start()
+                serving = [tasks.create_task(server.run(), name="http") for server in servers]
+                watchdog = tasks.create_task(notifier.watch(), name="watchdog")
+                directory.write_run_file(_facts(administration, config))
+                notifier.ready()
+                log.info("ready", extra=_facts(administration, config))
+                ready.set()
+                await self._stop.wait()
+                notifier.stopping()
+                log.info("stopping")
+                for server in servers:
+                    server.stop()
+                await queries.stop(grace_s=GRACE_S)
+                await asyncio.wait(serving)
+                watchdog.cancel()
+        finally:
+            await engine.aclose()
+
+
+@contextlib.contextmanager
+def _loopback_listener(port: int) -> Iterator[socket.socket]:
+    """Listen on a loopback port, 0 = any free one.  Raises PortInUseError, NodeFailedError."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+            listener.listen(128)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUseError(port, "http.port") from error
+            message = f"cannot listen on {HOST} port {port} (http.port): {error.strerror}"
+            raise NodeFailedError(message, hint="set http.port in hearth.toml to a port above 1023") from error
+        yield listener
+
+
+@contextlib.contextmanager
+def _owner_listener(config: HearthConfig) -> Iterator[socket.socket]:
+    """Listen on the owner's socket, which is gone afterwards."""
+    with bind_unix_socket(config.socket_path, mode=config.socket_mode) as listener:
+        try:
+            yield listener
+        finally:
+            with contextlib.suppress(OSError):
+                config.socket_path.unlink()
+
+
+def _mesh_config(config: HearthConfig) -> MeshConfig:
+    return MeshConfig(
+        data_dir=config.data_dir,
+        name=config.node.name,
+        interfaces=config.discovery.interfaces,
+        mqtt_port=config.mqtt.port,
+        door_port=config.door.port,
+        broker=config.mqtt.broker,
+        static_peers=config.discovery.peers,
+    )
+
+
+def _threads(config: HearthConfig) -> int:
+    return config.engine.threads or min(len(os.sched_getaffinity(0)), MAX_AUTOMATIC_THREADS)
+
+
+def _facts(administration: Administration, config: HearthConfig) -> dict[str, object]:
+    return {
+        "pid": os.getpid(),
+        "node_id": administration.mesh.node_id,
+        "http_port": administration.http.port,
+        "mqtt_port": administration.mesh.mqtt_port,
+        "door_port": administration.mesh.door_port,
+        "socket": str(config.socket_path),
+    }
+
+
+def _cause(group: ExceptionGroup[Exception]) -> Exception:
+    """The error a person can do something about; else the first of what went wrong together."""
+    leaves = [_cause(error) if isinstance(error, ExceptionGroup) else error for error in group.exceptions]
+    return next((error for error in leaves if isinstance(error, DeviceError | MeshError | ModelsError)), leaves[0])

@@ -1,0 +1,34 @@
+"""What the use-cases need of the mesh; `mesh.node.MeshNode` is one, the simulated net of the tests another."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from mesh.node import Neighbour, Received
+
+
+class Mesh(Protocol):
+    """A node's links to its neighbours."""
+
+    @property
+    def node_id(self) -> str:
+        """This node."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    async def send(self, peer: str, kind: int, body: bytes, *, re: bytes | None = None, ttl_s: float = 30.0) -> bytes:
+        """Queue a message and return its id; nothing can arrive in answer to it before this returns.
+
+        Raises LinkDownError, QueueFullError, MessageTooLargeError.
+        """
+
+    def on_message(self, handler: "Callable[[Received], None]") -> None:
+        """Call `handler` in the loop with each message."""
+
+    def on_change(self, handler: Callable[[], None]) -> None:
+        """Call `handler` in the loop when a neighbour's state changed."""
+
+    def neighbours(self) -> "Sequence[Neighbour]":
+        """Everyone this node has, wants or had a link to."""

@@ -1,0 +1,215 @@
+"""Questions and answers of this node: its owner's, routed here or to a neighbour, and the neighbours' own.
+
+Neighbours tell one another what they hold (STATUS) when their link comes up and whenever it changes; one that has not
+heard the other's yet says so and is told again, so that a restart which no link noticed does no harm.
+"""
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+from device.answering import Answerer
+from device.answers import Answer
+from device.api import Answerer as AnsweredBy
+from device.api import HeldModel, QueryCounts
+from device.asking import Asker
+from device.core.chat_request import ChatRequest
+from device.core.query_messages import Cancel, Done, Failed, Query, Status, Tokens, parse_message
+from device.core.routing import Candidate, Route, choose_route
+from device.errands import Errands
+from device.errors import BusyError, NeighbourMisbehavedError, NodeUnreachableError, NoSuchModelError, StoppingError
+from device.library import Library
+from device.ports import Mesh
+from mesh.errors import MeshError
+
+if TYPE_CHECKING:
+    from mesh.node import Received
+
+MAX_ANSWERS: Final = 32  # of the owner's programs at a time, the waiting ones included
+NEWS_WITHIN_S: Final = 5.0  # how long a question waits for a neighbour that is just coming up
+LAST_WORDS_S: Final = 2.0
+LINKED: Final = "linked"
+CONNECTING: Final = "connecting"
+
+log = logging.getLogger(__name__)
+
+
+class Queries:
+    """Joins mesh and models: `ask` for the owner, everything else by itself once it was started."""
+
+    def __init__(self, *, mesh: Mesh, library: Library, errands: Errands, default_model: str) -> None:
+        self._mesh = mesh
+        self._library = library
+        self._default_model = default_model
+        self._errands = errands
+        self._asker = Asker(mesh, errands)
+        self._one_ended = asyncio.Event()
+        self._answerer = Answerer(mesh, library, errands, on_end=self._one_ended.set)
+        self._told: dict[str, Status] = {}  # the last STATUS of each neighbour
+        self._heard: set[str] = set()  # who sent one since its link came up
+        self._linked: set[str] = set()
+        self._answers: set[Answer] = set()
+        self._asked = 0
+        self._stopping = False
+        self._news = asyncio.Event()  # a neighbour's link or models changed
+
+    def start(self) -> None:
+        """Listen to the mesh from now on."""
+        self._mesh.on_message(self._on_message)
+        self._mesh.on_change(self._on_change)
+        self._on_change()
+
+    def models_of(self, node_id: str) -> tuple[HeldModel, ...]:
+        """What a neighbour last said that it holds."""
+        told = self._told.get(node_id)
+        return told.models if told else ()
+
+    def counts(self) -> QueryCounts:
+        """Questions in hand now, and since the start."""
+        return QueryCounts(
+            running=len(self._answers) + self._answerer.running,
+            waiting=self._library.waiting,
+            answered=self._answerer.answered,
+            asked=self._asked,
+        )
+
+    async def ask(self, chat: ChatRequest) -> Answer:
+        """Choose who answers and begin; the question itself goes out with the first piece that is waited for.
+
+        Raises NoSuchModelError, NodeUnreachableError, NoSuchNodeError, AmbiguousNodeError, BusyError, StoppingError.
+        """
+        if self._stopping:
+            raise StoppingError("the node is stopping; it takes no more questions")
+        if len(self._answers) >= MAX_ANSWERS:
+            raise BusyError(f"{MAX_ANSWERS} questions are being answered already")
+        route = await self._route(chat)
+        digest = route.model.digest
+        by = AnsweredBy(
+            node_id=route.node_id,
+            node_name=route.node_name,
+            model=route.model.name,
+            model_digest=digest,
+            local=route.local,
+        )
+        if route.local:
+            events = self._library.generate(digest, chat.generation)
+        else:
+            events = self._asker.ask(route.node_id, Query(digest, chat.generation))
+        answer = Answer(by, events, on_close=lambda: self._closed(answer))
+        self._answers.add(answer)
+        self._asked += 1
+        return answer
+
+    def models_changed(self) -> None:
+        """Tell every linked neighbour what is here now."""
+        for peer in self._linked:
+            self._tell(peer)
+
+    async def stop(self, *, grace_s: float) -> None:
+        """Take no more questions, give running answers their grace, then end them with StoppingError."""
+        self._stopping = True
+        self._answerer.refuse_new()
+        await self._idle(grace_s)
+        for answer in tuple(self._answers):
+            answer.stop()
+        self._answerer.stop()
+        await self._idle(LAST_WORDS_S)
+
+    async def _idle(self, within_s: float) -> None:
+        """Return once nothing is in hand, or when the time is up."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self._answers or self._answerer.running:
+                    self._one_ended.clear()
+                    await self._one_ended.wait()
+
+    def _closed(self, answer: Answer) -> None:
+        self._answers.discard(answer)
+        self._one_ended.set()
+
+    async def _route(self, chat: ChatRequest) -> Route:
+        """Choose, and while a neighbour is just coming up, wait a moment for what it holds before saying no."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + NEWS_WITHIN_S
+        while True:
+            try:
+                return choose_route(
+                    model=chat.model,
+                    node=chat.node,
+                    default_model=self._default_model,
+                    here=Candidate(node_id=self._mesh.node_id, name=self._mesh.name, models=self._library.held()),
+                    neighbours=self._candidates(),
+                )
+            except (NoSuchModelError, NodeUnreachableError):
+                if not self._may_hear_more() or loop.time() >= give_up_at:
+                    raise
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(give_up_at):
+                    await self._news.wait()
+
+    def _candidates(self) -> list[Candidate]:
+        return [
+            Candidate(
+                node_id=one.node_id,
+                name=one.name,
+                models=self.models_of(one.node_id),
+                linked=one.state == LINKED,
+                running=self._asker.running(one.node_id),
+            )
+            for one in self._mesh.neighbours()
+        ]
+
+    def _may_hear_more(self) -> bool:
+        return any(
+            one.state == CONNECTING or (one.state == LINKED and one.node_id not in self._heard)
+            for one in self._mesh.neighbours()
+            if one.since_s < NEWS_WITHIN_S
+        )
+
+    def _on_change(self) -> None:
+        """Notice links that came up or went down."""
+        states = {one.node_id: one.state for one in self._mesh.neighbours()}
+        linked = {node_id for node_id, state in states.items() if state == LINKED}
+        for peer in self._linked - linked:
+            self._asker.link_down(peer)
+            self._answerer.link_down(peer)
+            self._heard.discard(peer)
+        new, self._linked = linked - self._linked, linked
+        for peer in self._told.keys() - states.keys():
+            del self._told[peer]
+        for peer in new:
+            self._tell(peer)
+        self._news.set()
+
+    def _on_message(self, received: "Received") -> None:
+        try:
+            message = parse_message(received.kind, received.body)
+        except NeighbourMisbehavedError as error:
+            log.warning("message dropped", extra={"peer": received.peer, "reason": str(error)})
+            return
+        match message:
+            case Status():
+                self._told[received.peer] = message
+                self._heard.add(received.peer)
+                if not message.yours_is_known:
+                    self._tell(received.peer)
+                self._news.set()
+            case Query():
+                self._answerer.query(received.peer, received.message_id, message)
+            case Cancel() if received.re is not None:
+                self._answerer.cancel(received.peer, received.re)
+            case Tokens() | Done() | Failed():
+                self._asker.arrived(received.peer, received.re, message)
+
+    def _tell(self, peer: str) -> None:
+        self._errands.spawn(self._send_status(peer), name=f"status to {peer[:8]}")
+
+    async def _send_status(self, peer: str) -> None:
+        status = Status(name=self._mesh.name, models=self._library.held(), yours_is_known=peer in self._heard)
+        try:
+            await self._mesh.send(peer, Status.KIND, status.to_body())
+        except MeshError as error:
+            # The next time the link comes up it is told again.
+            log.info("status not sent", extra={"peer": peer, "reason": str(error)})

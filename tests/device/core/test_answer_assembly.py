@@ -1,0 +1,48 @@
+"""A neighbour's answer, put together from what arrives."""
+
+from typing import Literal
+
+import pytest
+
+from device.core.answer_assembly import AnswerAssembly
+from device.core.query_messages import Cancel, Done, Failed, QueryMessage, Tokens
+from device.errors import AnswerLostError, DeviceError, NeighbourFailedError, NeighbourMisbehavedError
+from models.core.worker_protocol import GenerationFinished, TokensGenerated
+
+
+def tokens(n: int, *ids: int) -> Tokens:
+    """The n-th part, with these tokens."""
+    return Tokens(n, TokensGenerated(ids, "x" * len(ids)))
+
+
+def done(reason: Literal["stop", "length", "cancelled"] = "stop") -> Done:
+    """The end."""
+    return Done(GenerationFinished(reason=reason, prompt_tokens=1, completion_tokens=3, prefill_s=0.1, decode_s=0.1))
+
+
+def test_parts_in_order_become_the_answer() -> None:
+    """Empty parts keep the link's silence short and add nothing."""
+    assembly = AnswerAssembly(max_tokens=3)
+    events = [assembly.receive(message) for message in (tokens(0), tokens(1, 7, 8), tokens(2), tokens(3, 9))]
+    assert [event.ids if isinstance(event, TokensGenerated) else None for event in events] == [None, (7, 8), None, (9,)]
+    assert not assembly.over
+    assert assembly.receive(done()) == done().finished
+    assert assembly.over
+
+
+@pytest.mark.parametrize(
+    ("message", "error", "over"),
+    [
+        (tokens(1, 7), AnswerLostError, False),
+        (tokens(0, 1, 2, 3, 4), NeighbourMisbehavedError, False),
+        (Cancel(), NeighbourMisbehavedError, False),
+        (Failed("busy", "no room"), NeighbourFailedError, True),
+        (done("cancelled"), AnswerLostError, True),
+    ],
+)
+def test_what_ends_an_answer_early(message: QueryMessage, error: type[DeviceError], over: bool) -> None:  # noqa: FBT001  a parameter
+    """A gap, a flood, a stray message and a failure are told apart; `over` says whether the other end still sends."""
+    assembly = AnswerAssembly(max_tokens=3)
+    with pytest.raises(error):
+        assembly.receive(message)
+    assert assembly.over is over

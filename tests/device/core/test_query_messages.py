@@ -1,0 +1,167 @@
+"""What neighbours say to each other about questions: everything written is read back, everything else refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.api import HeldModel
+from device.config import MAX_NAME_CHARACTERS
+from device.core import query_messages
+from device.core.query_messages import (
+    FAILURES,
+    MAX_FAILURE_CHARACTERS,
+    MAX_MODELS,
+    Cancel,
+    Done,
+    Failed,
+    Query,
+    QueryMessage,
+    Status,
+    Tokens,
+    parse_message,
+)
+from device.errors import NeighbourMisbehavedError
+from mesh.core.codec import Item, encode
+from models.core.worker_protocol import (
+    GenerationFinished,
+    GenerationRequest,
+    Message,
+    SamplingParams,
+    TokensGenerated,
+)
+
+DIGEST = "0f" * 32
+names = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=63)
+counts = st.integers(0, 2**31)
+millionths = st.integers(1, 1_000_000).map(lambda value: value / 1_000_000)
+texts = st.text(max_size=100)  # hypothesis leaves lone surrogates out by itself
+sampling = st.builds(
+    SamplingParams,
+    temperature=millionths,
+    top_k=st.integers(0, 1000),
+    top_p=millionths,
+    repetition_penalty=st.integers(100_000, 10_000_000).map(lambda value: value / 1_000_000),
+    seed=st.integers(0, 2**63 - 1),
+    max_tokens=st.integers(1, 4096),
+    stop=st.lists(st.text("ab\n", min_size=1, max_size=9), max_size=4).map(tuple),
+)
+conversations = st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), texts), min_size=1)
+messages = st.one_of(
+    st.builds(
+        Status,
+        name=names,
+        models=st.lists(
+            st.builds(
+                HeldModel, name=names, digest=st.binary(min_size=32, max_size=32).map(bytes.hex), size_bytes=counts
+            ),
+            max_size=3,
+        ).map(tuple),
+        yours_is_known=st.booleans(),
+    ),
+    st.builds(Query, st.just(DIGEST), st.builds(GenerationRequest, conversations.map(tuple), sampling)),
+    st.builds(Tokens, counts, st.builds(TokensGenerated, st.lists(counts, max_size=9).map(tuple), texts)),
+    st.builds(
+        Done,
+        st.builds(
+            GenerationFinished,
+            reason=st.sampled_from(["stop", "length", "cancelled"]),
+            prompt_tokens=counts,
+            completion_tokens=counts,
+            prefill_s=st.integers(0, 10**6).map(lambda ms: ms / 1000),
+            decode_s=st.integers(0, 10**6).map(lambda ms: ms / 1000),
+        ),
+    ),
+    st.builds(Failed, st.sampled_from(FAILURES), names),
+    st.builds(Cancel),
+)
+
+
+@given(messages)
+def test_what_is_written_is_read_back(message: QueryMessage) -> None:
+    """Every message survives the wire unchanged."""
+    assert parse_message(message.KIND, message.to_body()) == message
+
+
+@given(st.integers(16, 21), st.binary(max_size=200))
+def test_foreign_bytes_give_a_message_or_one_error(kind: int, body: bytes) -> None:
+    """Whatever a neighbour sends, the only thing it can cause is NeighbourMisbehavedError."""
+    try:
+        message = parse_message(kind, body)
+    except NeighbourMisbehavedError:
+        return
+    assert message is not None
+    assert message.to_body() == body
+
+
+def test_an_unknown_kind_is_no_offence() -> None:
+    """A newer neighbour may say more than this version understands."""
+    assert parse_message(22, b"whatever") is None
+
+
+SAMPLING: list[Item] = [0, 0, 1_000_000, 1_000_000, 0, 16, []]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (16, ["name", []]),
+        (16, ["n" * 64, [], True]),
+        (16, ["name", [["m", b"short", 1]], True]),
+        (16, ["name", [["m\x1b[2J", bytes(32), 1]], True]),
+        (16, ["name", [["m", bytes(32), -1]], True]),
+        (16, ["name", [["m", bytes(32), True]], True]),
+        (16, ["name", [["m", bytes(32), 1]] * (MAX_MODELS + 1), True]),
+        (17, [b"short", [["user", "hello"]], SAMPLING]),
+        (17, [bytes(32), [], SAMPLING]),
+        (17, [bytes(32), [["user"]], SAMPLING]),
+        (17, [bytes(32), [["tool", "hello"]], SAMPLING]),
+        (17, [bytes(32), [["user", "hello"]], SAMPLING[:-1]]),
+        (17, [bytes(32), [["user", "hello"]], [*SAMPLING[:-1], [1]]]),
+        (17, [bytes(32), [["user", "hello"]], [10**9, *SAMPLING[1:]]]),
+        (18, [0, [1], b"text"]),
+        (18, [0, ["1"], "text"]),
+        (18, [0, [-1], "text"]),
+        (18, [-1, [1], "text"]),
+        (18, [0, [1] * 2000, "text"]),
+        (18, [0, [1], "t" * 10_000]),
+        (19, ["tired", 1, 1, 1, 1]),
+        (19, ["stop", 1, 1, 1, -1]),
+        (19, ["stop", 1, 1, 2**41, 1]),
+        (20, ["no_idea", "text"]),
+        (20, ["busy", "t" * (MAX_FAILURE_CHARACTERS + 1)]),
+        (20, ["busy"]),
+        (21, [1]),
+    ],
+)
+def test_a_malformed_message_is_refused(kind: int, fields: list[Item]) -> None:
+    """Wrong types, wrong counts and values out of range are one error, before anything is done with them."""
+    with pytest.raises(NeighbourMisbehavedError):
+        parse_message(kind, encode(fields))
+
+
+def test_an_oversized_body_is_refused_unread() -> None:
+    """The bound of a kind holds before its bytes are looked at."""
+    with pytest.raises(NeighbourMisbehavedError, match="bytes"):
+        parse_message(21, bytes(query_messages.MAX_ANSWER_BYTES + 1))
+
+
+def test_names_lose_what_would_steer_a_terminal() -> None:
+    """A neighbour's name and reasons are shown to people: control characters do not get through."""
+    status = parse_message(16, encode(["a\x1b[31mb", [], False]))
+    failed = parse_message(20, encode(["busy", "no\x07w\n"]))
+    assert isinstance(status, Status)
+    assert isinstance(failed, Failed)
+    assert (status.name, failed.text) == ("a[31mb", "now")
+
+
+def test_the_tiniest_top_p_stays_a_value() -> None:
+    """Rounding to millionths never makes 0, which would be refused."""
+    query = Query(DIGEST, GenerationRequest((Message("user", "x"),), SamplingParams(top_p=1e-12)))
+    read = parse_message(Query.KIND, query.to_body())
+    assert isinstance(read, Query)
+    assert read.request.sampling.top_p == 1e-6
+
+
+def test_every_configured_name_fits_the_wire() -> None:
+    """What hearth.toml allows as a name, a neighbour accepts."""
+    assert MAX_NAME_CHARACTERS <= query_messages.MAX_NODE_NAME_CHARACTERS
