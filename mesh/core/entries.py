@@ -1,0 +1,230 @@
+r"""One entry of the ledger, byte by byte (decisions 16, 20 and 21 of docs/protocol.md).
+
+    entry     payload, Ed25519 signature(64) over "hearthmesh/entry/1\0", community, payload
+    payload   [version=1, community(32), author(32), seq, prev(32)|null, [dep(32)...], ts, kind, [body...]]
+    id        SHA-256 of the payload: the signature cannot make two ids of one entry
+
+The community is the id of its genesis entry, in whose own payload 32 zero bytes stand for it.  `prev` is the author's
+entry before; `deps` are the other entries nobody had built on yet, in ascending order.  `ts` is advisory.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from mesh.core import codec, crypto
+from mesh.core.codec import Item
+from mesh.core.statement import IdentityStatement
+from mesh.errors import MalformedError
+
+VERSION: Final = 1
+MAX_ENTRY_BYTES: Final = 64 * 1024
+MAX_DEPS: Final = 64
+MAX_SEQ: Final = 2**40
+MAX_NAME: Final = 64
+MAX_REASON: Final = 200
+ID_BYTES: Final = 32
+NONCE_BYTES: Final = 16
+_KIND: Final = "entry"
+
+
+@dataclass(frozen=True)
+class Genesis:
+    """The first entry: names the community and its founder; the nonce makes two of one name differ."""
+
+    KIND = "genesis"
+    name: str
+    founder: IdentityStatement
+    node_name: str
+    nonce: bytes
+    invite_budget: int
+
+
+@dataclass(frozen=True)
+class Admit:
+    """A voter lets a node in."""
+
+    KIND = "admit"
+    subject: IdentityStatement
+    node_name: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Remove:
+    """A node is shown out, or leaves by itself."""
+
+    KIND = "remove"
+    public: bytes
+    reason: str
+
+
+@dataclass(frozen=True)
+class RotateKey:
+    """A node goes on under a new key, in a new feed."""
+
+    KIND = "rotate-key"
+    old: bytes
+    new: IdentityStatement
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A kind this version does not know: kept and passed on, never acted on."""
+
+    kind: str
+
+
+Body = Genesis | Admit | Remove | RotateKey | Unknown
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an author's next entry goes."""
+
+    seq: int
+    prev: bytes | None
+    deps: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A parsed entry; `raw` is what is stored and sent, `community` the id of its genesis (its own, if it is one)."""
+
+    raw: bytes
+    id: bytes
+    community: bytes
+    author: bytes
+    place: Place
+    ts: int
+    body: Body
+
+    @property
+    def seq(self) -> int:
+        """The entry's number in its author's feed, from 0."""
+        return self.place.seq
+
+    @property
+    def parents(self) -> tuple[bytes, ...]:
+        """The ids of the entries this one follows."""
+        return self.place.deps if self.place.prev is None else (self.place.prev, *self.place.deps)
+
+    @classmethod
+    def parse(cls, raw: bytes, *, trusted: bool = False) -> "Entry":
+        """Read an entry and check its signatures (a trusted one, from own disk, is only read).
+
+        Errors: MalformedError, CryptoError.
+        """
+        if not crypto.SIGNATURE_BYTES < len(raw) <= MAX_ENTRY_BYTES:
+            raise MalformedError(f"a ledger entry of {len(raw)} bytes")
+        payload, signature = raw[: -crypto.SIGNATURE_BYTES], raw[-crypto.SIGNATURE_BYTES :]
+        match codec.decode_array(payload, max_bytes=MAX_ENTRY_BYTES):
+            case [version, community, author, seq, prev, deps, ts, str(kind), list(items)]:
+                if version != VERSION:
+                    raise MalformedError("a ledger entry of another version")
+            case _:
+                raise MalformedError("not a ledger entry")
+        signer = codec.fixed_bytes(author, crypto.KEY_BYTES)
+        named = codec.fixed_bytes(community, ID_BYTES)
+        place = _parse_place(seq, prev, deps)
+        body = _parse_body(signer, codec.short_text(kind, MAX_NAME), items)
+        identity = hashlib.sha256(payload).digest()
+        _check_genesis(named, place, body)
+        if not trusted:
+            crypto.verify(signer, signature, _KIND, named, payload)
+            statement = _statement_in(body)
+            if statement is not None:
+                statement.verify()
+        home = identity if isinstance(body, Genesis) else named
+        return cls(raw, identity, home, signer, place, codec.unsigned(ts, codec.INT_MAX), body)
+
+
+def write_entry(seed: bytes, community: bytes, place: Place, body: Genesis | Admit | Remove | RotateKey) -> Entry:
+    """Sign an entry; the caller has saved its seq first (two different entries of one seq are a crime)."""
+    payload = codec.encode(
+        [
+            VERSION,
+            community,
+            crypto.ed25519_public(seed),
+            place.seq,
+            place.prev,
+            [*place.deps],
+            0,  # no clock here is worth trusting
+            body.KIND,
+            _write_body(body),
+        ]
+    )
+    return Entry.parse(payload + crypto.sign(seed, _KIND, community, payload))
+
+
+def write_genesis(seed: bytes, body: Genesis) -> Entry:
+    """Found a community."""
+    return write_entry(seed, crypto.NO_COMMUNITY, Place(0, None, ()), body)
+
+
+def _parse_place(seq: Item, prev: Item, deps: Item) -> Place:
+    number = codec.unsigned(seq, MAX_SEQ)
+    previous = None if prev is None else codec.fixed_bytes(prev, ID_BYTES)
+    others = tuple(codec.fixed_bytes(dep, ID_BYTES) for dep in codec.short_array(deps, MAX_DEPS))
+    if (number == 0) != (previous is None):
+        raise MalformedError("an entry has a predecessor if and only if it is not its author's first")
+    if list(others) != sorted(set(others)) or previous in others:
+        raise MalformedError("an entry's deps are not in ascending order")
+    return Place(number, previous, others)
+
+
+def _check_genesis(named: bytes, place: Place, body: Body) -> None:
+    if isinstance(body, Genesis) != (named == crypto.NO_COMMUNITY):
+        raise MalformedError("a genesis, and only it, names no community")
+    if isinstance(body, Genesis) == bool(place.deps or place.prev):
+        raise MalformedError("a genesis, and only it, follows no other entry")
+
+
+def _parse_body(author: bytes, kind: str, items: list[Item]) -> Body:
+    match kind, items:
+        case Genesis.KIND, [name, static, signature, node_name, nonce, budget]:
+            founder = IdentityStatement.parse(author, static, signature)
+            return Genesis(
+                _name(name),
+                founder,
+                _name(node_name),
+                codec.fixed_bytes(nonce, NONCE_BYTES),
+                codec.unsigned(budget, 2**16),
+            )
+        case Admit.KIND, [public, static, signature, node_name, role]:
+            subject = IdentityStatement.parse(public, static, signature)
+            return Admit(subject, _name(node_name), codec.short_text(role, MAX_NAME))
+        case Remove.KIND, [public, reason]:
+            return Remove(codec.fixed_bytes(public, crypto.KEY_BYTES), codec.short_text(reason, MAX_REASON))
+        case RotateKey.KIND, [old, new, static, signature]:
+            return RotateKey(codec.fixed_bytes(old, crypto.KEY_BYTES), IdentityStatement.parse(new, static, signature))
+    if kind in {Genesis.KIND, Admit.KIND, Remove.KIND, RotateKey.KIND}:
+        raise MalformedError(f"a ledger entry of kind {kind} with another body")
+    return Unknown(kind)
+
+
+def _write_body(body: Genesis | Admit | Remove | RotateKey) -> list[Item]:
+    if isinstance(body, Genesis):
+        founder = body.founder
+        return [body.name, founder.static, founder.signature, body.node_name, body.nonce, body.invite_budget]
+    if isinstance(body, Admit):
+        subject = body.subject
+        return [subject.public, subject.static, subject.signature, body.node_name, body.role]
+    if isinstance(body, Remove):
+        return [body.public, body.reason]
+    return [body.old, body.new.public, body.new.static, body.new.signature]
+
+
+def _statement_in(body: Body) -> IdentityStatement | None:
+    if isinstance(body, Genesis):
+        return body.founder
+    if isinstance(body, Admit):
+        return body.subject
+    return body.new if isinstance(body, RotateKey) else None
+
+
+def _name(item: Item) -> str:
+    name = codec.short_text(item, MAX_NAME)
+    if not name.strip():
+        raise MalformedError("an empty name")
+    return name

@@ -1,0 +1,131 @@
+"""An entry has one form, one id and one author; anything else is refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.core import codec, crypto
+from mesh.core.entries import MAX_ENTRY_BYTES, Admit, Entry, Genesis, Place, Remove, RotateKey, Unknown
+from mesh.errors import CryptoError, MalformedError
+from tests.mesh.core.world import Person
+
+ANNA, BEN, CLEO = Person("Anna"), Person("Ben"), Person("Cleo")
+
+
+def resigned(entry: Entry, place: int, value: codec.Item, person: Person = ANNA) -> bytes:
+    """Change one field of an entry's payload and sign it properly."""
+    fields = codec.decode_array(entry.raw[:-64], max_bytes=MAX_ENTRY_BYTES)
+    fields[place] = value
+    payload = codec.encode(fields)
+    community = fields[1] if isinstance(fields[1], bytes) else b""
+    return payload + crypto.sign(person.seed, "entry", community, payload)
+
+
+def test_each_kind_survives_the_wire() -> None:
+    """What is signed is what is read."""
+    ledger = ANNA.founds()
+    entries = [ledger.genesis, ANNA.admits(ledger, BEN), BEN.removes(ledger, BEN), ANNA.becomes(ledger, CLEO)]
+    kinds = [Genesis, Admit, Remove, RotateKey]
+    for entry, kind in zip(entries, kinds, strict=True):
+        assert isinstance(entry.body, kind)
+        assert Entry.parse(entry.raw) == entry
+        assert Entry.parse(entry.raw, trusted=True) == entry
+        assert entry.community == ledger.genesis.id
+
+
+def test_an_entry_is_small() -> None:
+    """An admission costs a few hundred bytes."""
+    assert len(ANNA.admits(ANNA.founds(), BEN).raw) < 500
+
+
+@given(st.data())
+def test_any_flipped_bit_is_seen(data: st.DataObject) -> None:
+    """One bit anywhere breaks the form or the signature."""
+    ledger = ANNA.founds()
+    raw = bytearray(ANNA.admits(ledger, BEN).raw)
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with pytest.raises((MalformedError, CryptoError)):
+        Entry.parse(bytes(raw))
+
+
+def test_unknown_kinds_are_kept_unread() -> None:
+    """A later version's entry is an entry."""
+    admit = ANNA.admits(ANNA.founds(), BEN)
+    body = Entry.parse(resigned(admit, 7, "charter")).body
+    assert body == Unknown("charter")
+
+
+ID = b"\7" * 32
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (0, 2),
+        (0, "1"),
+        (1, crypto.NO_COMMUNITY),
+        (1, b"short"),
+        (2, b"short"),
+        (3, -1),
+        (3, 0),
+        (4, None),
+        (4, b"short"),
+        (5, [ID, ID]),
+        (5, [b"\2" * 32, b"\1" * 32]),
+        (5, [bytes([n]) * 32 for n in range(65)]),
+        (5, None),
+        (6, -1),
+        (7, 5),
+        (7, "bell\a"),
+        (7, "genesis"),
+        (7, "remove"),
+        (8, []),
+        (8, None),
+        (8, [BEN.public, BEN.statement.static, bytes(64), "Ben", "observer"]),
+        (8, [BEN.public, BEN.statement.static, BEN.statement.signature, " ", "observer"]),
+        (8, [BEN.public, BEN.statement.static, BEN.statement.signature, "\x1b[2J", "observer"]),
+        (8, [BEN.public, BEN.statement.static, BEN.statement.signature, "Ben", 1]),
+    ],
+)
+def test_entries_of_another_shape_are_refused_though_well_signed(place: int, value: codec.Item) -> None:
+    """The author's signature does not make up for a wrong type, range or place."""
+    admit = ANNA.admits(ANNA.founds(), BEN)
+    with pytest.raises((MalformedError, CryptoError)):
+        Entry.parse(resigned(admit, place, value))
+
+
+@pytest.mark.parametrize(("place", "value"), [(1, ID), (5, [ID]), (7, "admit"), (8, [1])])
+def test_a_genesis_stands_alone(place: int, value: codec.Item) -> None:
+    """It names no community and follows nothing."""
+    with pytest.raises(MalformedError):
+        Entry.parse(resigned(ANNA.founds().genesis, place, value))
+
+
+def test_a_predecessor_is_not_cited_twice() -> None:
+    """`prev` is not among the deps."""
+    admit = ANNA.admits(ANNA.founds(), BEN)
+    with pytest.raises(MalformedError):
+        Entry.parse(resigned(admit, 5, [admit.place.prev]))
+
+
+@pytest.mark.parametrize("raw", [b"", bytes(64), bytes(MAX_ENTRY_BYTES + 1), b"\x80" + bytes(64)])
+def test_other_bytes_are_no_entries(raw: bytes) -> None:
+    """Too short, too long, or an array of another length."""
+    with pytest.raises(MalformedError):
+        Entry.parse(raw)
+
+
+def test_a_removal_signed_with_anothers_key_is_refused() -> None:
+    """The signature is the author's or nobody's."""
+    admit = ANNA.admits(ANNA.founds(), BEN)
+    with pytest.raises(CryptoError):
+        Entry.parse(resigned(admit, 3, 1, person=BEN))
+
+
+def test_places_name_their_parents() -> None:
+    """The predecessor comes first."""
+    ledger = ANNA.founds()
+    admit = ANNA.admits(ledger, BEN)
+    assert admit.parents == (ledger.genesis.id,)
+    assert admit.place == Place(1, ledger.genesis.id, ())
+    assert BEN.removes(ledger, BEN).parents == (admit.id,)

@@ -1,0 +1,303 @@
+"""The ledger is the set of its entries: order, duplicates and detours change nothing."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mesh.core import codec, crypto
+from mesh.core.entries import Admit, Entry, Place, Remove, write_entry
+from mesh.core.ledger import MAX_WAITING, Head, Ledger
+from mesh.core.membership import OBSERVER, VOTER, FounderMembership, fold
+from mesh.errors import MalformedError
+from tests.mesh.core.world import Person, copy_of
+
+PEOPLE = [Person(name) for name in ("Anna", "Ben", "Cleo", "Dara", "Eli", "Finn")]
+ANNA, BEN, CLEO, DARA, ELI, FINN = PEOPLE
+
+ACTIONS = st.tuples(
+    st.sampled_from(["admit", "admit", "remove", "rotate", "fork"]),
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.integers(0, 1),
+)
+
+
+def lived(actions: list[tuple[str, int, int, int]]) -> Ledger:
+    """Let the six act on two copies of the ledger that meet only at the end, and return the union."""
+    copies = [ANNA.founds(), ANNA.founds()]
+    everything = copy_of(copies[0])
+    for what, author, subject, side in actions:
+        ledger, person, other = copies[side], PEOPLE[author], PEOPLE[subject]
+        if what == "admit":
+            entry = person.admits(ledger, other)
+        elif what == "remove":
+            entry = person.removes(ledger, other)
+        elif what == "rotate":
+            entry = person.becomes(ledger, other)
+        else:
+            place = ledger.next_place(person.public)
+            first = Place(0, None, (ledger.community,)) if place.seq == 0 else place
+            entry = person.signs(ledger, Remove(other.public, f"fork {side}"), place=first)
+        everything.add(entry)
+    return everything
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(ACTIONS, max_size=14), st.randoms(use_true_random=False))
+def test_ledger_any_order_gives_one_membership(actions: list[tuple[str, int, int, int]], rng: random.Random) -> None:
+    """However entries arrive, and however often, the same set and the same members come out."""
+    ledger = lived(actions)
+    shuffled = [*ledger.entries, *ledger.entries[: len(ledger) // 2]]
+    rng.shuffle(shuffled)
+    other = Ledger(ledger.genesis)
+    for entry in shuffled:
+        other.add(Entry.parse(entry.raw))
+    assert {entry.id for entry in other.entries} == {entry.id for entry in ledger.entries}
+    assert fold([*shuffled, ledger.genesis]) == fold(ledger.entries)
+    assert {h.author for h in other.heads()} == {h.author for h in ledger.heads()}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(ACTIONS, max_size=14), st.lists(ACTIONS, max_size=6))
+def test_ledger_heads_are_enough_to_meet(
+    ours: list[tuple[str, int, int, int]], theirs: list[tuple[str, int, int, int]]
+) -> None:
+    """Exchanging what the other's heads lack makes two ledgers one, in whatever order they grew."""
+    one, two = lived(ours), lived(theirs)
+    sizes = (0, 0)
+    while sizes != (len(one), len(two)):  # what was waited for may come free and be news in its turn
+        sizes = (len(one), len(two))
+        for entry in two.missing_at(one.heads()):
+            one.add(entry)
+        for entry in one.missing_at(two.heads()):
+            two.add(entry)
+    assert {entry.id for entry in one.entries} == {entry.id for entry in two.entries}
+    assert fold(one.entries) == fold(two.entries)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(ACTIONS, max_size=14), st.integers(0, 14))
+def test_ledger_fold_is_total_over_parts_in_order(actions: list[tuple[str, int, int, int]], count: int) -> None:
+    """Every part that begins with the genesis folds, and keeps its own laws."""
+    membership = fold(lived(actions).entries[: count + 1])
+    voters = [member for member in membership.members.values() if member.role == VOTER]
+    assert len(voters) <= 1
+    assert all(raw == member.raw_id == crypto.raw_id(member.public) for raw, member in membership.members.items())
+    assert membership.number >= 0
+    assert membership.invites_left >= 0
+
+
+def folded(ledger: Ledger) -> FounderMembership:
+    """Fold a ledger's entries."""
+    return fold(ledger.entries)
+
+
+def names(ledger: Ledger) -> set[str]:
+    """The names of its members."""
+    return {member.name for member in folded(ledger).members.values()}
+
+
+def test_a_founder_is_a_voter_and_admits_observers() -> None:
+    """The first two rules."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    membership = folded(ledger)
+    assert [(m.name, m.role) for m in membership.members.values()] == [("Anna", VOTER), ("Ben", OBSERVER)]
+    assert (membership.name, membership.community, membership.number) == ("Harbour", ledger.community, 0)
+    assert membership.members[BEN.raw_id].static == BEN.statement.static
+    assert membership.members[BEN.raw_id].node_id == BEN.statement.node_id
+    assert membership.may_admit(ANNA.public)
+    assert not membership.may_admit(BEN.public)
+    assert membership.may_remove(ANNA.public, BEN.public)
+    assert membership.may_remove(BEN.public, BEN.public)
+    assert not membership.may_remove(BEN.public, ANNA.public)
+    assert not membership.may_remove(CLEO.public, CLEO.public)
+
+
+def test_an_observer_admits_nobody_and_nobody_makes_voters() -> None:
+    """Such entries are kept and have no effect."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    BEN.admits(ledger, CLEO)
+    ANNA.admits(ledger, DARA, role="voter")
+    ANNA.admits(ledger, ANNA)
+    assert len(ledger) == 5
+    assert names(ledger) == {"Anna", "Ben"}
+
+
+def test_the_budget_bounds_admissions() -> None:
+    """What is over it does not count."""
+    ledger = ANNA.founds(budget=1)
+    ANNA.admits(ledger, BEN)
+    ANNA.admits(ledger, CLEO)
+    assert names(ledger) == {"Anna", "Ben"}
+    assert not folded(ledger).may_admit(ANNA.public)
+
+
+def test_removed_by_the_founder_and_by_oneself() -> None:
+    """Each counts once in the membership number; others' removals do not."""
+    ledger = ANNA.founds()
+    for person in (BEN, CLEO, DARA):
+        ANNA.admits(ledger, person)
+    ANNA.removes(ledger, BEN)
+    CLEO.removes(ledger, CLEO)
+    CLEO.removes(ledger, DARA)
+    ANNA.removes(ledger, ELI)
+    assert names(ledger) == {"Anna", "Dara"}
+    assert folded(ledger).number == 2
+
+
+def test_who_comes_back_is_a_member_again() -> None:
+    """An admission that knows of the removal stands; a repeated old one does not."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    BEN.removes(ledger, BEN)
+    assert names(ledger) == {"Anna"}
+    ANNA.admits(ledger, BEN)
+    assert names(ledger) == {"Anna", "Ben"}
+    assert folded(ledger).number == 1
+
+
+def test_a_removal_outweighs_an_admission_that_knew_nothing_of_it() -> None:
+    """Leaving is not undone by an entry signed at the same time elsewhere."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    ANNA.admits(ledger, CLEO)
+    CLEO.removes(ledger, CLEO)
+    ANNA.admits(ledger, CLEO)
+    elsewhere = copy_of(ledger)
+    BEN.removes(ledger, BEN)
+    ledger.add(ANNA.admits(elsewhere, BEN))
+    assert names(ledger) == {"Anna", "Cleo"}
+
+
+def test_a_founder_that_left_decides_nothing_more() -> None:
+    """Its later entries are kept without effect, and its leaving is counted."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    ANNA.removes(ledger, ANNA)
+    ANNA.admits(ledger, CLEO)
+    assert names(ledger) == {"Ben"}
+    assert folded(ledger).number == 1
+    assert not folded(ledger).may_admit(ANNA.public)
+
+
+def test_a_rotated_key_is_the_same_member() -> None:
+    """Role and name stay, id and keys change; the founder's new key decides, the old one no more."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    BEN.becomes(ledger, CLEO)
+    ANNA.becomes(ledger, DARA)
+    ANNA.admits(ledger, ELI)
+    DARA.admits(ledger, FINN)
+    membership = folded(ledger)
+    assert membership.members.keys() == {CLEO.raw_id, DARA.raw_id, FINN.raw_id}
+    assert membership.members[CLEO.raw_id].name == "Ben"
+    assert membership.members[CLEO.raw_id].static == CLEO.statement.static
+    assert membership.members[DARA.raw_id].role == VOTER
+    assert membership.number == 2
+    assert membership.may_admit(DARA.public)
+    DARA.removes(ledger, BEN)
+    assert CLEO.raw_id not in folded(ledger).members
+
+
+def test_a_key_is_rotated_once_and_to_a_free_one() -> None:
+    """Second thoughts, another's key and another's rotation do not count."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    ANNA.admits(ledger, CLEO)
+    BEN.becomes(ledger, CLEO)
+    CLEO.becomes(ledger, DARA)
+    CLEO.becomes(ledger, ELI)
+    entry = write_entry(
+        ANNA.seed,
+        ledger.community,
+        ledger.next_place(ANNA.public),
+        ANNA.becomes(copy_of(ledger), FINN).body,  # type: ignore[arg-type]  # a RotateKey
+    )
+    assert entry.author == ANNA.public
+    assert folded(ledger).members.keys() == {ANNA.raw_id, BEN.raw_id, DARA.raw_id}
+
+
+def test_a_stranger_who_rotates_counts_for_nothing() -> None:
+    """Neither as a member nor in the number, not even when admitted in a way that does not count."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    BEN.admits(ledger, CLEO)
+    CLEO.becomes(ledger, DARA)
+    DARA.removes(ledger, DARA)
+    assert names(ledger) == {"Anna", "Ben"}
+    assert folded(ledger).number == 0
+
+
+def test_who_signs_two_entries_of_one_seq_is_heard_no_more_from_there() -> None:
+    """The fork voids itself and what follows, not what came before."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    elsewhere = copy_of(ledger)
+    ANNA.admits(ledger, CLEO)
+    other = ANNA.admits(elsewhere, DARA)
+    ledger.add(other)
+    ANNA.admits(ledger, ELI)
+    assert names(ledger) == {"Anna", "Ben"}
+    assert other.id in ledger
+
+
+def test_a_ledger_takes_what_fits() -> None:
+    """Not another community's, not a stranger's, not one that contradicts its predecessor, not endless forks."""
+    ledger = ANNA.founds()
+    with pytest.raises(MalformedError):
+        ledger.add(ANNA.admits(ANNA.founds(name="Other"), BEN))
+    with pytest.raises(MalformedError):
+        Ledger(ANNA.admits(ledger, BEN))
+    stranger = write_entry(FINN.seed, ledger.community, ledger.next_place(FINN.public), Remove(FINN.public, ""))
+    assert ledger.add(stranger) == []
+    foreign_prev = write_entry(BEN.seed, ledger.community, Place(1, ledger.genesis.id, ()), Remove(BEN.public, ""))
+    assert ledger.add(foreign_prev) == []
+    size = len(ledger)
+    place = ledger.next_place(BEN.public)
+    for number in range(8):
+        BEN.signs(ledger, Remove(BEN.public, str(number)), place=place)
+    assert len(ledger) == size + 4
+    with pytest.raises(MalformedError):
+        fold([stranger])
+
+
+def test_an_entry_waits_for_its_parents() -> None:
+    """It is admitted with the last of them, and the waiting room has an end."""
+    source = ANNA.founds()
+    first, second = ANNA.admits(source, BEN), ANNA.admits(source, CLEO)
+    ledger = ANNA.founds()
+    assert ledger.add(second) == []
+    assert ledger.add(first) == [first, second]
+    assert ledger.add(first) == []
+    for number in range(MAX_WAITING + 1):
+        body = Admit(DARA.statement, str(number + 1), OBSERVER)
+        orphan = write_entry(ANNA.seed, ledger.community, Place(9, b"\1" * 32, ()), body)
+        ledger.add(orphan)
+    assert len(ledger._waiting) == MAX_WAITING
+
+
+def test_heads_tell_what_is_missing() -> None:
+    """Of a feed known in part the rest, of an unknown one everything, of one the other knows better nothing."""
+    ledger = ANNA.founds()
+    old = ledger.heads()
+    entries = [ANNA.admits(ledger, BEN), BEN.removes(ledger, BEN)]
+    assert ledger.missing_at(old) == entries
+    assert ledger.missing_at([]) == [ledger.genesis, *entries]
+    assert ledger.missing_at(ledger.heads()) == []
+    assert ANNA.founds().missing_at(ledger.heads()) == []
+    assert ledger.missing_at([*old, Head(FINN.public, 3, b"\1" * 32)]) == entries
+    assert ledger.missing_at([Head(ANNA.public, 1, b"\1" * 32)]) == list(ledger.entries)
+
+
+def test_heads_survive_the_wire() -> None:
+    """And nothing else is one."""
+    head = ANNA.founds().heads()[0]
+    assert Head.parse(head.to_item()) == head
+    bad: list[codec.Item] = [None, [], [b"", 0, b""], [ANNA.public, -1, ANNA.public], [ANNA.public, 0, b""]]
+    for item in bad:
+        with pytest.raises(MalformedError):
+            Head.parse(item)

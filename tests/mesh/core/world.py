@@ -1,0 +1,51 @@
+"""People who sign ledger entries, for the tests of the core."""
+
+import hashlib
+
+from mesh.core import crypto
+from mesh.core.entries import Admit, Entry, Genesis, Place, Remove, RotateKey, write_entry, write_genesis
+from mesh.core.ledger import Ledger
+from mesh.core.statement import IdentityStatement
+
+
+class Person:
+    """A node's keys, made from its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.seed = hashlib.sha256(name.encode()).digest()
+        self.static_secret = hashlib.sha256(b"static" + name.encode()).digest()
+        self.statement = IdentityStatement.make(self.seed, crypto.x25519_public(self.static_secret))
+        self.public = self.statement.public
+        self.raw_id = self.statement.raw_id
+
+    def founds(self, name: str = "Harbour", budget: int = 8) -> Ledger:
+        """Found a community."""
+        body = Genesis(name, self.statement, self.name, b"n" * 16, budget)
+        return Ledger(write_genesis(self.seed, body))
+
+    def signs(self, ledger: Ledger, body: Admit | Remove | RotateKey, *, place: Place | None = None) -> Entry:
+        """Sign an entry on top of this ledger and add it there."""
+        entry = write_entry(self.seed, ledger.community, place or ledger.next_place(self.public), body)
+        ledger.add(entry)
+        return entry
+
+    def admits(self, ledger: Ledger, other: "Person", role: str = "observer") -> Entry:
+        """Let somebody in."""
+        return self.signs(ledger, Admit(other.statement, other.name, role))
+
+    def removes(self, ledger: Ledger, other: "Person") -> Entry:
+        """Show somebody out."""
+        return self.signs(ledger, Remove(other.public, "left"))
+
+    def becomes(self, ledger: Ledger, other: "Person") -> Entry:
+        """Go on under another key."""
+        return self.signs(ledger, RotateKey(self.public, other.statement))
+
+
+def copy_of(ledger: Ledger) -> Ledger:
+    """Make a second ledger with the same entries, as another node holds it."""
+    other = Ledger(ledger.genesis)
+    for entry in ledger.entries:
+        other.add(entry)
+    return other
