@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
@@ -72,7 +72,8 @@ def write_atomically(path: Path, data: bytes) -> None:
                 os.fsync(file.fileno())
             Path(name).replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            with suppress(OSError):
+                Path(name).unlink()
             raise
         sync_directory(path.parent)
 
@@ -124,7 +125,8 @@ def copy_verified(source: IO[bytes], target: Path, *, sha256: str, size: int, do
             arriving.replace(target)
             sync_directory(target.parent)
     except BaseException:
-        arriving.unlink(missing_ok=True)
+        with suppress(OSError):
+            arriving.unlink()
         raise
 
 

@@ -31,18 +31,19 @@ from models.core.worker_protocol import (
     GenerationRequest,
     GraphMissing,
     Load,
-    Order,
     Progressed,
     Ready,
     Report,
     encode_report,
     parse_order,
 )
-from models.errors import EngineError, ModelsError, OutOfMemoryError, UnsupportedModelError, WorkerProtocolError
+from models.errors import EngineError, ModelsError, OutOfMemoryError, UnsupportedModelError
 from models.files import require_space, writing
 
 if TYPE_CHECKING:
     from models.generation import Generator
+
+Task = Convert | Load | Generate
 
 MAX_ORDERS: Final = 16  # read ahead; the daemon sends the next one after the last is over
 PROGRESS_INTERVAL_S: Final = 0.1
@@ -57,7 +58,7 @@ class Worker:
     def __init__(self, channel: socket.socket, *, when_alone: Callable[[], None]) -> None:
         self._channel = channel
         self._when_alone = when_alone  # called in the reading thread when the daemon has gone
-        self._orders: queue.Queue[Order | None] = queue.Queue(MAX_ORDERS)
+        self._orders: queue.Queue[tuple[int, Task] | None] = queue.Queue(MAX_ORDERS)
         self._cancelled = -1  # the highest number that was cancelled
         self._generator: Generator | None = None
 
@@ -67,7 +68,7 @@ class Worker:
             reader = threading.Thread(target=self._read, args=(lines,), name="orders", daemon=True)
             reader.start()
             while (order := self._orders.get()) is not None:
-                self._obey(order)
+                self._obey(*order)
             reader.join()
 
     def _read(self, lines: IO[bytes]) -> None:
@@ -77,34 +78,34 @@ class Worker:
                 if isinstance(order.command, Cancel):
                     self._cancelled = max(self._cancelled, order.number)
                 else:
-                    self._orders.put(order)
+                    self._orders.put((order.number, order.command))
         except (OSError, ModelsError) as error:  # what is no order ends the connection: the daemon starts a new worker
             print(f"no order: {error}", file=sys.stderr)  # noqa: T201  the daemon logs it
         self._when_alone()
         self._cancelled = sys.maxsize
         self._orders.put(None)
 
-    def _obey(self, order: Order) -> None:
+    def _obey(self, number: int, task: Task) -> None:
         try:
-            for event in self._events(order):
-                self._channel.sendall(encode_report(Report(order.number, event)))
+            for event in self._events(number, task):
+                self._report(number, event)
         except ModelsError as error:
-            self._channel.sendall(encode_report(Report(order.number, Failed(error))))
+            self._report(number, Failed(error))
         except MemoryError:
             self._generator = None
-            failed = Failed(OutOfMemoryError("the model does not fit the memory of this board"))
-            self._channel.sendall(encode_report(Report(order.number, failed)))
+            self._report(number, Failed(OutOfMemoryError("the model does not fit the memory of this board")))
 
-    def _events(self, order: Order) -> Iterator[Event]:
-        match order.command:
+    def _report(self, number: int, event: Event) -> None:
+        self._channel.sendall(encode_report(Report(number, event)))
+
+    def _events(self, number: int, task: Task) -> Iterator[Event]:
+        match task:
             case Convert(gguf, graphs):
-                yield from self._convert(order.number, Path(gguf), Path(graphs))
-            case Load() as command:
-                yield self._load(command)
+                yield from self._convert(number, Path(gguf), Path(graphs))
+            case Load():
+                yield self._load(task)
             case Generate(request):
-                yield from self._generate(order.number, request)
-            case Cancel():
-                raise WorkerProtocolError("a cancel is heard at once, it does not wait in line")
+                yield from self._generate(number, request)
 
     def _convert(self, number: int, gguf: Path, graphs: Path) -> Iterator[Event]:
         from models.graph import convert  # noqa: PLC0415  a converter needs no runtime
@@ -118,7 +119,7 @@ class Worker:
                 nonlocal told
                 if time.monotonic() - told >= PROGRESS_INTERVAL_S:
                     told = time.monotonic()
-                    self._channel.sendall(encode_report(Report(number, Progressed(min(max(fraction, 0.0), 1.0)))))
+                    self._report(number, Progressed(min(max(fraction, 0.0), 1.0)))
 
             with writing(target):
                 convert(gguf, target, progress=progress)

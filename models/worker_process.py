@@ -197,4 +197,5 @@ class WorkerProcess:
                 return
             if lines < MAX_LOG_LINES:
                 lines += 1
-                _log.info("worker %d: %s", self.pid, line[:MAX_LOG_CHARACTERS].decode(errors="backslashreplace"))
+                text = line.decode(errors="replace").encode("unicode_escape").decode("ascii")  # nothing for a terminal
+                _log.info("worker %d: %s", self.pid, text[:MAX_LOG_CHARACTERS])

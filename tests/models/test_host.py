@@ -264,7 +264,7 @@ asyncio.run(main())
 async def test_the_worker_dies_with_the_daemon(store: ModelStore, model: StoredModel, tmp_path: Path) -> None:
     """Kill -9 of the daemon in mid-answer leaves no process behind."""
     command = [sys.executable, "-c", DAEMON, str(store.root), str(tmp_path / "cache")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as daemon:  # noqa: ASYNC220  short-lived
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={}) as daemon:  # noqa: ASYNC220  ends below
         assert daemon.stdout is not None
         worker = int(daemon.stdout.readline())
         assert _alive(worker)

@@ -1,0 +1,213 @@
+"""The worker over a socket, as the daemon sees it; here in a thread, so that every line of it can be watched."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from models.core.worker_protocol import (
+    MAX_REPORT_BYTES,
+    Cancel,
+    Command,
+    Convert,
+    Event,
+    Failed,
+    Generate,
+    GenerationFinished,
+    GenerationRequest,
+    GraphMissing,
+    Load,
+    Message,
+    Order,
+    Progressed,
+    Ready,
+    Report,
+    SamplingParams,
+    TokensGenerated,
+    encode_order,
+    parse_report,
+)
+from models.errors import CorruptModelError, EngineError, NotEnoughSpaceError, PromptTooLongError, StoreWriteError
+from models.worker import Worker
+from tests.models.tiny import TOKENS, TinyLlama, write_tiny
+
+CONTEXT_TOKENS = 32_768
+LONG = GenerationRequest((Message("user", "Hello"),), SamplingParams(max_tokens=CONTEXT_TOKENS))
+
+
+class Daemon:
+    """The other end of a worker's socket."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._lines = channel.makefile("rb")
+
+    def send(self, number: int, command: Command) -> None:
+        """Send an order."""
+        self._channel.sendall(encode_order(Order(number, command)))
+
+    def send_line(self, line: bytes) -> None:
+        """Send what may be no order."""
+        self._channel.sendall(line)
+
+    def report(self) -> Report:
+        """Read the next report."""
+        return parse_report(self._lines.readline(MAX_REPORT_BYTES))
+
+    def ask(self, number: int, command: Command) -> list[Event]:
+        """Send an order and read up to its end."""
+        self.send(number, command)
+        events = [self.report().event]
+        while not isinstance(events[-1], Ready | GraphMissing | GenerationFinished | Failed):
+            events.append(self.report().event)
+        return events
+
+    def hung_up(self) -> bool:
+        """Whether the worker has closed its end; waits for it or for a report."""
+        return self._lines.readline() == b""
+
+    def hang_up(self) -> None:
+        """Close this end."""
+        with suppress(OSError):  # it may have hung up first
+            self._channel.shutdown(socket.SHUT_RDWR)
+        self._lines.close()
+        self._channel.close()
+
+
+@contextmanager
+def _working() -> Iterator[Daemon]:
+    """Run a worker until the daemon hangs up; it must end by itself then."""
+    ours, theirs = socket.socketpair()
+    alone = threading.Event()
+    failures: list[OSError] = []
+
+    def work() -> None:
+        with theirs:
+            try:
+                Worker(theirs, when_alone=alone.set).run()
+            except OSError as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    daemon = Daemon(ours)
+    try:
+        yield daemon
+    finally:
+        daemon.hang_up()
+        thread.join(30)
+        assert not thread.is_alive()
+        assert alone.is_set()
+        assert all(isinstance(error, BrokenPipeError | ConnectionResetError) for error in failures)
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose answers go on until they are cut."""
+    endless = {"tokenizer.ggml.eos_token_id": None, "tokenizer.ggml.token_type": [1] * len(TOKENS)}
+    path = tmp_path_factory.mktemp("gguf") / "sha256-tiny"
+    return write_tiny(path, TinyLlama(context_tokens=CONTEXT_TOKENS), endless)
+
+
+def _load(gguf: Path, graphs: Path, *, context_tokens: int = CONTEXT_TOKENS, template: str | None = None) -> Load:
+    return Load(gguf=str(gguf), graphs=str(graphs), template=template, threads=1, context_tokens=context_tokens)
+
+
+def test_convert_load_generate(gguf: Path, tmp_path: Path) -> None:
+    """The way of a model: no graph, a graph built once, loaded, asked; an old converter's graph is deleted."""
+    stale = tmp_path / f"{gguf.name}.v0"
+    stale.mkdir()
+    with _working() as daemon:
+        assert daemon.ask(1, _load(gguf, tmp_path)) == [GraphMissing()]
+        *_, progressed, ready = daemon.ask(2, Convert(str(gguf), str(tmp_path)))
+        assert (progressed, ready) == (Progressed(1.0), Ready())
+        assert not stale.exists()
+        assert daemon.ask(3, Convert(str(gguf), str(tmp_path))) == [Progressed(1.0), Ready()]
+        assert daemon.ask(4, _load(gguf, tmp_path)) == [Ready()]
+        request = GenerationRequest((Message("user", "Hello"),), SamplingParams(max_tokens=3))
+        *tokens, finished = daemon.ask(5, Generate(request))
+        assert sum(len(event.ids) for event in tokens if isinstance(event, TokensGenerated)) == 3
+        assert isinstance(finished, GenerationFinished)
+        assert finished.reason == "length"
+
+
+def test_a_template_replaces_the_models_own(gguf: Path, tmp_path: Path) -> None:
+    """What the manifest names decides how a conversation is written."""
+    with _working() as daemon:
+        daemon.ask(1, Convert(str(gguf), str(tmp_path)))
+        lengths = []
+        for number, template in enumerate((None, "{{ messages[0].content }}"), 2):
+            daemon.ask(number, _load(gguf, tmp_path, template=template))
+            finished = daemon.ask(number + 10, Generate(GenerationRequest(LONG.messages, SamplingParams(max_tokens=1))))
+            assert isinstance(finished[-1], GenerationFinished)
+            lengths.append(finished[-1].prompt_tokens)
+    assert lengths[0] > lengths[1] == len("Hello")
+
+
+def test_a_cancel_is_heard_between_tokens(gguf: Path, tmp_path: Path) -> None:
+    """The answer ends early with its own event; a cancel that comes too late does nothing."""
+    with _working() as daemon:
+        daemon.ask(1, Convert(str(gguf), str(tmp_path)))
+        daemon.ask(2, _load(gguf, tmp_path))
+        daemon.send(3, Generate(LONG))
+        assert isinstance(daemon.report().event, TokensGenerated)
+        daemon.send(3, Cancel())
+        while not isinstance(event := daemon.report().event, GenerationFinished):
+            assert isinstance(event, TokensGenerated)
+        assert event.reason == "cancelled"
+        daemon.send(3, Cancel())
+        assert isinstance(
+            daemon.ask(4, Generate(GenerationRequest(LONG.messages, SamplingParams(max_tokens=1))))[-1],
+            GenerationFinished,
+        )
+
+
+def test_a_failed_order_leaves_the_worker_working(gguf: Path, tmp_path: Path) -> None:
+    """Each failure crosses as its own class."""
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"no model at all")
+    graphs = tmp_path / "graphs"
+    with _working() as daemon:
+        assert _error(daemon.ask(1, Generate(LONG))) is EngineError
+        assert _error(daemon.ask(2, Convert(str(broken), str(graphs)))) is CorruptModelError
+        assert _error(daemon.ask(3, Convert(str(gguf), "/sys/hearth"))) is StoreWriteError
+        daemon.ask(4, Convert(str(gguf), str(graphs)))
+        daemon.ask(5, _load(gguf, graphs, context_tokens=8))
+        assert _error(daemon.ask(6, Generate(LONG))) is PromptTooLongError
+
+
+def test_a_conversion_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:
+    """The file is sparse: it claims more than the disk has, and nothing is written."""
+    gguf = tmp_path / "sha256-huge"
+    with gguf.open("wb") as file:
+        file.truncate(2**43)
+    with _working() as daemon:
+        assert _error(daemon.ask(1, Convert(str(gguf), str(tmp_path / "graphs")))) is NotEnoughSpaceError
+    assert list((tmp_path / "graphs").iterdir()) == []
+
+
+@pytest.mark.parametrize("line", [b"garbage\n", b'{"n":1,"op":"Launch"}\n'])
+def test_what_is_no_order_ends_the_worker(line: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    """It does not guess; the daemon starts a new one."""
+    with _working() as daemon:
+        daemon.send_line(line)
+        assert daemon.hung_up()
+    assert capsys.readouterr().err.startswith("no order")
+
+
+def test_it_stops_when_the_daemon_hangs_up_in_mid_answer(gguf: Path, tmp_path: Path) -> None:
+    """Nobody is left to hear the rest."""
+    with _working() as daemon:
+        daemon.ask(1, Convert(str(gguf), str(tmp_path)))
+        daemon.ask(2, _load(gguf, tmp_path))
+        daemon.send(3, Generate(LONG))
+        event = daemon.report().event
+    assert isinstance(event, TokensGenerated)
+
+
+def _error(events: list[Event]) -> type[Exception]:
+    assert isinstance(events[-1], Failed)
+    return type(events[-1].error)
