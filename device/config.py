@@ -279,10 +279,10 @@ def _variable(key: str) -> str:
 
 
 def _nearest(key: str) -> str:
-    near = difflib.get_close_matches(key, list(_types()), 1) or [
-        known for known in _types() if known.partition(".")[2] == key.rpartition(".")[2]
-    ]
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(_types())}"
+    known = list(_types())
+    same_name = [one for one in known if one.partition(".")[2] == key.rpartition(".")[2]]
+    near = difflib.get_close_matches(key, known, 1) if "." in key else same_name
+    return f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(known)}"
 
 
 def _check_port(key: str, port: int) -> None:
