@@ -72,4 +72,5 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version  # noqa: PLC0415  costs every start otherwise
 
-        parser.exit(message=f"hearth {version('hearthmesh')}\n")
+        print(f"hearth {version('hearthmesh')}")
+        parser.exit()

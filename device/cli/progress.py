@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from device.api import PullProgress
 
 _BAR_CELLS = 20
-_REDRAW_S = 0.1
-_PLAIN_STEP = 0.25  # of the whole, where nothing can be redrawn
+_TERMINAL_STEP = 0.001  # of the whole: no terminal is busy for what nobody can see
+_PLAIN_STEP = 0.25  # where nothing can be redrawn
 
 
 class PullLine:
@@ -22,22 +22,19 @@ class PullLine:
         self._terminal = stream.isatty()
         self._stage = ""
         self._pace = Pace()
-        self._drawn_at = 0.0
         self._told = 0.0
         self._open = False
 
     def show(self, progress: "PullProgress", *, now: float) -> None:
         """Draw, unless nothing worth it has changed; `now` is monotonic."""
-        new_stage = progress.stage != self._stage
-        if new_stage:
-            self._stage, self._told = progress.stage, 0.0
         rate = self._pace.rate(progress, now=now)
+        step = _TERMINAL_STEP if self._terminal else _PLAIN_STEP
+        if progress.stage == self._stage and share(progress) < self._told + step:
+            return
+        self._stage, self._told = progress.stage, share(progress)
         if self._terminal:
-            if new_stage or now - self._drawn_at >= _REDRAW_S or progress.done == progress.total:
-                self._drawn_at = now
-                self._draw(describe(self._name, progress, rate=rate))
-        elif new_stage or share(progress) >= self._told + _PLAIN_STEP:
-            self._told = share(progress)
+            self._draw(describe(self._name, progress, rate=rate))
+        else:
             self._stream.write(describe(self._name, progress, rate=None) + "\n")
             self._stream.flush()
 

@@ -5,13 +5,19 @@ import argparse
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
     """Add the verb to the grammar."""
-    parser = verbs.add_parser("serve", parents=[shared], help="run this node, in the foreground")
+    parser = verbs.add_parser(
+        "serve",
+        parents=[shared],
+        help="run this node, in the foreground",
+        description="Run this node until SIGTERM or Ctrl-C. Settings: hearth.toml in the data directory, "
+        "or HEARTH_SECTION_KEY variables.",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the node until SIGTERM or Ctrl-C."""
-    from device.config import load_config  # noqa: PLC0415  other verbs need none of this
+    """Run the node."""
+    from device.config import load_config  # noqa: PLC0415  the other verbs need none of this
+    from device.node import serve  # noqa: PLC0415  as above
 
-    print(load_config(args.data))
-    return 0
+    return serve(load_config(args.data))

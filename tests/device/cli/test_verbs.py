@@ -1,0 +1,242 @@
+"""Each verb: what it asks of the daemon, what it prints for people and for programs."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.cli.join import normalised
+from tests.device.cli.conftest import Hearth
+from tests.sim.daemon import SimulatedDaemon
+from tests.sim.scripts import EMBER_ID, MODEL, OFFER, SPARK_ID, STATUS
+
+pytestmark = pytest.mark.usefixtures("daemon")
+
+
+def test_status_fits_eighty_columns(hearth: Hearth) -> None:
+    """A person sees the node and its neighbours, ids shortened in the table."""
+    done = hearth("status")
+    assert done.code == 0
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert SPARK_ID in done.out
+    assert f"{EMBER_ID[:8]}  workshop   linked       2 h 13 min  smollm2-135m" in done.out
+
+
+def test_status_for_programs(hearth: Hearth) -> None:
+    """A program gets one object with the API's own names."""
+    assert json.loads(hearth("status", "--json").out) == STATUS
+
+
+def test_status_of_a_node_alone(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """Who has nobody and nothing yet is told how to get it."""
+    daemon.status |= {"community": None, "neighbours": [], "models": []}
+    out = hearth("status").out
+    assert "hearth pair" in out
+    assert "hearth models ls" in out
+
+
+def test_peers(hearth: Hearth) -> None:
+    """Neighbours, strangers in reach and members, each with what is known of them."""
+    out = hearth("peers").out
+    assert "192.168.1.40" in out
+    assert "192.168.1.21" not in out
+    assert "observer" in out
+    assert hearth("peers", "list").out == out
+    assert json.loads(hearth("peers", "--json").out) == json.loads(hearth("peers", "list", "--json").out)
+
+
+@pytest.mark.parametrize(("action", "method", "path"), [("forget", "DELETE", ""), ("block", "POST", "/block")])
+def test_forget_and_block(hearth: Hearth, daemon: SimulatedDaemon, action: str, method: str, path: str) -> None:
+    """The beginning of an id is enough; a wrong one is refused with the daemon's hint."""
+    assert hearth("peers", action, EMBER_ID[:8]).code == 0
+    assert daemon.asked[-1] == (method, f"/api/peers/{EMBER_ID[:8]}{path}", {})
+    assert hearth("peers", action, EMBER_ID[:8], "--json").out == "{}\n"
+    done = hearth("peers", action, "zz")
+    assert done.code == 1
+    assert done.err == "error: no node's id begins with zz\nhint: see who is there: hearth peers\n"
+
+
+def test_ask_prints_the_answer_alone(hearth: Hearth) -> None:
+    """In a pipe the answer is all there is; who gave it stands on stderr."""
+    done = hearth("ask", "What is the capital", "of France?")
+    assert done.out == "The capital of France is Paris.\n"
+    assert done.err == f"— answered by workshop ({EMBER_ID[:8]}) with smollm2-135m, 31 tokens/s\n"
+
+
+def test_ask_for_programs(hearth: Hearth) -> None:
+    """One object with the answer, who gave it, with what, and how fast."""
+    assert json.loads(hearth("ask", "--json", "capital?").out) == {
+        "answer": "The capital of France is Paris.",
+        "node_id": EMBER_ID,
+        "node_name": "workshop",
+        "model": MODEL["name"],
+        "model_digest": MODEL["digest"],
+        "prompt_tokens": 37,
+        "completion_tokens": 8,
+        "ttft_ms": 84.2,
+        "tokens_per_s": 31.4,
+        "finish_reason": "stop",
+    }
+
+
+def test_ask_hands_on_every_option(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """What the options say reaches the daemon; what is not said is left out."""
+    words = "--node local --model m --system Be-brief --temperature 0.5 --top-k 40 --top-p 0.9 --seed 7 --max-tokens 9"
+    hearth("ask", "hi", *words.split(), "--repetition-penalty", "1.1", "--stop", "a", "--stop", "b")
+    assert daemon.asked[-1][2] == {
+        "model": "m",
+        "messages": [{"role": "system", "content": "Be-brief"}, {"role": "user", "content": "hi"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "hearthmesh": {"node": "local"},
+        "temperature": 0.5,
+        "top_k": 40,
+        "top_p": 0.9,
+        "repetition_penalty": 1.1,
+        "seed": 7,
+        "max_tokens": 9,
+        "stop": ["a", "b"],
+    }
+    hearth("ask", "hi")
+    assert set(daemon.asked[-1][2]) == {"model", "messages", "stream", "stream_options", "hearthmesh"}
+
+
+@pytest.mark.parametrize("words", [["ask"], ["ask", "-"], ["run", "m", "-"]])
+def test_the_question_on_standard_input(hearth: Hearth, daemon: SimulatedDaemon, words: list[str]) -> None:
+    """Without a question, or with -, standard input is the question; none at all is a usage error."""
+    assert hearth(*words, stdin="two\nlines").code == 0
+    assert daemon.asked[-1][2]["messages"][-1]["content"] == "two\nlines"
+    assert hearth(*words, stdin=" \n").code == 2
+
+
+def test_an_answer_that_breaks_off(hearth: Hearth) -> None:
+    """What had come stands on stdout, the reason on stderr, and the exit code says that it failed."""
+    done = hearth("ask", "fail")
+    assert done.code == 1
+    assert done.out == "The capital\n"
+    assert done.err == "error: the neighbour stopped answering\nhint: ask again\n"
+    assert hearth("ask", "--json", "fail").out == ""
+
+
+def test_run_names_the_model(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """`run MODEL QUESTION` asks that model."""
+    assert hearth("run", "stories-42m", "hello").out == "The capital of France is Paris.\n"
+    assert daemon.asked[-1][2]["model"] == "stories-42m"
+
+
+def test_chat_remembers(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """Each line is a turn of one conversation, which the next question brings along."""
+    done = hearth("chat", "--system", "Be kind.", stdin="first\n\nsecond\n")
+    assert done.code == 0
+    assert done.out == "The capital of France is Paris.\n" * 2
+    assert [message["content"] for message in daemon.asked[-1][2]["messages"]] == [
+        "Be kind.",
+        "first",
+        "The capital of France is Paris.",
+        "second",
+    ]
+    lines = hearth("run", "m", "--json", stdin="first\nsecond\n").out.splitlines()
+    assert [json.loads(line)["answer"] for line in lines] == ["The capital of France is Paris."] * 2
+
+
+def test_chat_from_a_pipe_ends_at_an_error(hearth: Hearth) -> None:
+    """A script learns that its conversation failed."""
+    assert hearth("chat", stdin="too long\nnext\n").code == 1
+
+
+def test_pair(hearth: Hearth) -> None:
+    """The words stand in the command to type; a program gets the API's object; no QR code in a pipe."""
+    done = hearth("pair")
+    assert f"hearth join {OFFER['words']}" in done.out
+    assert OFFER["fingerprint"] in done.out
+    assert "█" not in done.out
+    assert json.loads(hearth("pair", "--json").out) == OFFER
+    assert hearth("pair", "--close").out == "The offer is closed.\n"
+
+
+def test_join(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """The words are taken however they were typed; name and fingerprint are shown to compare."""
+    done = hearth("join", "Amber-river", "stone,", "candle ORBIT", "maple", "--at", "10.0.0.7")
+    assert done.code == 0
+    assert daemon.asked[-1][2] == {"words": OFFER["words"], "at": "10.0.0.7"}
+    assert OFFER["fingerprint"] in done.out
+    assert json.loads(hearth("join", OFFER["words"], "--json").out)["community"] == "street"
+    assert hearth("join", "a b c d e f").code == 1
+    assert hearth("join", "amber", "river").code == 2
+
+
+@given(st.lists(st.text("abcdefghijklmnopqrstuvwxyz", min_size=3, max_size=8), min_size=6, max_size=6), st.data())
+def test_words_are_normalised(words: list[str], data: st.DataObject) -> None:
+    """Whatever stands between them, and however they are cut into arguments, the same line comes out."""
+    between = [data.draw(st.sampled_from([" ", "-", ", ", "  ", ",", " - "])) for _ in words]
+    typed = "".join(word.upper() + gap for word, gap in zip(words, between, strict=True))
+    assert normalised(typed.split(" ")) == " ".join(words)
+
+
+def test_the_text_of_a_qr_code_is_left_alone() -> None:
+    """A QR code's text is case sensitive and may hold hyphens."""
+    assert normalised(["hearth:Ab-C"]) == "hearth:Ab-C"
+
+
+def test_leave(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """A script is not asked."""
+    assert hearth("leave").code == 0
+    assert hearth("leave", "--json").out == "{}\n"
+    assert daemon.asked == [("POST", "/api/leave", {})] * 2
+
+
+def test_models(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """What is here and what can be had; `ls` is the short form."""
+    out = hearth("models").out
+    assert "stories-42m  c0ffee11  44.1 MB  MIT" in out
+    assert "smollm2-135m  98.1 MB  Apache-2.0" in out
+    assert hearth("ls").out == hearth("models", "ls").out == out
+    assert json.loads(hearth("ls", "--json").out)["catalogue"] == daemon.catalogue
+    daemon.status["models"].clear()
+    assert "No model is here yet." in hearth("ls").out
+
+
+def test_models_show(hearth: Hearth) -> None:
+    """All about one model; one that is not here is an error."""
+    assert "MIT" in hearth("models", "show", "stories-42m").out
+    assert json.loads(hearth("models", "show", "stories-42m", "--json").out)["name"] == "stories-42m"
+    done = hearth("models", "show", "gone")
+    assert done.code == 1
+    assert "hint: see what is here" in done.err
+
+
+@pytest.mark.parametrize("words", [["rm"], ["models", "rm"]])
+def test_models_rm(hearth: Hearth, daemon: SimulatedDaemon, words: list[str]) -> None:
+    """A removed model is gone."""
+    assert hearth(*words, "stories-42m").out == "Removed stories-42m.\n"
+    assert daemon.status["models"] == []
+    assert hearth(*words, "stories-42m").code == 1
+
+
+@pytest.mark.parametrize("words", [["pull"], ["models", "pull"]])
+def test_pull_in_a_pipe(hearth: Hearth, words: list[str]) -> None:
+    """Where nothing can be redrawn, a line a stage and a quarter; the result on stdout."""
+    done = hearth(*words, "smollm2-135m")
+    assert done.out == "smollm2-135m is here (98.1 MB, Apache-2.0). Try: hearth run smollm2-135m\n"
+    lines = done.err.splitlines()
+    assert lines[0] == "smollm2-135m  resolve"
+    assert lines[2] == "smollm2-135m  download  [########............]   41 %  40.0 MB of 98.1 MB"
+    assert "\r" not in done.err
+
+
+def test_pull_for_programs(hearth: Hearth) -> None:
+    """One object a line, the last one the model."""
+    done = hearth("pull", "smollm2-135m", "--json")
+    steps = [json.loads(line) for line in done.out.splitlines()]
+    assert steps[0] == {"stage": "resolve", "done": 0, "total": 0}
+    assert steps[-1]["stage"] == "done"
+    assert steps[-1]["model"]["digest"] == MODEL["digest"]
+    assert done.err == ""
+
+
+def test_pull_of_an_unknown_model(hearth: Hearth) -> None:
+    """The catalogue's refusal, and nothing else."""
+    done = hearth("pull", "nope")
+    assert done.code == 1
+    assert done.out == ""
