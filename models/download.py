@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S: Final = 15.0
 SILENCE_TIMEOUT_S: Final = 30.0
 MAX_REDIRECTS: Final = 5
-CHUNK_BYTES: Final = 128 * 1024  # so often a slow line shows progress
 MAX_BREAKS: Final = 20  # of the connection, as long as each brought something
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15})", re.ASCII)
 _UNSATISFIED: Final = re.compile(r"bytes \*/(\d{1,15})", re.ASCII)
@@ -47,16 +46,16 @@ async def download(url: str, part: Path, *, limit_bytes: int, room: Room, progre
     async with httpx.AsyncClient(
         verify=context, timeout=timeout, follow_redirects=True, max_redirects=MAX_REDIRECTS
     ) as client:
-        for last in [False] * MAX_BREAKS + [True]:
+        breaks = 0
+        while True:
             before = _size(part)
             try:
-                await _receive(client, url, part, limit_bytes=limit_bytes, room=room, progress=progress)
+                return await _receive(client, url, part, limit_bytes=limit_bytes, room=room, progress=progress)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                if last or _size(part) == before:
+                breaks += 1
+                if breaks > MAX_BREAKS or _size(part) == before:
                     reason = str(error) or type(error).__name__
                     raise FetchError(f"{_host(url)}: {reason}; {_size(part)} bytes are kept") from error
-            else:
-                return
 
 
 async def _receive(
@@ -76,7 +75,7 @@ async def _receive(
             file = part.open("r+b" if start else "wb")
         with file:
             file.seek(start)
-            async for chunk in response.aiter_raw(CHUNK_BYTES):
+            async for chunk in response.aiter_raw():
                 start += len(chunk)
                 if start > limit_bytes:
                     raise FetchError(f"{_host(url)} sends more than {limit_bytes} bytes")
@@ -87,7 +86,7 @@ async def _receive(
 def _span(response: "httpx.Response", have: int) -> tuple[int, int]:
     """Where the body begins in the file, and the file's length (0 = unknown).  Raises FetchError."""
     host = response.url.host
-    if not response.is_success:
+    if response.status_code not in (200, 206):
         raise FetchError(f"{host} answered {response.status_code} {response.reason_phrase}; {have} bytes are kept")
     if response.headers.get("content-type", "").startswith("text/html"):
         raise FetchError(f"{host} sent a web page instead of the file: does this network want a login?")

@@ -27,3 +27,8 @@ def entry_for(name: str, source: str, data: bytes, *, member: str | None = None)
 def file_entry(name: str, path: Path) -> CatalogueEntry:
     """Describe a file on this machine as a model."""
     return entry_for(name, f"file:{path}", path.read_bytes())
+
+
+def names_in(directory: Path) -> list[str]:
+    """List what is in a directory."""
+    return sorted(path.name for path in directory.iterdir())

@@ -22,7 +22,7 @@ from models.files import (
     write_atomically,
     writing,
 )
-from tests.models.files import sha256_of
+from tests.models.files import names_in, sha256_of
 
 DATA = bytes(range(256)) * (CHUNK_BYTES // 256) + b"and a little more"
 
@@ -40,7 +40,7 @@ def test_a_copy_appears_with_the_promised_content(tmp_path: Path) -> None:
     target.with_name(".blob.arriving").write_bytes(b"left by a power cut")
     assert _copy(DATA, target) == [CHUNK_BYTES, len(DATA)]
     assert target.read_bytes() == DATA
-    assert _names(target.parent) == ["blob"]
+    assert names_in(target.parent) == ["blob"]
     assert matches(target, sha256_of(DATA), done=lambda _: None)
 
 
@@ -52,14 +52,14 @@ def test_other_content_leaves_what_was_there(data: bytes, tmp_path: Path) -> Non
     with pytest.raises(ChecksumMismatchError):
         _copy(data, target)
     assert target.read_bytes() == b"before"
-    assert _names(tmp_path) == ["blob"]
+    assert names_in(tmp_path) == ["blob"]
 
 
 def test_an_endless_source_is_read_no_further_than_promised(tmp_path: Path) -> None:
     """A bomb fills no disk."""
     with Path("/dev/zero").open("rb") as zeros, pytest.raises(ChecksumMismatchError):
         copy_verified(zeros, tmp_path / "blob", sha256=sha256_of(b""), size=5, done=lambda _: None)
-    assert _names(tmp_path) == []
+    assert names_in(tmp_path) == []
 
 
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -95,12 +95,12 @@ def test_a_small_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     write_atomically(path, b"old")
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
-    assert _names(path.parent) == ["a.json"]
+    assert names_in(path.parent) == ["a.json"]
     directory = tmp_path / "names" / "d.json"
     directory.mkdir()
     with pytest.raises(StoreWriteError):
         write_atomically(directory, b"new")
-    assert _names(path.parent) == ["a.json", "d.json"]
+    assert names_in(path.parent) == ["a.json", "d.json"]
 
 
 def test_only_plain_files_with_one_name_are_opened(tmp_path: Path) -> None:
@@ -119,7 +119,3 @@ def test_only_plain_files_with_one_name_are_opened(tmp_path: Path) -> None:
     (tmp_path / "hard").hardlink_to(plain)
     with pytest.raises(CorruptStoreError, match="one name"):
         open_regular(plain)
-
-
-def _names(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir())
