@@ -5,6 +5,7 @@ in by `receive`.  A link is up when a session that shares an epoch key can be se
 """
 
 import asyncio
+import contextlib
 import enum
 import logging
 import random
@@ -19,7 +20,7 @@ from mesh.core import crypto
 from mesh.core.envelope import FIRST_DEVICE_KIND, MESSAGE_ID_BYTES, Envelope, MeshKind
 from mesh.core.epochs import KeyRing
 from mesh.core.frames import Frame, Lane
-from mesh.core.lane import HANDSHAKE_TIMEOUT_S, Answer, Ends, Established, LaneSessions, Opened, Stranded
+from mesh.core.lane import HANDSHAKE_TIMEOUT_S, Answer, Ends, Established, LaneSessions, Opened, State, Stranded
 from mesh.core.topic_policy import CommonName, Role, inbox_topic
 from mesh.errors import LinkDownError, MeshError, PeerMisbehavedError
 from mesh.mqtt import MqttClient
@@ -109,6 +110,11 @@ class Link:
         for connection in self._lanes.values():
             connection.sighted(endpoint)
 
+    def renew(self) -> None:
+        """Begin handshakes anew: our own subscription was away, and what the neighbour said meanwhile is lost."""
+        for connection in self._lanes.values():
+            connection.renew()
+
     def keys_changed(self) -> None:
         """Leave sessions whose key is of the past, and open new ones where a key is shared now."""
         for connection in self._lanes.values():
@@ -163,7 +169,9 @@ class _LaneConnection:
         self._sessions = LaneSessions(ends, lane)
         name = CommonName(crypto.node_id(ends.local), ROLES[lane])
         self._topic = inbox_topic(name)
-        self._wake = asyncio.Event()
+        self._answered = False  # by a handshake since we connected: until then nobody may be listening there
+        self._stranded = False  # a frame of a session unknown here has come
+        self._wake = asyncio.Event()  # something has changed that the session's keeper must know
         self._answers = _Allowance(ANSWERS_PER_S)
         self._drop_lines = _Allowance(DROPS_LOGGED_PER_S)
         self._client = MqttClient(
@@ -172,7 +180,7 @@ class _LaneConnection:
 
     @property
     def is_open(self) -> bool:
-        return self._client.connected and self._sessions.is_open
+        return self._client.connected and self._answered and self._sessions.is_open
 
     @property
     def catch_up(self) -> bool:
@@ -194,13 +202,27 @@ class _LaneConnection:
     def keys_changed(self) -> None:
         self._sessions.drop_stale(self._keys(), now=time.monotonic())
         if self._sessions.catch_up or not self._sessions.is_open:
-            self._begin()
+            self.renew()
+
+    def renew(self) -> None:
+        """Begin a handshake; without a connection there will be one when it comes."""
+        if not self._client.connected:
+            return
+        frame = self._sessions.begin(
+            self._keys(),
+            now=time.monotonic(),
+            index=secrets.randbits(32),
+            ephemeral=secrets.token_bytes(crypto.KEY_BYTES),
+        )
+        self._publish(frame)
 
     def send(self, envelope: Envelope) -> None:
         if envelope.kind >= FIRST_DEVICE_KIND and self.catch_up:
             raise LinkDownError("the neighbour has yet to catch up with the community's keys")
         if not self._client.connected:
             raise LinkDownError(f"no connection to the neighbour: {self._client.last_error or 'not dialled yet'}")
+        if not self._answered:
+            raise LinkDownError("the neighbour has not answered the handshake yet")
         self._client.publish(self._topic, self._sessions.seal(envelope.to_bytes()))
 
     def receive(self, payload: bytes) -> None:
@@ -228,7 +250,7 @@ class _LaneConnection:
                 if confirm is not None:
                     note = Envelope(MeshKind.CONFIRM, secrets.token_bytes(MESSAGE_ID_BYTES), None, 0, b"")
                     self._publish(confirm(note.to_bytes()))
-                self._wake.clear()
+                self._answered, self._stranded = True, False
                 self._link.refresh()
                 if self._lane is Lane.CTL:
                     self._events.on_session(self._link)
@@ -237,26 +259,18 @@ class _LaneConnection:
                 if envelope.kind != MeshKind.CONFIRM and not (catch_up and envelope.kind >= FIRST_DEVICE_KIND):
                     self._events.on_message(self._link, envelope)
             case Stranded():
+                self._stranded = True
                 self._wake.set()
 
     def _connected(self, connected: bool) -> None:  # noqa: FBT001  MqttClient's callback
         """A new connection may lead to a restarted neighbour: its sessions are gone, so ours is renewed."""
+        self._answered = False
         if connected:
-            self._begin()
+            self.renew()
         else:
             self._sessions.give_up()
+        self._wake.set()
         self._link.refresh()
-
-    def _begin(self) -> None:
-        if not self._client.connected:
-            return
-        frame = self._sessions.begin(
-            self._keys(),
-            now=time.monotonic(),
-            index=secrets.randbits(32),
-            ephemeral=secrets.token_bytes(crypto.KEY_BYTES),
-        )
-        self._publish(frame)
 
     def _publish(self, frame: bytes) -> None:
         """Publish a frame of a handshake; when that fails, the handshake is begun again later."""
@@ -269,25 +283,25 @@ class _LaneConnection:
         """Begin handshakes where they are due: unanswered, worn out, or asked for by a stranded frame."""
         retry_s = HANDSHAKE_TIMEOUT_S
         while True:
-            due_s = CHECK_EVERY_S if self._sessions.is_open else retry_s
-            stranded = await self._woken_within(due_s * random.uniform(1.0, 1.25))  # noqa: S311  not a secret
+            await self._woken_within((CHECK_EVERY_S if self.is_open else retry_s) * random.uniform(1.0, 1.25))  # noqa: S311  not a secret
+            retry_s = HANDSHAKE_TIMEOUT_S if self.is_open else min(2 * retry_s, RETRY_MAX_S)
             self._sessions.drop_stale(self._keys(), now=time.monotonic())
-            if stranded or self._sessions.wants_handshake(now=time.monotonic()):
-                self._begin()
-            retry_s = HANDSHAKE_TIMEOUT_S if self._sessions.is_open else min(2 * retry_s, RETRY_MAX_S)
+            stranded, self._stranded = self._stranded, False
+            if stranded or self._wants_handshake():
+                self.renew()
             self._link.refresh()
             if stranded:
                 await asyncio.sleep(STRANDED_PAUSE_S)
 
-    async def _woken_within(self, seconds: float) -> bool:
-        """Wait; return whether a stranded frame ended it early."""
-        try:
+    def _wants_handshake(self) -> bool:
+        unasked = not self._answered and self._sessions.state in {State.IDLE, State.OPEN}
+        return unasked or self._sessions.wants_handshake(now=time.monotonic())
+
+    async def _woken_within(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
-        except TimeoutError:
-            return False
         self._wake.clear()
-        return True
 
 
 class _Allowance:

@@ -99,6 +99,11 @@ async def start(one: Side, other: Side, tasks: asyncio.TaskGroup) -> tuple[Link,
         assert name is not None
         link.receive(Lane[name.role.name], payload)
 
+    def subscription(up: bool) -> None:  # noqa: FBT001  MqttClient's callback
+        subscribed.set()
+        if up:
+            link.renew()
+
     owner = MqttClient(
         "127.0.0.1",
         port=one.broker.port,
@@ -106,7 +111,7 @@ async def start(one: Side, other: Side, tasks: asyncio.TaskGroup) -> tuple[Link,
         client_id=str(CommonName(one.me.statement.node_id, Role.OWNER)),
         subscribe=INBOX,
         on_message=arrived,
-        on_state=lambda _up: subscribed.set(),
+        on_state=subscription,
     )
     listening = tasks.create_task(owner.run())
     async with asyncio.timeout(WITHIN_S):
