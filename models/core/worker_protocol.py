@@ -266,14 +266,6 @@ def parse_report(line: bytes) -> Report:
     return Report(number, event)
 
 
-def _ready(fields: dict[str, Any]) -> Ready | None:
-    return None if fields else Ready()
-
-
-def _graph_missing(fields: dict[str, Any]) -> GraphMissing | None:
-    return None if fields else GraphMissing()
-
-
 def _progressed(fields: dict[str, Any]) -> Progressed | None:
     match fields:
         case {"fraction": fraction, **rest} if not rest and _is_number(fraction, 0, 1):
@@ -332,8 +324,8 @@ def _failed(fields: dict[str, Any]) -> Failed | None:
 
 
 _EVENTS: Final[Mapping[str, Callable[[dict[str, Any]], Event | None]]] = {
-    "Ready": _ready,
-    "GraphMissing": _graph_missing,
+    "Ready": lambda fields: None if fields else Ready(),
+    "GraphMissing": lambda fields: None if fields else GraphMissing(),
     "Progressed": _progressed,
     "TokensGenerated": _tokens_generated,
     "GenerationFinished": _generation_finished,
