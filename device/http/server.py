@@ -6,35 +6,49 @@ clients that send a request or read an answer too slowly.
 
 import asyncio
 import contextlib
+import functools
 import socket
 from collections.abc import Iterator
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MAX_CONNECTIONS: Final = 128
 MAX_HEAD_BYTES: Final = 32 * 1024
-HEAD_WITHIN_S: Final = 10.0  # from the first byte, or the connection, to the end of the headers
-READ_WITHIN_S: Final = 30.0  # how long a client may leave a full send buffer unread
 KEEP_ALIVE_S: Final = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """What clients may ask of a server."""
+
+    connections: int = 128
+    head_within_s: float = 10.0  # from the connection, or a request's first byte, to the end of its headers
+    read_within_s: float = 30.0  # how long a full send buffer may be left unread
+
+
+DEFAULT_PATIENCE: Final = Patience()
 
 
 class _Connection(H11Protocol):
     """An HTTP/1.1 connection with patience for honest clients only."""
 
-    _deadline: asyncio.TimerHandle | None = None
-    _refused = False
+    def __init__(self, *, patience: Patience, **uvicorns: Any) -> None:  # noqa: ANN401  passed through
+        super().__init__(**uvicorns)
+        self._patience = patience
+        self._deadline: asyncio.TimerHandle | None = None
+        self._refused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport) or len(self.connections) >= MAX_CONNECTIONS:
+        if not isinstance(transport, asyncio.Transport) or len(self.connections) >= self._patience.connections:
             # Too many: closed without a word, before it costs anything.
             self._refused = True
             transport.close()
             return
         super().connection_made(transport)
-        self._expect(HEAD_WITHIN_S)
+        self._expect(self._patience.head_within_s)
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -43,7 +57,7 @@ class _Connection(H11Protocol):
         if self._is_answering():
             self._stop_expecting()
         elif self._deadline is None:
-            self._expect(HEAD_WITHIN_S)
+            self._expect(self._patience.head_within_s)
 
     def on_response_complete(self) -> None:
         self._stop_expecting()  # from here on uvicorn's own keep-alive timer runs
@@ -51,7 +65,7 @@ class _Connection(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._expect(READ_WITHIN_S)
+        self._expect(self._patience.read_within_s)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -96,11 +110,13 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves `app` on `listener` until `stop`; answers that run then have `grace_s` to end."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, *, grace_s: float) -> None:
+    def __init__(
+        self, app: ASGIApp, listener: socket.socket, *, grace_s: float, patience: Patience = DEFAULT_PATIENCE
+    ) -> None:
         self._listener = listener
         config = uvicorn.Config(
             app,
-            http=_Connection,
+            http=cast("type[asyncio.Protocol]", functools.partial(_Connection, patience=patience)),
             ws="none",
             lifespan="off",
             interface="asgi3",

@@ -1,0 +1,101 @@
+"""Nodes on a simulated net: messages arrive in order and at once, links go up and down when a test says so."""
+
+import asyncio
+import itertools
+from collections import defaultdict
+from collections.abc import Callable
+
+from mesh.node import Neighbour, Received
+
+from mesh.errors import LinkDownError, QueueFullError
+
+
+class SimulatedNet:
+    """Links between simulated nodes.  lost: decides which messages never arrive; full: which cannot be queued."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, SimulatedMesh] = {}
+        self.links: set[frozenset[str]] = set()
+        self.lost: Callable[[Received], bool] = lambda _: False
+        self.full: Callable[[str, int], bool] = lambda _peer, _kind: False
+        self._numbers = itertools.count(1)
+
+    def node(self, name: str) -> "SimulatedMesh":
+        """Add a node; its id begins with its name."""
+        mesh = SimulatedMesh(self, name.ljust(52, "2"), name)
+        self.nodes[mesh.node_id] = mesh
+        return mesh
+
+    def link(self, one: "SimulatedMesh", other: "SimulatedMesh") -> None:
+        """Bring a link up; both ends notice."""
+        self.links.add(frozenset((one.node_id, other.node_id)))
+        one.changed()
+        other.changed()
+
+    def cut(self, one: "SimulatedMesh", other: "SimulatedMesh") -> None:
+        """Take a link down; both ends notice."""
+        self.links.discard(frozenset((one.node_id, other.node_id)))
+        one.changed()
+        other.changed()
+
+    def carry(self, sender: str, peer: str, kind: int, body: bytes, re: bytes | None) -> bytes:
+        """Deliver a message in the loop's next turn."""
+        if frozenset((sender, peer)) not in self.links:
+            raise LinkDownError(f"no link to {peer[:8]}")
+        if self.full(peer, kind):
+            raise QueueFullError(f"too much waits for {peer[:8]}")
+        message_id = next(self._numbers).to_bytes(16, "big")
+        received = Received(peer=sender, kind=kind, message_id=message_id, re=re, body=body)
+        if not self.lost(received):
+            asyncio.get_running_loop().call_soon(self.nodes[peer].deliver, received)
+        return message_id
+
+
+class SimulatedMesh:
+    """One node's end of the net, with what `device.ports.Mesh` asks for."""
+
+    def __init__(self, net: SimulatedNet, node_id: str, name: str) -> None:
+        self._net = net
+        self.node_id = node_id
+        self.name = name
+        self.states: dict[str, str] = {}  # of neighbours that are not linked, when it is not "unreachable"
+        self.seen: defaultdict[int, list[Received]] = defaultdict(list)
+        self._on_message: list[Callable[[Received], None]] = []
+        self._on_change: list[Callable[[], None]] = []
+
+    async def send(self, peer: str, kind: int, body: bytes, *, re: bytes | None = None, ttl_s: float = 30.0) -> bytes:
+        """Queue a message for a linked neighbour."""
+        assert ttl_s > 0
+        return self._net.carry(self.node_id, peer, kind, body, re)
+
+    def on_message(self, handler: Callable[[Received], None]) -> None:
+        """Call `handler` with each message."""
+        self._on_message.append(handler)
+
+    def on_change(self, handler: Callable[[], None]) -> None:
+        """Call `handler` when a link changed."""
+        self._on_change.append(handler)
+
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        """Every other node of the net."""
+        return tuple(
+            Neighbour(node_id=other.node_id, name=other.name, state=self._state(other), since_s=0.0)
+            for other in self._net.nodes.values()
+            if other is not self
+        )
+
+    def deliver(self, received: Received) -> None:
+        """Take a message from the net."""
+        self.seen[received.kind].append(received)
+        for handler in self._on_message:
+            handler(received)
+
+    def changed(self) -> None:
+        """Tell whoever listens that a link changed."""
+        for handler in self._on_change:
+            handler()
+
+    def _state(self, other: "SimulatedMesh") -> str:
+        if frozenset((self.node_id, other.node_id)) in self._net.links:
+            return "linked"
+        return self.states.get(other.node_id, "unreachable")

@@ -1,0 +1,19 @@
+"""A tiny model with random weights in a store: real engine, real answers, no download, a second to convert."""
+
+from pathlib import Path
+
+from models.fetch import pull
+from models.store import ModelStore, StoredModel
+from tests.models.files import file_entry
+from tests.models.tiny import TOKENS, TinyLlama, write_tiny
+
+# Without a token that ends it, an answer goes on until max_tokens or the context's end.
+ENDLESS = {"tokenizer.ggml.eos_token_id": None, "tokenizer.ggml.token_type": [1] * len(TOKENS)}
+CONTEXT_TOKENS = 32_768
+
+
+async def install_tiny(store: ModelStore, folder: Path, *, name: str = "tiny", seed: int = 1) -> StoredModel:
+    """Put a model whose answers go on until they are cut into the store; `folder` is for its file."""
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  a test has nothing else to do meanwhile
+    path = write_tiny(folder / f"{name}.gguf", TinyLlama(seed=seed, context_tokens=CONTEXT_TOKENS), ENDLESS)
+    return await pull(file_entry(name, path), store=store, cache_dir=folder, progress=lambda _: None)
