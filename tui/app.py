@@ -50,6 +50,7 @@ EMBERS = Theme(
     warning="#dcb04e",
     error="#d9705a",
     dark=True,
+    variables={"quiet": "#9a8f84"},  # what stands beside the point; a colour of its own shows in tables too
 )
 
 
@@ -69,6 +70,9 @@ class HearthApp(App[None]):
 
     def __init__(self, socket_path: Path, *, glyphs: Glyphs | None = None) -> None:
         super().__init__()
+        self.register_theme(EMBERS)
+        self.theme = EMBERS.name
+        self.animation_level = "none"  # nothing moves that has no reason to; over SSH every frame is traffic
         self._client = DaemonClient(socket_path)
         self._glyphs = glyphs or choose_glyphs(os.environ)
         self.set_class(self._glyphs.plain, "-plain")
@@ -84,9 +88,7 @@ class HearthApp(App[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        """Dress, and begin to watch the daemon."""
-        self.register_theme(EMBERS)
-        self.theme = EMBERS.name
+        """Begin to watch the daemon."""
         self.query_one(DaemonBanner).hide()
         self.run_worker(talks.watch(self._client, self.post_message), name="watch", group="watch")
 

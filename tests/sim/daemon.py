@@ -46,6 +46,14 @@ class SimulatedDaemon:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listen."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.socket_path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX)
@@ -55,9 +63,9 @@ class SimulatedDaemon:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="simulated daemon")
         self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """Go away, in the middle of whatever is going on; nothing happens if it has gone already."""
         self._server.should_exit = self._server.force_exit = True
         self._thread.join()
         self._listener.close()
@@ -70,6 +78,7 @@ class SimulatedDaemon:
 
     def _serve(self) -> None:
         async def serve() -> None:
+            self._released = asyncio.Event()
             self._loop = asyncio.get_running_loop()
             await self._server.serve(sockets=[self._listener])
 

@@ -14,13 +14,15 @@ from tui.screens.choice import ChoiceScreen
 from tui.widgets.transcript import Transcript
 from tui.widgets.turn import Turn
 
+MAX_QUESTION_CHARACTERS = 100_000  # far beyond any context
+
 
 class AskTab(TabPane):
     """The conversation of this session, and the line to ask with."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "edit", "ask", show=False, tooltip="send the question; back to the line"),
-        Binding("escape", "stop", "stop", tooltip="stop the answer; else leave the line, so that 1 2 3 q work"),
+        Binding("escape", "stop", "stop", tooltip="stop the answer; else leave the line"),
         Binding("ctrl+o", "choose_model", "model", tooltip="choose the model"),
         Binding("ctrl+n", "choose_node", "node", tooltip="choose who answers"),
         Binding("ctrl+l", "start_anew", "anew", tooltip="forget the conversation"),
@@ -39,7 +41,10 @@ class AskTab(TabPane):
         """Lay out the conversation over the line."""
         yield Transcript(self._glyphs)
         yield Static(id="asking")
-        question = Input(placeholder="Ask something. Enter sends it.", id="question")
+        question = Input(
+            placeholder="Ask something. Enter sends it.", id="question", max_length=MAX_QUESTION_CHARACTERS
+        )
+        question.cursor_blink = False  # over SSH each blink is traffic
         question.add_class("box")
         yield question
 
@@ -143,9 +148,9 @@ class AskTab(TabPane):
         names = {node.node_id: node.name for node in self._status.neighbours} if self._status else {}
         self.query_one("#asking", Static).update(
             Content.assemble(
-                ("model ", "$text-muted"),
+                ("model ", "$quiet"),
                 Content(self.model),
-                ("   node ", "$text-muted"),
+                ("   node ", "$quiet"),
                 names.get(self.node, self.node),
             )
         )

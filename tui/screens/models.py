@@ -47,9 +47,9 @@ class ModelsTab(TabPane):
             (
                 entry.name,
                 (
-                    Content.styled(entry.name, "$text-muted"),
-                    Content.styled(size(entry.size_bytes), "$text-muted"),
-                    Content.styled(entry.licence, "$text-muted"),
+                    Content.styled(entry.name, "$quiet"),
+                    Content.styled(size(entry.size_bytes), "$quiet"),
+                    Content.styled(entry.licence, "$quiet"),
                     Content.styled("pulling" if entry.name in self._bars else "p pulls it", "$primary"),
                 ),
             )

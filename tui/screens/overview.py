@@ -66,8 +66,8 @@ class OverviewTab(TabPane):
         mark = self._glyphs.linked if linked else self._glyphs.absent
         return (
             Content(node.name).truncate(20, ellipsis=False),
-            Content.styled(short_id(node.node_id), "$text-muted"),
-            Content.styled(f"{mark} {node.state}", _STYLES.get(node.state, "$text-muted")),
+            Content.styled(short_id(node.node_id), "$quiet"),
+            Content.styled(f"{mark} {node.state}", _STYLES.get(node.state, "$quiet")),
             Content(duration(node.since_s)),
             Content(", ".join(model.name for model in node.models) or "-"),
         )

@@ -14,6 +14,6 @@ class Facts(Static):
         width = max(len(name) for name, _ in facts)
         self.update(
             Content("\n").join(
-                Content.assemble((name.ljust(width), "$text-muted"), "  ", Content(value)) for name, value in facts
+                Content.assemble((name.ljust(width), "$quiet"), "  ", Content(value)) for name, value in facts
             )
         )

@@ -20,7 +20,7 @@ class PullBar(Static):
     def show(self, progress: PullProgress, rate: float | None) -> None:
         """Draw the progress; rate in bytes/s."""
         full = int(share(progress) * _CELLS)
-        bar = ((self._glyphs.full * full, "$primary"), (self._glyphs.empty * (_CELLS - full), "$text-muted"))
+        bar = ((self._glyphs.full * full, "$primary"), (self._glyphs.empty * (_CELLS - full), "$quiet"))
         known = bar if progress.total > 0 else ()
         self.update(
             Content.assemble(

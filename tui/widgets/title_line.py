@@ -14,6 +14,7 @@ class TitleLine(Static):
         super().__init__()
         self._glyphs = glyphs
         self._left = Content.styled("hearthmesh", "bold $primary")
+        self._right = Content()
 
     def show(self, status: Status) -> None:
         """The daemon answers."""
@@ -22,14 +23,17 @@ class TitleLine(Static):
             "  ",
             (status.name, "bold"),
             "  ",
-            (short_id(status.node_id), "$text-muted"),
+            (short_id(status.node_id), "$quiet"),
         )
-        self._draw(Content.styled(f"{self._glyphs.linked} running", "$success"))
+        self._right = Content.styled(f"{self._glyphs.linked} running", "$success")
+        self.on_resize()
 
     def show_lost(self) -> None:
         """The daemon does not answer."""
-        self._draw(Content.styled(f"{self._glyphs.absent} not running", "$error"))
+        self._right = Content.styled(f"{self._glyphs.absent} not running", "$error")
+        self.on_resize()
 
-    def _draw(self, right: Content) -> None:
-        gap = max(2, self.content_size.width - self._left.cell_length - right.cell_length)
-        self.update(Content.assemble(self._left, " " * gap, right))
+    def on_resize(self) -> None:
+        """Draw both ends of the line at its width."""
+        gap = max(2, self.content_size.width - self._left.cell_length - self._right.cell_length)
+        self.update(Content.assemble(self._left, " " * gap, self._right))
