@@ -129,3 +129,7 @@ class DoorRefusedError(PairingError):
     """The other node's door is open but lets nobody in now."""
 
     hint = "wait a minute and try again"
+
+
+class DoorBusyError(DoorRefusedError):
+    """The other node's door answers somebody else this second."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from mesh.core import codec, crypto
 from mesh.core.noise import SplitKeys
-from mesh.errors import DoorRefusedError, MalformedError, PeerMisbehavedError
+from mesh.errors import DoorBusyError, DoorRefusedError, MalformedError, PeerMisbehavedError
 
 MAX_MESSAGE_BYTES: Final = 4096
 MAX_PART_BYTES: Final = 3968  # of a long text, sealed and wrapped, in one message
@@ -101,7 +101,8 @@ def parse_message(message: bytes) -> tuple[DoorType, bytes]:
     try:
         kind = DoorType(message[0])
         if kind is DoorType.REFUSED:
-            raise DoorRefusedError(REFUSAL_TEXTS[Refusal(message[1])])
+            reason = Refusal(message[1])
+            raise (DoorBusyError if reason is Refusal.BUSY else DoorRefusedError)(REFUSAL_TEXTS[reason])
     except (ValueError, IndexError) as error:
         raise MalformedError("a door message of unknown type") from error
     return kind, message[1:]

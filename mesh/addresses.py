@@ -1,0 +1,39 @@
+"""Which addresses this node dials: private and link-local ones, and no system service.
+
+Records, static peers and `--at` alike: nothing a stranger says may aim this node at the internet.
+"""
+
+import ipaddress
+import re
+from typing import Final
+
+from mesh.errors import NoOfferError
+
+MIN_PORT: Final = 1024
+MAX_PORT: Final = 65_535
+DOOR_PORT: Final = 8884
+_HOST_PORT: Final = re.compile(
+    r"\[(?P<v6>[^\]]+)\](:(?P<p6>\d{1,5}))?|(?P<host>[^:]+)(:(?P<port>\d{1,5}))?|(?P<bare>.+)"
+)
+
+
+def is_dialable(address: str, port: int) -> bool:
+    """Whether this node may dial a numeric address (an IPv6 one may name its interface) and port."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    near = parsed.is_private or parsed.is_link_local or parsed.is_loopback
+    return near and not (parsed.is_multicast or parsed.is_unspecified) and MIN_PORT <= port <= MAX_PORT
+
+
+def parse_door(text: str) -> tuple[str, int]:
+    """Read `HOST`, `HOST:PORT`, `[IPV6]:PORT` or a bare IPv6 address.  Errors: NoOfferError for a port out of range."""
+    match = _HOST_PORT.fullmatch(text.strip())
+    if match is None:
+        raise NoOfferError("no host was given")
+    host = match["v6"] or match["host"] or match["bare"]
+    port = int(match["p6"] or match["port"] or DOOR_PORT)
+    if not MIN_PORT <= port <= MAX_PORT:
+        raise NoOfferError(f"port {port} is not one a door listens on")
+    return host, port

@@ -1,0 +1,251 @@
+"""What this node holds of its community, on disk: ledger, epoch keys, grants, and whom it blocks.
+
+Every change is one SQLite transaction, written through to the disk before it is acted on.  What is signed is saved
+together with its seq, before anyone sees it: a node never signs two entries of one seq.
+"""
+
+import contextlib
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from mesh.core import crypto
+from mesh.core.door_messages import Grant
+from mesh.core.entries import Admit, Entry, Genesis, Remove, RotateKey, write_entry, write_genesis
+from mesh.core.epochs import BY_OBSERVER, BY_VOTER, EpochKey, KeyRing
+from mesh.core.frames import KEY_ID_BYTES
+from mesh.core.ledger import Ledger
+from mesh.core.membership import INVITE_BUDGET, VOTER, FounderMembership, Member, fold
+from mesh.errors import FeedBehindError, MalformedError, NoCommunityError, StorageError
+from mesh.identity import Identity
+from mesh.migrations import migrate
+
+NONCE_BYTES: Final = 16
+OF_ONE_COMMUNITY: Final = ("entries", "epoch_keys", "grants")
+
+
+class CommunityStore:
+    """The node's copy of its community; `membership` is None while it belongs to none, or was removed."""
+
+    def __init__(self, path: Path, identity: Identity) -> None:
+        """Open or create the database.  Errors: StorageError."""
+        self._identity = identity
+        with _translated():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._database = sqlite3.connect(path, isolation_level=None)
+            self._database.execute("PRAGMA synchronous = EXTRA")  # a lost commit would let a seq be signed twice
+            migrate(self._database)
+            self.ledger = self._read_ledger()
+            self._folded = fold(self.ledger.entries) if self.ledger else None
+            self.keys = self._read_keys()
+            self.blocked = {raw_id for (raw_id,) in self._database.execute("SELECT raw_id FROM blocks")}
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    @property
+    def membership(self) -> FounderMembership | None:
+        """The community as the ledger has it, if this node belongs to it."""
+        folded = self._folded
+        return folded if folded is not None and self._identity.raw_id in folded.members else None
+
+    @property
+    def others(self) -> tuple[Member, ...]:
+        """The other members."""
+        membership = self.membership
+        members = membership.members.values() if membership else ()
+        return tuple(member for member in members if member.raw_id != self._identity.raw_id)
+
+    @property
+    def is_voter(self) -> bool:
+        """Whether this node votes."""
+        membership = self.membership
+        return membership is not None and membership.members[self._identity.raw_id].role == VOTER
+
+    def found(self, name: str, node_name: str) -> None:
+        """Found a community of one."""
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        body = Genesis(name, self._identity.statement, node_name, nonce, INVITE_BUDGET)
+        genesis = write_genesis(self._identity.seed, body)
+        self.enter([genesis], [])
+        self.make_key()
+
+    def enter(self, entries: Iterable[Entry], keys: Iterable[EpochKey]) -> None:
+        """Belong to the community of these entries (the genesis first) from now on, in place of any other.
+
+        Errors: MalformedError when they are no ledger in which this node is a member; nothing has changed then.
+        """
+        ledger, folded = fold_admission(entries)
+        if self._identity.raw_id not in folded.members:
+            raise MalformedError("an admission without this node among the members")
+        ring = KeyRing(folded.number).with_keys(keys)
+        with self._transaction():
+            self._wipe(*OF_ONE_COMMUNITY)
+            self._insert_entries(ledger.entries)
+            self._insert_keys(ring.keys)
+            place = ledger.next_place(self._identity.public)
+            self._save_seq(ledger.community, place.seq - 1)
+        self.ledger, self._folded, self.keys = ledger, folded, ring
+
+    def sign(self, body: Admit | Remove | RotateKey) -> Entry:
+        """Sign an entry, save it and its seq, and make it part of the ledger.
+
+        Errors: NoCommunityError, FeedBehindError, StorageError.
+        """
+        ledger = self._require_ledger()
+        place = ledger.next_place(self._identity.public)
+        if place.seq <= self._last_signed(ledger.community):
+            raise FeedBehindError("this node has signed more than its copy of the ledger shows")
+        with self._transaction():
+            self._save_seq(ledger.community, place.seq)
+            entry = write_entry(self._identity.seed, ledger.community, place, body)
+            self._insert_entries([entry])
+        ledger.add(entry)
+        self._fold_anew()
+        return entry
+
+    def take(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Take entries a neighbour sent; return those that are new here.  Errors: MalformedError, StorageError."""
+        ledger = self._require_ledger()
+        entries = [*entries]
+        if any(entry.community != ledger.community for entry in entries):
+            raise MalformedError("entries of another community")
+        admitted = [new for entry in entries for new in ledger.add(entry)]
+        if admitted:
+            with self._transaction():
+                self._insert_entries(admitted)
+            self._fold_anew()
+        return admitted
+
+    def take_keys(self, keys: Iterable[EpochKey]) -> list[EpochKey]:
+        """Take epoch keys; return those that are new here."""
+        ring = self.keys.with_keys(keys)
+        new = [key for key in ring.keys if key not in self.keys.keys]
+        if new:
+            with self._transaction():
+                self._insert_keys(new)
+            self.keys = ring
+        return new
+
+    def make_key(self) -> EpochKey:
+        """Make an epoch key for the present membership number; a voter's outweighs an observer's."""
+        generation = BY_VOTER if self.is_voter else BY_OBSERVER
+        identity, secret = secrets.token_bytes(KEY_ID_BYTES), secrets.token_bytes(crypto.KEY_BYTES)
+        key = EpochKey(self.keys.number, generation, identity, secret)
+        self.take_keys([key])
+        return key
+
+    def leave(self) -> None:
+        """Forget the community; only the identity, and what was signed last, stay."""
+        with self._transaction():
+            self._wipe(*OF_ONE_COMMUNITY, "blocks")
+        self.ledger, self._folded, self.keys = None, None, KeyRing(0)
+        self.blocked = set()
+
+    def block(self, raw_id: bytes) -> None:
+        """Keep a node out on this side, whatever the ledger says."""
+        with self._transaction():
+            self._database.execute("INSERT OR IGNORE INTO blocks VALUES (?)", (raw_id,))
+            self._database.execute("DELETE FROM grants WHERE raw_id = ?", (raw_id,))
+        self.blocked.add(raw_id)
+
+    def unblock(self, raw_id: bytes) -> None:
+        """Let a node in again: its owner and this node's have just paired."""
+        with self._transaction():
+            self._database.execute("DELETE FROM blocks WHERE raw_id = ?", (raw_id,))
+        self.blocked.discard(raw_id)
+
+    def grant_of(self, raw_id: bytes) -> Grant | None:
+        """Return the key to a member's broker, if it gave one."""
+        with _translated():
+            row = self._database.execute("SELECT ca, ctl, bulk FROM grants WHERE raw_id = ?", (raw_id,)).fetchone()
+        return Grant(*row) if row else None
+
+    def save_grant(self, raw_id: bytes, grant: Grant) -> None:
+        """Keep the key to a member's broker."""
+        with self._transaction():
+            row = (raw_id, grant.ca, grant.ctl, grant.bulk)
+            self._database.execute("INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?)", row)
+
+    def _require_ledger(self) -> Ledger:
+        if self.ledger is None:
+            raise NoCommunityError("this node belongs to no community")
+        return self.ledger
+
+    def _fold_anew(self) -> None:
+        self._folded = fold(self._require_ledger().entries)
+        self.keys = self.keys.at(self._folded.number)
+
+    def _read_ledger(self) -> Ledger | None:
+        ledger: Ledger | None = None
+        for (raw,) in self._database.execute("SELECT raw FROM entries ORDER BY position"):
+            entry = Entry.parse(raw, trusted=True)
+            if ledger is None:
+                ledger = Ledger(entry)
+            else:
+                ledger.add(entry)
+        return ledger
+
+    def _read_keys(self) -> KeyRing:
+        rows = self._database.execute("SELECT number, generation, id, secret FROM epoch_keys").fetchall()
+        number = self._folded.number if self._folded else 0
+        return KeyRing(number).with_keys(EpochKey(*row) for row in rows)
+
+    def _last_signed(self, community: bytes) -> int:
+        row = self._database.execute("SELECT seq FROM signed WHERE community = ?", (community,)).fetchone()
+        return row[0] if row else -1
+
+    def _save_seq(self, community: bytes, seq: int) -> None:
+        self._database.execute(
+            "INSERT INTO signed VALUES (?, ?) ON CONFLICT (community) DO UPDATE SET seq = max(seq, excluded.seq)",
+            (community, seq),
+        )
+
+    def _insert_entries(self, entries: Iterable[Entry]) -> None:
+        rows = ((entry.id, entry.raw) for entry in entries)
+        self._database.executemany("INSERT OR IGNORE INTO entries (id, raw) VALUES (?, ?)", rows)
+
+    def _insert_keys(self, keys: Iterable[EpochKey]) -> None:
+        self._database.execute("DELETE FROM epoch_keys WHERE number < ?", (self.keys.number,))
+        rows = ((key.id, key.number, key.generation, key.secret) for key in keys)
+        self._database.executemany("INSERT OR IGNORE INTO epoch_keys VALUES (?, ?, ?, ?)", rows)
+
+    def _wipe(self, *tables: str) -> None:
+        for table in tables:
+            self._database.execute(f"DELETE FROM {table}")  # noqa: S608  names from this file
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _translated():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+
+
+def fold_admission(entries: Iterable[Entry]) -> tuple[Ledger, FounderMembership]:
+    """Make a ledger of entries, the genesis first, and fold it.  Errors: MalformedError."""
+    ledger: Ledger | None = None
+    for entry in entries:
+        if ledger is None:
+            ledger = Ledger(entry)
+        else:
+            ledger.add(entry)
+    if ledger is None:
+        raise MalformedError("an admission without a ledger")
+    return ledger, fold(ledger.entries)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StorageError(f"the community's database cannot be read or written: {error}") from error

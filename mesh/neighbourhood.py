@@ -1,0 +1,320 @@
+"""Which links this node keeps: to every member in reach that is not blocked, up to a cap.
+
+A member is dialled once its address is known and it has given a key to its broker; without a key its door is knocked
+at first.  What arrives at the own broker goes to the link of whoever sent it: the broker vouches for the topic.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from mesh.access import ROLES, Access
+from mesh.addresses import is_dialable
+from mesh.broker import Broker
+from mesh.community import CommunityStore
+from mesh.core import crypto
+from mesh.core.door_messages import Grant
+from mesh.core.frames import Lane
+from mesh.core.lane import Ends
+from mesh.core.membership import Member
+from mesh.core.topic_policy import CommonName, Role
+from mesh.discovery import Sighting
+from mesh.errors import CertificateError, LinkDownError, MeshError
+from mesh.identity import Identity
+from mesh.links import Endpoint, Link, LinkEvents, LinkState
+from mesh.visits import DoorAddress, Visitor
+
+log = logging.getLogger(__name__)
+
+MAX_NEIGHBOURS: Final = 12
+MAX_SIGHTINGS: Final = 256
+RENEW_AFTER_S: Final = 15.0  # a link that stays down this long asks the neighbour for a new key to its broker
+BACKOFF_FIRST_S: Final = 0.5
+BACKOFF_MAX_S: Final = 300.0
+LANES: Final = {role: lane for lane, role in ROLES.items()}
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A member, or a blocked node, as people see it; since_s: for how long it has been in this state."""
+
+    node_id: str
+    name: str
+    state: str
+    since_s: float
+
+
+@dataclass(eq=False)
+class _Slot:
+    """What is being done about one member."""
+
+    member: Member
+    task: asyncio.Task[None] | None = None
+    link: Link | None = None
+    since: float = field(default_factory=time.monotonic)
+    stirred: asyncio.Event = field(default_factory=asyncio.Event)  # sighted, or its link's state has changed
+
+    @property
+    def state(self) -> LinkState:
+        if self.link is not None:
+            return self.link.state
+        return LinkState.CONNECTING if self.task is not None else LinkState.UNREACHABLE
+
+
+class Neighbourhood:
+    """Keeps the links; `run` must be running for anything to happen."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        store: CommunityStore,
+        access: Access,
+        visitor: Visitor,
+        broker: Broker,
+        events: LinkEvents,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._identity = identity
+        self._store = store
+        self._access = access
+        self._visitor = visitor
+        self._broker = broker
+        self._events = LinkEvents(
+            on_message=events.on_message, on_session=events.on_session, on_state=self._state_changed
+        )
+        self._on_state = events.on_state
+        self._on_change = on_change
+        self._slots: dict[bytes, _Slot] = {}
+        self._sightings: dict[str, Sighting] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._policy_changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keep links until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            self.reconcile()
+            try:
+                while True:
+                    await self._policy_changed.wait()
+                    self._policy_changed.clear()
+                    await self._broker.set_peers({member.node_id for member in self._wanted()})
+            finally:
+                self._tasks = None
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """Every link there is, up or not."""
+        return [slot.link for slot in self._slots.values() if slot.link is not None]
+
+    def link_to(self, node_id: str) -> Link:
+        """Return the link to a neighbour.  Errors: LinkDownError."""
+        for slot in self._slots.values():
+            if slot.member.node_id == node_id and slot.link is not None:
+                return slot.link
+        raise LinkDownError(f"no link to {node_id[:8]}")
+
+    def nearby(self) -> tuple[Sighting, ...]:
+        """Whoever says it is in reach, member or not."""
+        return tuple(self._sightings.values())
+
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        """Every other member, and whom this node blocks."""
+        now = time.monotonic()
+        seen = []
+        for slot in self._slots.values():
+            since = slot.link.since if slot.link is not None else slot.since
+            seen.append(Neighbour(slot.member.node_id, slot.member.name, str(slot.state), now - since))
+        names = {member.raw_id: member.name for member in self._store.others}
+        for raw_id in sorted(self._store.blocked):
+            node_id = crypto.node_id(raw_id)
+            seen.append(Neighbour(node_id, names.get(raw_id, node_id[:8]), "blocked", 0.0))
+        return tuple(seen)
+
+    def sighted(self, sighting: Sighting) -> None:
+        """Take note of where a node is; a hint, no more."""
+        addresses = tuple(a for a in sighting.addresses if is_dialable(a, sighting.mqtt_port))
+        if not addresses or sighting.node_id == self._identity.node_id:
+            return
+        self._sightings.pop(sighting.node_id, None)
+        self._sightings[sighting.node_id] = Sighting(
+            sighting.node_id, addresses, sighting.mqtt_port, sighting.door_port
+        )
+        if len(self._sightings) > MAX_SIGHTINGS:
+            del self._sightings[next(iter(self._sightings))]
+        self.reconcile()
+        for slot in self._slots.values():
+            if slot.member.node_id == sighting.node_id:
+                slot.stirred.set()
+                if slot.link is not None:
+                    slot.link.sighted(Endpoint(addresses, sighting.mqtt_port))
+        self._on_change()
+
+    def lost(self, node_id: str) -> None:
+        """A node said goodbye; its link notices by itself."""
+        if self._sightings.pop(node_id, None) is not None:
+            self._on_change()
+
+    def met(self, raw_id: bytes, grant: Grant, sighting: Sighting) -> None:
+        """A member has given this node a key to its broker."""
+        self._store.save_grant(raw_id, grant)
+        self.sighted(sighting)
+        slot = self._slots.get(raw_id)
+        if slot is not None and (slot.link is None or slot.link.state is not LinkState.LINKED):
+            self._restart(slot)
+
+    def keys_changed(self) -> None:
+        """Let every link look at the epoch keys again."""
+        for link in self.links:
+            link.keys_changed()
+
+    async def shown_out(self, seconds: float) -> None:
+        """Wait, for so long at most, until every neighbour has heard that this node left, and has cut its link."""
+        linked = [slot for slot in self._slots.values() if slot.link is not None and slot.link.is_open]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for slot in linked:
+                    while slot.link is not None and slot.link.is_open:
+                        slot.stirred.clear()
+                        await slot.stirred.wait()
+
+    def reconcile(self) -> None:
+        """Make links, slots and the broker's access follow the ledger and the blocks."""
+        wanted = {member.raw_id: member for member in self._wanted()}
+        for raw_id, slot in list(self._slots.items()):
+            if wanted.get(raw_id) != slot.member:
+                self._stop(slot)
+                del self._slots[raw_id]
+        for raw_id, member in wanted.items():
+            slot = self._slots.setdefault(raw_id, _Slot(member))
+            busy = sum(other.task is not None for other in self._slots.values())
+            if slot.task is None and member.node_id in self._sightings and busy < MAX_NEIGHBOURS:
+                self._start(slot)
+        self._policy_changed.set()
+
+    def receive(self, topic: str, payload: bytes) -> None:
+        """Hand in what arrived at the own broker."""
+        parts = topic.split("/")
+        name = CommonName.parse(parts[1]) if len(parts) == 3 else None  # noqa: PLR2004  in/<name>/f
+        if name is None or name.role is Role.OWNER:
+            return
+        for slot in self._slots.values():
+            if slot.member.node_id == name.node_id and slot.link is not None:
+                slot.link.receive(LANES[name.role], payload)
+
+    def _wanted(self) -> list[Member]:
+        return [member for member in self._store.others if member.raw_id not in self._store.blocked]
+
+    def _start(self, slot: _Slot) -> None:
+        if self._tasks is not None:
+            slot.task = self._tasks.create_task(self._keep(slot), name=f"link to {slot.member.node_id[:8]}")
+
+    def _stop(self, slot: _Slot) -> None:
+        if slot.task is not None:
+            slot.task.cancel()
+            slot.task = None
+            slot.link = None
+            slot.since = time.monotonic()
+
+    def _restart(self, slot: _Slot) -> None:
+        self._stop(slot)
+        self._start(slot)
+
+    async def _keep(self, slot: _Slot) -> None:
+        """Get a key to the neighbour's broker, keep the link, get a new key when the link stays down."""
+        backoff_s = BACKOFF_FIRST_S
+        while True:
+            contexts = self._contexts(slot)
+            if contexts is not None:
+                await self._keep_link(slot, contexts)
+                backoff_s = BACKOFF_FIRST_S
+            elif not await self._enrol(slot):
+                slot.stirred.clear()
+                await _set_within(slot.stirred, backoff_s * random.uniform(0.5, 1.0))  # noqa: S311  not a secret
+                backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+
+    def _contexts(self, slot: _Slot) -> dict[Lane, ssl.SSLContext] | None:
+        grant = self._store.grant_of(slot.member.raw_id)
+        if grant is None:
+            return None
+        try:
+            return self._access.contexts(grant)
+        except CertificateError as error:
+            log.warning("the key to %s's broker is damaged: %s", slot.member.name, error)
+            return None
+
+    async def _keep_link(self, slot: _Slot, contexts: dict[Lane, ssl.SSLContext]) -> None:
+        """Keep one link until it should be built anew with a new key."""
+        membership, sighting = self._store.membership, self._sightings.get(slot.member.node_id)
+        if membership is None or sighting is None:
+            await slot.stirred.wait()
+            return
+        ends = Ends(
+            self._identity.raw_id,
+            slot.member.raw_id,
+            self._identity.static,
+            slot.member.static,
+            membership.community,
+        )
+        endpoint = Endpoint(sighting.addresses, sighting.mqtt_port)
+        link = Link(ends, endpoint, tls=contexts, keys=lambda: self._store.keys, events=self._events)
+        slot.link = link
+        running = asyncio.create_task(link.run(), name=f"link to {link.peer_id[:8]}")
+        try:
+            renew_s = RENEW_AFTER_S
+            while True:
+                await _down_for(slot, link, renew_s)
+                if await self._enrol(slot):
+                    return
+                renew_s = min(2 * renew_s, BACKOFF_MAX_S)
+        finally:
+            slot.link = None
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    async def _enrol(self, slot: _Slot) -> bool:
+        """Knock at the neighbour's door for a key to its broker; return whether there is one now."""
+        sighting = self._sightings.get(slot.member.node_id)
+        if sighting is None:
+            return False
+        for address in sighting.addresses:
+            try:
+                met = await self._visitor.enrol(slot.member, DoorAddress(address, sighting.door_port))
+            except MeshError as error:
+                log.debug("no key to %s's broker yet: %s", slot.member.name, error)
+            else:
+                self._store.save_grant(met.raw_id, met.grant)
+                return True
+        return False
+
+    def _state_changed(self, link: Link) -> None:
+        for slot in self._slots.values():
+            if slot.link is link:
+                slot.stirred.set()
+        self._on_state(link)
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _down_for(slot: _Slot, link: Link, seconds: float) -> None:
+    """Wait until a link has been down for so long without a break."""
+    while True:
+        slot.stirred.clear()
+        if link.state is LinkState.LINKED:
+            await slot.stirred.wait()
+        elif not await _set_within(slot.stirred, seconds):
+            return

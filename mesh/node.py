@@ -1,0 +1,401 @@
+"""One node of the mesh: what the device uses, and where the mesh's parts are put together."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from mesh.access import Access
+from mesh.addresses import parse_door
+from mesh.broker import Broker
+from mesh.community import CommunityStore
+from mesh.core import crypto
+from mesh.core.door_messages import Grant, Ports
+from mesh.core.entries import Entry, Remove
+from mesh.core.envelope import FIRST_DEVICE_KIND, Envelope
+from mesh.core.frames import Lane
+from mesh.core.pairing import PairingKey
+from mesh.core.topic_policy import INBOX, CommonName, Role
+from mesh.discovery import Discovery, Sighting
+from mesh.door import Door
+from mesh.errors import (
+    AlreadyMemberError,
+    FeedBehindError,
+    NoCommunityError,
+    NotAllowedError,
+    UnknownNodeError,
+)
+from mesh.identity import Identity, fingerprint
+from mesh.links import Link, LinkEvents
+from mesh.mqtt import MqttClient
+from mesh.neighbourhood import Neighbour, Neighbourhood
+from mesh.offers import Offer, OpenOffer, key_of
+from mesh.reception import Reception, ReceptionEvents
+from mesh.static_peers import StaticPeers, resolve
+from mesh.sync import LedgerSync
+from mesh.visits import DoorAddress, Met, Visitor
+
+__all__ = ["Lane", "MeshConfig", "MeshNode", "Neighbour", "Offer", "Received", "Sighting"]
+
+log = logging.getLogger(__name__)
+
+OFFER_S: Final = 600.0
+FAREWELL_S: Final = 2.0  # for neighbours to hear that this node leaves
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    """What a node of the mesh must know before it starts."""
+
+    data_dir: Path
+    name: str
+    interfaces: tuple[str, ...] = ("auto",)
+    mqtt_port: int = 8883  # 0: any free one
+    door_port: int = 8884
+    broker: Literal["auto", "mosquitto", "amqtt"] = "auto"
+    static_peers: tuple[str, ...] = ()  # "host[:door port]", where mDNS does not reach
+
+
+@dataclass(frozen=True)
+class Received:
+    """A message of a neighbour's for the device."""
+
+    peer: str
+    kind: int
+    message_id: bytes
+    re: bytes | None
+    body: bytes
+
+
+@dataclass(frozen=True)
+class MemberView:
+    """A member as people see it."""
+
+    node_id: str
+    name: str
+    role: str
+
+
+@dataclass(frozen=True)
+class CommunityView:
+    """The community as people see it; epoch: how often its keys had to change."""
+
+    id: str
+    name: str
+    members: tuple[MemberView, ...]
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Whose offer was taken, to be compared with what the other screen shows."""
+
+    node_id: str
+    name: str
+    fingerprint: str
+    community: str
+
+
+class MeshNode:
+    """A node: `run` is its life; everything else may be called while it runs."""
+
+    def __init__(self, config: MeshConfig) -> None:
+        """Open or make the node's identity and community.  Errors: MeshError."""
+        directory = config.data_dir / "mesh"
+        self.name = config.name
+        self._config = config
+        self._identity = Identity.open(directory / "identity")
+        self._store = CommunityStore(directory / "community.db", self._identity)
+        self._access = Access(self._identity, directory / "tls")
+        self._broker = Broker(
+            owner_id=self._identity.node_id,
+            directory=directory / "broker",
+            authority=self._access.authority,
+            kind=config.broker,
+            port=config.mqtt_port,
+        )
+        self._reception = Reception(
+            identity=self._identity,
+            name=self.name,
+            store=self._store,
+            access=self._access,
+            ports=self._ports,
+            events=ReceptionEvents(on_admitted=self._admitted, on_met=self._met),
+        )
+        self._door = Door(config.door_port, self._reception.answer)
+        self._visitor = Visitor(
+            identity=self._identity, name=self.name, store=self._store, access=self._access, ports=self._ports
+        )
+        self._neighbourhood = Neighbourhood(
+            identity=self._identity,
+            store=self._store,
+            access=self._access,
+            visitor=self._visitor,
+            broker=self._broker,
+            events=LinkEvents(
+                on_message=self._received, on_session=self._session_up, on_state=lambda _link: self._changed()
+            ),
+            on_change=self._changed,
+        )
+        self._sync = LedgerSync(
+            self._store,
+            own_id=self._identity.node_id,
+            peers=lambda: self._neighbourhood.links,
+            on_ledger=self._ledger_changed,
+            on_keys=self._keys_changed,
+        )
+        self._message_handlers: list[Callable[[Received], None]] = []
+        self._change_handlers: list[Callable[[], None]] = []
+        self._doors: asyncio.Queue[DoorAddress] | None = None  # of a join that is looking for the offer
+
+    @property
+    def node_id(self) -> str:
+        """This node's id."""
+        return self._identity.node_id
+
+    @property
+    def fingerprint(self) -> str:
+        """What two people compare after pairing."""
+        return fingerprint(self.node_id)
+
+    @property
+    def mqtt_port(self) -> int:
+        """Where the broker listens."""
+        return self._broker.port
+
+    @property
+    def door_port(self) -> int:
+        """Where the door is."""
+        return self._door.port
+
+    @property
+    def broker_kind(self) -> str:
+        """Which broker this node runs."""
+        return self._broker.kind
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Live until cancelled; `ready` is set when broker and door listen and discovery runs.  Errors: MeshError."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                listening = (asyncio.Event(), asyncio.Event())
+                await self._broker.set_peers({member.node_id for member in self._store.others})
+                tasks.create_task(self._broker.run(listening[0]), name="broker")
+                tasks.create_task(self._door.run(listening[1]), name="door")
+                for event in listening:
+                    await event.wait()
+                subscribed = asyncio.Event()
+                tasks.create_task(self._inbox(subscribed).run(), name="inbox")
+                await subscribed.wait()
+                tasks.create_task(self._neighbourhood.run(), name="neighbourhood")
+                discovering = asyncio.Event()
+                tasks.create_task(self._discovery().run(discovering), name="discovery")
+                static = StaticPeers(self._config.static_peers, self._store, self._visitor, self._neighbourhood)
+                tasks.create_task(static.run(), name="static peers")
+                await discovering.wait()
+                ready.set()
+        finally:
+            self._store.close()
+
+    def on_message(self, handler: Callable[[Received], None]) -> None:
+        """Call `handler` in the loop with each message for the device."""
+        self._message_handlers.append(handler)
+
+    def on_change(self, handler: Callable[[], None]) -> None:
+        """Call `handler` in the loop when neighbours or the community have changed."""
+        self._change_handlers.append(handler)
+
+    async def send(
+        self, peer: str, kind: int, body: bytes, *, re: bytes | None = None, lane: Lane = Lane.CTL, ttl_s: float = 30.0
+    ) -> bytes:
+        """Send a message to a neighbour; return its id.
+
+        Errors: LinkDownError, QueueFullError, MessageTooLargeError; nothing was sent then.
+        """
+        if kind < FIRST_DEVICE_KIND:
+            raise ValueError(f"kind {kind} belongs to the mesh")
+        return self._neighbourhood.link_to(peer).send(kind, body, re=re, lane=lane, ttl_s=ttl_s)
+
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        """Every other member and what its link does; blocked nodes too."""
+        return self._neighbourhood.neighbours()
+
+    def nearby(self) -> tuple[Sighting, ...]:
+        """Nodes in reach, members or not."""
+        return self._neighbourhood.nearby()
+
+    def community(self) -> CommunityView | None:
+        """The community this node belongs to."""
+        membership = self._store.membership
+        if membership is None:
+            return None
+        members = tuple(MemberView(one.node_id, one.name, one.role) for one in membership.members.values())
+        return CommunityView(crypto.node_id(membership.community), membership.name, members, membership.number)
+
+    def sighted(self, sighting: Sighting) -> None:
+        """Take an address found elsewhere: a hint, never trust."""
+        self._neighbourhood.sighted(sighting)
+        if self._doors is not None:
+            for address in sighting.addresses:
+                self._doors.put_nowait(DoorAddress(address, sighting.door_port))
+
+    async def open_offer(self, *, ttl_s: float = OFFER_S) -> Offer:
+        """Let one node in by words, or show the offer that is open; a lone node founds a community by it.
+
+        Errors: NotAllowedError when this node may not invite.
+        """
+        offer = self._reception.offer
+        if offer is not None and offer.is_open and offer.taken_by is None:
+            return offer.shown()
+        if self._store.membership is None:
+            self._store.found(self.name, self.name)
+            self._ledger_changed()
+        membership = self._store.membership
+        if membership is None or not membership.may_admit(self._identity.public):
+            raise NotAllowedError("only the founder of the community lets nodes in, as long as its invitations last")
+        self._reception.offer = await OpenOffer.make(ttl_s=ttl_s)
+        return self._reception.offer.shown()
+
+    async def close_offer(self) -> None:
+        """Take the open offer back."""
+        self._reception.offer = None
+
+    async def join(self, words: str, *, at: str | None = None) -> Joined:
+        """Come into the community of the node that shows these words; `at`: "host[:door port]" where mDNS fails.
+
+        Errors: AlreadyMemberError, WrongWordsError, NoOfferError, DoorRefusedError, MeshError.
+        """
+        membership = self._store.membership
+        if membership is not None and self._store.others:
+            raise AlreadyMemberError(f"this node belongs to the community “{membership.name}”")
+        key = await key_of(words)
+        doors: asyncio.Queue[DoorAddress] = asyncio.Queue()
+        if at is not None:
+            doors.put_nowait(await resolve(*parse_door(at)))
+            met = await self._visitor.join(key, doors, only=True)
+        else:
+            met = await self._join_in_reach(key, doors)
+        self._reception.offer = None
+        self._ledger_changed()
+        self._met(met.raw_id, met.grant, met.sighting)
+        community = self._store.membership
+        return Joined(
+            met.sighting.node_id,
+            met.name,
+            fingerprint(met.sighting.node_id),
+            community.name if community is not None else "",
+        )
+
+    async def leave(self) -> None:
+        """Leave the community: tell the neighbours, then forget it; the identity stays.
+
+        Errors: NoCommunityError, StorageError.
+        """
+        membership = self._store.membership
+        if membership is None:
+            raise NoCommunityError("this node belongs to no community")
+        if self._store.others:
+            try:
+                entry = self._store.sign(Remove(self._identity.public, "left"))
+            except FeedBehindError as error:
+                log.warning("leaving without a word: %s", error)
+            else:
+                self._sync.spread([entry])
+                await self._neighbourhood.shown_out(FAREWELL_S)
+        self._reception.offer = None
+        self._store.leave()
+        self._ledger_changed()
+
+    async def forget(self, node_id: str) -> None:
+        """End a node's membership for everyone.  Errors: UnknownNodeError, NotAllowedError (block it instead)."""
+        membership = self._store.membership
+        member = next((one for one in self._store.others if one.node_id == node_id), None)
+        if membership is None or member is None:
+            raise UnknownNodeError(f"no member has the id {node_id[:8]}")
+        if not membership.may_remove(self._identity.public, member.public):
+            raise NotAllowedError(f"only the founder or {member.name} itself may end its membership")
+        entry = self._store.sign(Remove(member.public, "forgotten"))
+        self._sync.spread([entry])
+        self._ledger_changed()
+        self._sync.ensure_key()
+
+    async def block(self, node_id: str) -> None:
+        """Cut a node off on this side, at once and for good.  Errors: UnknownNodeError."""
+        known = {one.node_id for one in self._store.others} | {one.node_id for one in self.nearby()}
+        if node_id not in known:
+            raise UnknownNodeError(f"no node with the id {node_id[:8]} is known")
+        self._store.block(crypto.parse_node_id(node_id))
+        self._ledger_changed()
+
+    async def _join_in_reach(self, key: PairingKey, doors: "asyncio.Queue[DoorAddress]") -> Met:
+        for sighting in self.nearby():
+            for address in sighting.addresses:
+                doors.put_nowait(DoorAddress(address, sighting.door_port))
+        for peer in self._config.static_peers:
+            doors.put_nowait(await resolve(*parse_door(peer)))
+        self._doors = doors
+        try:
+            return await self._visitor.join(key, doors)
+        finally:
+            self._doors = None
+
+    def _ports(self) -> Ports:
+        return Ports(self._broker.port, self._door.port)
+
+    def _inbox(self, subscribed: asyncio.Event) -> MqttClient:
+        name = CommonName(self.node_id, Role.OWNER)
+
+        def changed(connected: bool) -> None:  # noqa: FBT001  MqttClient's callback
+            if connected:
+                subscribed.set()
+
+        return MqttClient(
+            self._broker.address,
+            port=self._broker.port,
+            tls=self._access.own_context(),
+            client_id=str(name),
+            subscribe=INBOX,
+            on_message=self._neighbourhood.receive,
+            on_state=changed,
+        )
+
+    def _discovery(self) -> Discovery:
+        return Discovery(
+            node_id=self.node_id,
+            mqtt_port=self._broker.port,
+            door_port=self._door.port,
+            interfaces=self._config.interfaces,
+            on_sighting=self.sighted,
+            on_lost=self._neighbourhood.lost,
+        )
+
+    def _received(self, link: Link, envelope: Envelope) -> None:
+        if envelope.kind < FIRST_DEVICE_KIND:
+            self._sync.receive(link, envelope)
+            return
+        message = Received(link.peer_id, envelope.kind, envelope.message_id, envelope.re, envelope.body)
+        for handler in self._message_handlers:
+            handler(message)
+
+    def _session_up(self, link: Link) -> None:
+        self._sync.compare(link)
+
+    def _admitted(self, entry: Entry) -> None:
+        self._sync.spread([entry])
+        self._ledger_changed()
+
+    def _met(self, raw_id: bytes, grant: Grant, sighting: Sighting) -> None:
+        self._neighbourhood.met(raw_id, grant, sighting)
+
+    def _ledger_changed(self) -> None:
+        self._neighbourhood.reconcile()
+        self._neighbourhood.keys_changed()
+        self._changed()
+
+    def _keys_changed(self) -> None:
+        self._neighbourhood.keys_changed()
+
+    def _changed(self) -> None:
+        for handler in self._change_handlers:
+            handler()

@@ -1,0 +1,168 @@
+"""Keeping members' ledgers and epoch keys equal over their links (decisions 14 and 20 of docs/protocol.md).
+
+    HEADS       [[[author, seq, id]...], membership number, [key id...]]    when a session comes up, and on change
+    ENTRIES     [more, [entry...]]                                          what the other lacks, parents first
+    EPOCH_KEYS  [[number, generation, id, secret]...]                       the same for keys
+
+One batch of entries answers one HEADS: who still lacks some asks again, so a long ledger never fills a queue.  A new
+entry goes to every neighbour at once, and on from there; what is known already goes no further.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
+
+from mesh.community import CommunityStore
+from mesh.core import codec
+from mesh.core.entries import MAX_ENTRY_BYTES, Entry
+from mesh.core.envelope import Envelope, MeshKind
+from mesh.core.epochs import MAX_KEYS, MAX_NUMBER, EpochKey
+from mesh.core.frames import KEY_ID_BYTES, MAX_PLAINTEXT_BYTES
+from mesh.core.ledger import MAX_HEADS, Head
+from mesh.errors import MalformedError, MeshError
+
+log = logging.getLogger(__name__)
+
+BATCH_BYTES: Final = 256 * 1024
+MAX_BATCH_ENTRIES: Final = 4096
+MAX_SENT_KEYS: Final = 64
+TTL_S: Final = 30.0
+
+
+class Peer(Protocol):
+    """A link as the exchange needs it."""
+
+    peer_id: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything can be sent, if only to catch up."""
+        ...
+
+    def send(self, kind: int, body: bytes, *, ttl_s: float) -> bytes:
+        """Seal and publish a message."""
+        ...
+
+
+class LedgerSync:
+    """Exchanges ledger and keys; `on_ledger` and `on_keys` are called when they have changed here."""
+
+    def __init__(
+        self,
+        store: CommunityStore,
+        *,
+        own_id: str,
+        peers: Callable[[], Sequence[Peer]],
+        on_ledger: Callable[[], None],
+        on_keys: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._own_id = own_id
+        self._peers = peers
+        self._on_ledger = on_ledger
+        self._on_keys = on_keys
+
+    def compare(self, peer: Peer) -> None:
+        """Tell a neighbour what is here; it answers with what is missing."""
+        ledger = self._store.ledger
+        if ledger is None:
+            return
+        heads: list[codec.Item] = [head.to_item() for head in ledger.heads()[:MAX_HEADS]]
+        keys: list[codec.Item] = [key.id for key in self._store.keys.current]
+        self._send(peer, MeshKind.HEADS, [heads, self._store.keys.number, keys])
+
+    def spread(self, entries: Iterable[Entry], *, known_to: Peer | None = None) -> None:
+        """Send new entries to every neighbour but the one they came from."""
+        items: list[codec.Item] = [entry.raw for entry in entries]
+        for peer in self._peers():
+            if peer is not known_to and peer.is_open:
+                self._send(peer, MeshKind.ENTRIES, [False, items])
+
+    def spread_keys(self, keys: Iterable[EpochKey], *, known_to: Peer | None = None) -> None:
+        """Send new epoch keys to every neighbour but the one they came from."""
+        items: list[codec.Item] = [key.to_item() for key in keys]
+        for peer in self._peers():
+            if peer is not known_to and peer.is_open:
+                self._send(peer, MeshKind.EPOCH_KEYS, items)
+
+    def receive(self, peer: Peer, envelope: Envelope) -> None:
+        """Take one of the mesh's own messages.  Errors: PeerMisbehavedError, StorageError."""
+        if self._store.membership is None:
+            return
+        fields = codec.decode_array(envelope.body, max_bytes=MAX_PLAINTEXT_BYTES)
+        match envelope.kind, fields:
+            case MeshKind.HEADS, [heads, number, key_ids]:
+                self._compared(
+                    peer,
+                    [Head.parse(head) for head in codec.short_array(heads, MAX_HEADS)],
+                    codec.unsigned(number, MAX_NUMBER),
+                    {codec.fixed_bytes(one, KEY_ID_BYTES) for one in codec.short_array(key_ids, MAX_KEYS)},
+                )
+            case MeshKind.ENTRIES, [bool(more), items]:
+                raws = codec.short_array(items, MAX_BATCH_ENTRIES)
+                self._take(peer, [Entry.parse(codec.short_bytes(raw, MAX_ENTRY_BYTES)) for raw in raws], more=more)
+            case MeshKind.EPOCH_KEYS, items:
+                self._take_keys(peer, [EpochKey.parse(item) for item in codec.short_array(items, MAX_SENT_KEYS)])
+            case _:
+                raise MalformedError(f"a message of unknown kind {envelope.kind}")
+
+    def _compared(self, peer: Peer, heads: list[Head], number: int, key_ids: set[bytes]) -> None:
+        ledger, ring = self._store.ledger, self._store.keys
+        if ledger is None:
+            return
+        missing = ledger.missing_at(heads)
+        batch: list[codec.Item] = []
+        size = 0
+        for entry in missing:
+            size += len(entry.raw)
+            if batch and (size > BATCH_BYTES or len(batch) == MAX_BATCH_ENTRIES):
+                break
+            batch.append(entry.raw)
+        if batch:
+            self._send(peer, MeshKind.ENTRIES, [len(batch) < len(missing), batch])
+        if number > ring.number:
+            return  # its entries are on their way; the keys of a past number are nobody's business
+        if not ring.current and not key_ids and (self._store.is_voter or self._own_id < peer.peer_id):
+            self._make_key()
+        wanted: list[codec.Item] = [key.to_item() for key in self._store.keys.current if key.id not in key_ids]
+        if wanted:
+            self._send(peer, MeshKind.EPOCH_KEYS, wanted)
+
+    def ensure_key(self) -> None:
+        """Make an epoch key if there is none for the present membership number and this node votes."""
+        if self._store.is_voter and not self._store.keys.current:
+            self._make_key()
+
+    def _make_key(self) -> None:
+        key = self._store.make_key()
+        self._on_keys()
+        self.spread_keys([key])
+
+    def _take(self, peer: Peer, entries: list[Entry], *, more: bool) -> None:
+        number = self._store.keys.number
+        new = self._store.take(entries)
+        if more and new:
+            self.compare(peer)
+        if not new:
+            return
+        self.spread(new, known_to=peer)
+        self._on_ledger()
+        self.ensure_key()
+        if self._store.keys.number != number:
+            for other in self._peers():
+                self.compare(other)  # who has a key of the new number sends it
+
+    def _take_keys(self, peer: Peer, keys: list[EpochKey]) -> None:
+        new = self._store.take_keys(keys)
+        if new:
+            self._on_keys()
+            self.spread_keys(new, known_to=peer)
+
+    def _send(self, peer: Peer, kind: MeshKind, fields: list[codec.Item]) -> None:
+        """Send, or leave it to the next comparison: each new session begins with one."""
+        if not peer.is_open:
+            return
+        try:
+            peer.send(kind, codec.encode(fields), ttl_s=TTL_S)
+        except MeshError as error:
+            log.debug("ledger exchange with %s waits: %s", peer.peer_id[:8], error)

@@ -1,0 +1,208 @@
+"""The guest's side of the door: joining with words, and asking members for a key to their broker."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from mesh.access import Access
+from mesh.community import CommunityStore, fold_admission
+from mesh.core import crypto, enrolment
+from mesh.core.door_messages import Grant, Ports
+from mesh.core.entries import Entry
+from mesh.core.joiner import Accepted, Joiner
+from mesh.core.membership import Member
+from mesh.core.pairing import Introduction, PairingKey
+from mesh.discovery import Sighting
+from mesh.door import PATIENCE_S, Conversation
+from mesh.errors import (
+    CertificateError,
+    DoorBusyError,
+    LinkDownError,
+    MalformedError,
+    MeshError,
+    NoCommunityError,
+    NoOfferError,
+    WrongWordsError,
+)
+from mesh.identity import Identity
+
+log = logging.getLogger(__name__)
+
+LOOK_S: Final = 5.0  # for doors to come into sight
+LOOK_ON_S: Final = 1.5  # after one was found that other words open
+BUSY_TRIES: Final = 5
+BUSY_PAUSE_S: Final = 1.1
+MAX_DOORS: Final = 64
+
+
+@dataclass(frozen=True)
+class DoorAddress:
+    """A door somewhere: nothing is known of who lives there."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Met:
+    """A member whose broker this node may use now, and where it is."""
+
+    raw_id: bytes
+    name: str
+    grant: Grant
+    sighting: Sighting
+
+
+class Visitor:
+    """Knocks at other nodes' doors."""
+
+    def __init__(
+        self, *, identity: Identity, name: str, store: CommunityStore, access: Access, ports: Callable[[], Ports]
+    ) -> None:
+        self._identity = identity
+        self._introduction = Introduction(identity.statement, name, access.tls_public)
+        self._store = store
+        self._access = access
+        self._ports = ports
+
+    async def enrol(self, member: Member, door: DoorAddress) -> Met:
+        """Exchange keys to each other's brokers with a member.  Errors: MeshError."""
+        membership = self._store.membership
+        if membership is None:
+            raise NoCommunityError("this node belongs to no community")
+        applicant = enrolment.Applicant(
+            enrolment.Place(membership.community, member.raw_id),
+            self._identity.static,
+            owner_static=member.static,
+            ephemeral=secrets.token_bytes(crypto.KEY_BYTES),
+        )
+        async with await Conversation.open(door.address, door.port) as conversation, _patience():
+            await conversation.send(applicant.request(self._access.tls_public))
+            granted = applicant.granted(*await conversation.receive())
+            back = self._grant_for(member.raw_id, granted.tls_public)
+            await conversation.send(applicant.give_back(back, self._ports()))
+        return Met(member.raw_id, member.name, granted.grant, _sighting(member.raw_id, door, granted.ports))
+
+    async def join(self, key: PairingKey, doors: "asyncio.Queue[DoorAddress]", *, only: bool = False) -> Met:
+        """Find the door these words open and come into the community behind it; it is saved when this returns.
+
+        doors: those in reach, and those that come into reach; only: there is one, and no more will come.
+        Errors: WrongWordsError, NoOfferError, DoorRefusedError, MeshError.
+        """
+        door = await _Search(lambda conversation: self._probe(key, conversation), only=only).run(doors)
+        for _ in range(BUSY_TRIES - 1):
+            try:
+                return await self._take_offer(key, door)
+            except DoorBusyError:
+                await asyncio.sleep(BUSY_PAUSE_S)
+        return await self._take_offer(key, door)
+
+    async def _probe(self, key: PairingKey, conversation: Conversation) -> Joiner:
+        """Ask whether these words open the door's offer.  Errors: WrongWordsError, NoOfferError."""
+        joiner = Joiner(self._introduction, self._identity.static, key=key, random=secrets.token_bytes)
+        await conversation.send(joiner.probe())
+        joiner.receive(*await conversation.receive())
+        return joiner
+
+    async def _take_offer(self, key: PairingKey, door: DoorAddress) -> Met:
+        async with await Conversation.open(door.address, door.port) as conversation:
+            async with _patience():
+                joiner = await self._probe(key, conversation)
+                await conversation.send(joiner.begin())
+            accepted: Accepted | None = None
+            while accepted is None:
+                async with _patience():
+                    reply, accepted = joiner.receive(*await conversation.receive())
+                    if reply:
+                        await conversation.send(reply)
+            offerer = accepted.offerer
+            back = self._grant_for(offerer.statement.raw_id, offerer.tls_public)
+            self._enter(accepted)
+            async with _patience():
+                await conversation.send(joiner.confirm(back, self._ports()))
+        raw_id, admission = offerer.statement.raw_id, accepted.admission
+        return Met(raw_id, offerer.name, admission.grant, _sighting(raw_id, door, admission.ports))
+
+    def _enter(self, accepted: Accepted) -> None:
+        """Save the admission, if it is what it must be: a ledger with both ends among its members."""
+        entries = [Entry.parse(raw) for raw in accepted.admission.entries]
+        _, membership = fold_admission(entries)
+        statement = accepted.offerer.statement
+        offerer = membership.members.get(statement.raw_id)
+        if offerer is None or offerer.static != statement.static:
+            raise MalformedError("an admission by a node that is no member")
+        self._store.enter(entries, accepted.admission.keys)
+        self._store.unblock(statement.raw_id)
+        self._store.save_grant(statement.raw_id, accepted.admission.grant)
+
+    def _grant_for(self, raw_id: bytes, tls_public: bytes) -> Grant:
+        try:
+            return self._access.grant_for(raw_id, tls_public)
+        except CertificateError as error:
+            raise MalformedError("a node without a TLS key") from error
+
+
+class _Search:
+    """Knocks at doors as they come into sight, until one has the offer that the words open."""
+
+    def __init__(self, probe: Callable[[Conversation], Awaitable[Joiner]], *, only: bool) -> None:
+        self._probe = probe
+        self._only = only
+        self._found: asyncio.Future[DoorAddress] = asyncio.get_running_loop().create_future()
+        self._deadline = asyncio.timeout(LOOK_S)
+        self._wrong: WrongWordsError | None = None
+
+    async def run(self, doors: "asyncio.Queue[DoorAddress]") -> DoorAddress:
+        """Return the door, or raise what keeps the words from opening one."""
+        looking = asyncio.create_task(self._look(doors), name="look for the offer")
+        try:
+            async with self._deadline:
+                return await self._found
+        except TimeoutError as error:
+            if self._wrong is not None:
+                raise WrongWordsError("no open offer in reach answers to these words") from self._wrong
+            raise NoOfferError("no node in reach has an open offer") from error
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+    async def _look(self, doors: "asyncio.Queue[DoorAddress]") -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(MAX_DOORS):
+                tasks.create_task(self._knock(await doors.get()), name="knock")
+
+    async def _knock(self, door: DoorAddress) -> None:
+        try:
+            async with await Conversation.open(door.address, door.port) as conversation, _patience():
+                await self._probe(conversation)
+        except MeshError as error:
+            log.debug("the door at %s port %d: %s", door.address, door.port, error)
+            self._failed(error)
+        else:
+            if not self._found.done():
+                self._found.set_result(door)
+
+    def _failed(self, error: MeshError) -> None:
+        if self._only and not self._found.done():
+            self._found.set_exception(error)
+        elif isinstance(error, WrongWordsError):
+            self._wrong = error
+            soon = asyncio.get_running_loop().time() + LOOK_ON_S
+            self._deadline.reschedule(min(self._deadline.when() or soon, soon))
+
+
+@asynccontextmanager
+async def _patience() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            yield
+    except TimeoutError as error:
+        raise LinkDownError("the other node does not answer at its door") from error
+
+
+def _sighting(raw_id: bytes, door: DoorAddress, ports: Ports) -> Sighting:
+    return Sighting(crypto.node_id(raw_id), (door.address,), ports.mqtt, ports.door)
