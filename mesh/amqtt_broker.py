@@ -23,10 +23,9 @@ from amqtt.contexts import Action, BaseContext, BrokerConfig, ListenerConfig, Li
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session
 
-from mesh.certificates import server_context
 from mesh.core import topic_policy
 from mesh.core.topic_policy import CommonName
-from mesh.mqtt_gate import Gate, GatedConnection
+from mesh.mqtt_gate import Gate, GatedConnection, server_context
 
 LISTENER = "default"
 MAX_PENDING = 16  # messages between the clients and the owner's acknowledgement

@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 import signal
+import ssl
 import sys
 import time
 from collections import Counter, deque
@@ -17,9 +18,9 @@ from typing import Literal
 
 from mesh import mosquitto, ports
 from mesh.certificates import BrokerAuthority, TlsKey, client_context, write_private
-from mesh.core.topic_policy import NEIGHBOUR_ROLES, CommonName, clients
+from mesh.core.topic_policy import NEIGHBOUR_ROLES, CommonName, Role, clients
 from mesh.errors import BrokerFailedError, PortInUseError
-from mesh.mqtt import MqttClient
+from mesh.mqtt import MqttClient, dial
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ Kind = Literal["mosquitto", "amqtt"]
 PORT_KEY = "[mqtt] port"
 
 START_S = 10.0  # a Pi Zero takes a few for the built-in broker
+PROBE_S = 2.0
+PROBE_EVERY_S = 0.01
 STOP_S = 3.0
 KICK_S = 3.0
 KICK_EVERY_S = 1.0  # a removed neighbour that comes back is thrown out again this often, not faster
@@ -226,17 +229,27 @@ class Broker:
             self._process.send_signal(signal.SIGHUP)
 
     async def _wait_until_listening(self, process: asyncio.subprocess.Process, reader: asyncio.Task[None]) -> None:
+        """Return once it takes part in a TLS handshake; mosquitto listens before it has read its certificates."""
+        tls = self._context(CommonName(self._owner_id, Role.OWNER))
         deadline = time.monotonic() + START_S
-        while not await ports.accepts(self.address, self._port):
+        while True:
             if reader.done():  # its stderr is closed: it ended
                 code = await process.wait()
                 said = " | ".join(self._lines) or "nothing"
                 if "ddress already in use" in said:
                     raise ports.port_in_use(self._port, key=PORT_KEY)
                 raise BrokerFailedError(f"{self.kind} ended with code {code} at its start; it said: {said}")
-            if time.monotonic() > deadline:
-                raise BrokerFailedError(f"{self.kind} does not listen on port {self._port} after {START_S:.0f} s")
-            await asyncio.sleep(0.01)
+            try:
+                async with asyncio.timeout(PROBE_S):
+                    (await dial(self.address, self._port, tls=tls)).close()
+            except (OSError, TimeoutError):
+                if time.monotonic() > deadline:
+                    raise BrokerFailedError(
+                        f"{self.kind} does not answer on port {self._port} after {START_S:.0f} s"
+                    ) from None
+                await asyncio.sleep(PROBE_EVERY_S)
+            else:
+                return
 
     async def _read_log(self, process: asyncio.subprocess.Process) -> None:
         stream = process.stderr
@@ -276,17 +289,22 @@ class Broker:
             if any(count > 0 for count in self._uninvited.values()):
                 self._intruded.set()
 
+    def _context(self, name: CommonName) -> ssl.SSLContext:
+        key = TlsKey.make()
+        certificate = self._authority.sign(key.public_bytes, name)
+        return client_context(ca_pem=self._authority.ca_pem, certificate_pem=certificate, key=key)
+
     async def _take_over(self, name: CommonName) -> bool:
         """Connect with someone's client id, which ends their connection, and leave; return whether that worked."""
         if not self._running:
             return False
-        key = TlsKey.make()
-        context = client_context(
-            ca_pem=self._authority.ca_pem, certificate_pem=self._authority.sign(key.public_bytes, name), key=key
-        )
         connected = asyncio.Event()
         client = MqttClient(
-            self.address, port=self._port, tls=context, client_id=str(name), on_state=lambda _up: connected.set()
+            self.address,
+            port=self._port,
+            tls=self._context(name),
+            client_id=str(name),
+            on_state=lambda _up: connected.set(),
         )
         running = asyncio.create_task(client.run(), name="broker kick")
         try:

@@ -141,16 +141,6 @@ def client_context(*, ca_pem: bytes, certificate_pem: bytes, key: TlsKey) -> ssl
     return context
 
 
-def server_context(*, ca_path: Path, certificate_path: Path, key_path: Path) -> ssl.SSLContext:
-    """Build the TLS 1.3 context of a broker that lets in only clients with a certificate of its own authority."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(cafile=ca_path)
-    context.load_cert_chain(certificate_path, key_path)
-    return context
-
-
 def write_private(path: Path, content: bytes) -> None:
     """Replace a file atomically and durably, readable by the owner alone."""
     temporary = path.with_name(f".{path.name}.new")

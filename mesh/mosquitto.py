@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mesh.core.mqtt_packets import MAX_PACKET_BYTES
 from mesh.core.topic_policy import CommonName
-from mesh.mqtt import MAX_PACKET_BYTES, MAX_PAYLOAD_BYTES
 
 CONNECTED = re.compile(r"New client connected from \S+ as (\S+) \(")
 
@@ -44,10 +44,9 @@ def configuration(*, files: BrokerFiles, access_list: Path, port: int, bind_addr
         "use_username_as_clientid true",
         f"acl_file {access_list}",
         # Bounds: a stalled owner or a flood costs this much memory at most.
-        "max_connections 256",
+        "max_connections 512",
         "memory_limit 134217728",
         f"max_packet_size {MAX_PACKET_BYTES}",
-        f"message_size_limit {MAX_PAYLOAD_BYTES}",
         "max_inflight_messages 64",
         "max_queued_messages 4096",
         "max_queued_bytes 16777216",

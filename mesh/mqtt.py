@@ -19,12 +19,12 @@ from paho.mqtt import MQTTException
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from mesh.core.mqtt_packets import MAX_PACKET_BYTES, MAX_PAYLOAD_BYTES
 from mesh.errors import LinkDownError, MessageTooLargeError, QueueFullError
 
 log = logging.getLogger(__name__)
 
-MAX_PAYLOAD_BYTES = 1024 * 1024
-MAX_PACKET_BYTES = MAX_PAYLOAD_BYTES + 1024  # topic and header; longer ones end the connection
+SILENCE_MS = 5000  # TCP_USER_TIMEOUT: sent data without any acknowledgement
 READ_BYTES = 64 * 1024  # at a time, so that a large packet does not make a large buffer for every record
 READS_PER_WAKE = 64  # then the loop's other work has its turn
 MALFORMED = (ValueError, LookupError, AttributeError, TypeError, struct.error, MQTTException)
@@ -37,7 +37,7 @@ class MqttTuning:
 
     connect_timeout_s: float = 4.0  # TCP, TLS, CONNACK and SUBACK together
     keepalive_s: int = 10  # when nothing else is sent
-    silence_ms: int = 5000  # TCP_USER_TIMEOUT: sent data without any acknowledgement
+    silence_ms: int = SILENCE_MS
     backoff_first_s: float = 0.25
     backoff_max_s: float = 30.0
     stable_after_s: float = 10.0  # a connection this old starts the next back-off from the beginning
@@ -152,7 +152,7 @@ class MqttClient:
         """Live through one connection; return whether there was one."""
         try:
             async with asyncio.timeout(self._tuning.connect_timeout_s):
-                sock = await _dial(host, self._port, tls=self._tls, silence_ms=self._tuning.silence_ms)
+                sock = await dial(host, self._port, tls=self._tls, silence_ms=self._tuning.silence_ms)
         except (OSError, TimeoutError) as error:
             self._failed(host, error)
             return False
@@ -365,7 +365,7 @@ class _Paho(paho.Client):
         return super()._sock_recv(min(bufsize, READ_BYTES))
 
 
-async def _dial(host: str, port: int, *, tls: ssl.SSLContext, silence_ms: int) -> ssl.SSLSocket:
+async def dial(host: str, port: int, *, tls: ssl.SSLContext, silence_ms: int = SILENCE_MS) -> ssl.SSLSocket:
     """Open a TCP connection and do the TLS handshake without blocking the loop.  Raises OSError."""
     loop = asyncio.get_running_loop()
     family, kind, protocol, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]

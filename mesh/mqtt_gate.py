@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
 
 from mesh.core import mqtt_packets
 from mesh.core.mqtt_packets import PacketType
@@ -18,8 +19,7 @@ from mesh.errors import MalformedError
 
 log = logging.getLogger(__name__)
 
-MAX_PACKET_BYTES = 1024 * 1024 + 1024
-ENTERING = 32  # clients in the TLS handshake or before their CONNECT at a time
+ENTERING = 64  # clients in the TLS handshake or before their CONNECT; one more, and the oldest is dropped
 ENTER_S = 5.0
 LEAVE_S = 5.0
 SILENCE_MS = 10_000  # TCP_USER_TIMEOUT
@@ -114,7 +114,7 @@ class GatedConnection:
                 break
         else:
             raise MalformedError("a length of more than four bytes")
-        kind = mqtt_packets.packet_type(first, length, max_packet_bytes=MAX_PACKET_BYTES)
+        kind = mqtt_packets.packet_type(first, length)
         pieces = [await self._exactly(min(READ_BYTES, length - at)) for at in range(0, length, READ_BYTES)]
         return kind, first, b"".join(pieces)
 
@@ -131,7 +131,7 @@ class Gate:
         self._serve = serve
         self._allowed: frozenset[CommonName] = frozenset()
         self._live: dict[CommonName, GatedConnection] = {}
-        self._entering = asyncio.Semaphore(ENTERING)
+        self._entering: dict[asyncio.Task[None], None] = {}  # oldest first
 
     def allow(self, names: Collection[CommonName]) -> None:
         """Let exactly these in; whoever is in and is not named is out at once."""
@@ -150,24 +150,28 @@ class Gate:
         try:
             async with asyncio.TaskGroup() as connections:
                 while True:
-                    await self._entering.acquire()
                     try:
                         accepted, _ = await loop.sock_accept(listener)
                     except OSError as error:
                         log.warning("no connection can be accepted: %s", error)
-                        self._entering.release()
                         await asyncio.sleep(OUT_OF_FILES_S)
                         continue
-                    connections.create_task(self._handle(accepted))
+                    if len(self._entering) >= ENTERING:  # silent strangers must not keep members out
+                        oldest = next(iter(self._entering))
+                        oldest.cancel()
+                        self._entering.pop(oldest)
+                    self._entering[connections.create_task(self._handle(accepted))] = None
         finally:
             for connection in list(self._live.values()):
                 connection.abort()
 
     async def _handle(self, accepted: socket.socket) -> None:
+        task = asyncio.current_task()
         try:
             connection = await self._enter(accepted)
         finally:
-            self._entering.release()
+            if task is not None:
+                self._entering.pop(task, None)
         if connection is None:
             return
         try:
@@ -210,6 +214,9 @@ class Gate:
             log.info("the connection of %s was refused: %s", name, error or type(error).__name__)
             connection.abort()
             return None
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
         return connection
 
     async def _replace(self, connection: GatedConnection) -> None:
@@ -221,6 +228,16 @@ class Gate:
         if connection.name not in self._allowed:
             raise ConnectionAbortedError("it was removed meanwhile")
         self._live[connection.name] = connection
+
+
+def server_context(*, ca_path: Path, certificate_path: Path, key_path: Path) -> ssl.SSLContext:
+    """Build the TLS 1.3 context of a broker that lets in only clients with a certificate of its own authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cafile=ca_path)
+    context.load_cert_chain(certificate_path, key_path)
+    return context
 
 
 def _common_name(writer: asyncio.StreamWriter) -> CommonName | None:

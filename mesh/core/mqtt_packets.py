@@ -8,6 +8,8 @@ from enum import IntEnum
 
 from mesh.errors import MalformedError
 
+MAX_PAYLOAD_BYTES = 1024 * 1024
+MAX_PACKET_BYTES = MAX_PAYLOAD_BYTES + 1024  # topic and header; longer ones end the connection
 MAX_REMAINING_LENGTH_BYTES = 4  # 2.2.3
 MAX_CONNECT_BYTES = 1024
 MAX_SUBSCRIBE_BYTES = 4096
@@ -41,7 +43,7 @@ class Connect:
     keepalive_s: int
 
 
-def packet_type(first: int, length: int, *, max_packet_bytes: int) -> PacketType:
+def packet_type(first: int, length: int) -> PacketType:
     """Judge a fixed header before anything more is read.  Raises MalformedError."""
     try:
         kind = PacketType(first >> 4)
@@ -51,7 +53,7 @@ def packet_type(first: int, length: int, *, max_packet_bytes: int) -> PacketType
         PacketType.CONNECT: MAX_CONNECT_BYTES,
         PacketType.SUBSCRIBE: MAX_SUBSCRIBE_BYTES,
         PacketType.UNSUBSCRIBE: MAX_SUBSCRIBE_BYTES,
-    }.get(kind, max_packet_bytes)
+    }.get(kind, MAX_PACKET_BYTES)
     if length > limit:
         raise MalformedError(f"a {kind.name} packet of {length} bytes")
     if length != EXACT_BYTES.get(kind, length):

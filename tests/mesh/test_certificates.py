@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mesh import certificates
+from mesh import certificates, mqtt_gate
 from mesh.certificates import BrokerAuthority, TlsKey
 from mesh.core.topic_policy import CommonName, Role
 from mesh.errors import CertificateError
@@ -48,7 +48,7 @@ def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext) -> str:
 
 def listening(authority: BrokerAuthority) -> ssl.SSLContext:
     """Give the context of a broker of this authority."""
-    return certificates.server_context(
+    return mqtt_gate.server_context(
         ca_path=authority.ca_path,
         certificate_path=authority.server_certificate_path,
         key_path=authority.server_key_path,
@@ -99,7 +99,7 @@ def test_a_neighbours_certificate_does_not_pass_for_the_broker(
     forged = tmp_path / "forged.crt"
     forged.write_bytes(authority.sign(key.public_bytes, PEER))
     key_path = tmp_path / "client.key"
-    server = certificates.server_context(ca_path=authority.ca_path, certificate_path=forged, key_path=key_path)
+    server = mqtt_gate.server_context(ca_path=authority.ca_path, certificate_path=forged, key_path=key_path)
     third = TlsKey.open(tmp_path / "third.key")
     client = certificates.client_context(
         ca_pem=authority.ca_pem,
