@@ -91,7 +91,7 @@ class Neighbourhood:
         )
         self._on_state = events.on_state
         self._on_change = on_change
-        self._slots: dict[bytes, _Slot] = {}
+        self._slots: dict[str, _Slot] = {}  # by node id
         self._sightings: dict[str, Sighting] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._policy_changed = asyncio.Event()
@@ -116,9 +116,9 @@ class Neighbourhood:
 
     def link_to(self, node_id: str) -> Link:
         """Return the link to a neighbour.  Errors: LinkDownError."""
-        for slot in self._slots.values():
-            if slot.member.node_id == node_id and slot.link is not None:
-                return slot.link
+        slot = self._slots.get(node_id)
+        if slot is not None and slot.link is not None:
+            return slot.link
         raise LinkDownError(f"no link to {node_id[:8]}")
 
     def nearby(self) -> tuple[Sighting, ...]:
@@ -150,11 +150,11 @@ class Neighbourhood:
         if len(self._sightings) > MAX_SIGHTINGS:
             del self._sightings[next(iter(self._sightings))]
         self.reconcile()
-        for slot in self._slots.values():
-            if slot.member.node_id == sighting.node_id:
-                slot.stirred.set()
-                if slot.link is not None:
-                    slot.link.sighted(Endpoint(addresses, sighting.mqtt_port))
+        slot = self._slots.get(sighting.node_id)
+        if slot is not None:
+            slot.stirred.set()
+            if slot.link is not None:
+                slot.link.sighted(Endpoint(addresses, sighting.mqtt_port))
         self._on_change()
 
     def lost(self, node_id: str) -> None:
@@ -166,9 +166,14 @@ class Neighbourhood:
         """A member has given this node a key to its broker."""
         self._store.save_grant(raw_id, grant)
         self.sighted(sighting)
-        slot = self._slots.get(raw_id)
+        slot = self._slots.get(sighting.node_id)
         if slot is not None and (slot.link is None or slot.link.state is not LinkState.LINKED):
             self._restart(slot)
+
+    def renew(self) -> None:
+        """Begin sessions anew: this node could not hear its neighbours for a while."""
+        for link in self.links:
+            link.renew()
 
     def keys_changed(self) -> None:
         """Let every link look at the epoch keys again."""
@@ -187,15 +192,15 @@ class Neighbourhood:
 
     def reconcile(self) -> None:
         """Make links, slots and the broker's access follow the ledger and the blocks."""
-        wanted = {member.raw_id: member for member in self._wanted()}
-        for raw_id, slot in list(self._slots.items()):
-            if wanted.get(raw_id) != slot.member:
+        wanted = {member.node_id: member for member in self._wanted()}
+        for node_id, slot in list(self._slots.items()):
+            if wanted.get(node_id) != slot.member:
                 self._stop(slot)
-                del self._slots[raw_id]
-        for raw_id, member in wanted.items():
-            slot = self._slots.setdefault(raw_id, _Slot(member))
+                del self._slots[node_id]
+        for node_id, member in wanted.items():
+            slot = self._slots.setdefault(node_id, _Slot(member))
             busy = sum(other.task is not None for other in self._slots.values())
-            if slot.task is None and member.node_id in self._sightings and busy < MAX_NEIGHBOURS:
+            if slot.task is None and node_id in self._sightings and busy < MAX_NEIGHBOURS:
                 self._start(slot)
         self._policy_changed.set()
 
@@ -205,9 +210,9 @@ class Neighbourhood:
         name = CommonName.parse(parts[1]) if len(parts) == 3 else None  # noqa: PLR2004  in/<name>/f
         if name is None or name.role is Role.OWNER:
             return
-        for slot in self._slots.values():
-            if slot.member.node_id == name.node_id and slot.link is not None:
-                slot.link.receive(LANES[name.role], payload)
+        slot = self._slots.get(name.node_id)
+        if slot is not None and slot.link is not None:
+            slot.link.receive(LANES[name.role], payload)
 
     def _wanted(self) -> list[Member]:
         return [member for member in self._store.others if member.raw_id not in self._store.blocked]
@@ -275,7 +280,8 @@ class Neighbourhood:
                     return
                 renew_s = min(2 * renew_s, BACKOFF_MAX_S)
         finally:
-            slot.link = None
+            if slot.link is link:  # not when this task has been replaced
+                slot.link = None
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
@@ -295,9 +301,9 @@ class Neighbourhood:
         return False
 
     def _state_changed(self, link: Link) -> None:
-        for slot in self._slots.values():
-            if slot.link is link:
-                slot.stirred.set()
+        slot = self._slots.get(link.peer_id)
+        if slot is not None:
+            slot.stirred.set()
         self._on_state(link)
 
 

@@ -347,7 +347,9 @@ class MeshNode:
         name = CommonName(self.node_id, Role.OWNER)
 
         def changed(connected: bool) -> None:  # noqa: FBT001  MqttClient's callback
-            if connected:
+            if connected and subscribed.is_set():
+                self._neighbourhood.renew()
+            elif connected:
                 subscribed.set()
 
         return MqttClient(

@@ -34,11 +34,6 @@ class Peer(Protocol):
 
     peer_id: str
 
-    @property
-    def is_open(self) -> bool:
-        """Whether anything can be sent, if only to catch up."""
-        ...
-
     def send(self, kind: int, body: bytes, *, ttl_s: float) -> bytes:
         """Seal and publish a message."""
         ...
@@ -75,14 +70,14 @@ class LedgerSync:
         """Send new entries to every neighbour but the one they came from."""
         items: list[codec.Item] = [entry.raw for entry in entries]
         for peer in self._peers():
-            if peer is not known_to and peer.is_open:
+            if peer is not known_to:
                 self._send(peer, MeshKind.ENTRIES, [False, items])
 
     def spread_keys(self, keys: Iterable[EpochKey], *, known_to: Peer | None = None) -> None:
         """Send new epoch keys to every neighbour but the one they came from."""
         items: list[codec.Item] = [key.to_item() for key in keys]
         for peer in self._peers():
-            if peer is not known_to and peer.is_open:
+            if peer is not known_to:
                 self._send(peer, MeshKind.EPOCH_KEYS, items)
 
     def receive(self, peer: Peer, envelope: Envelope) -> None:
@@ -160,8 +155,6 @@ class LedgerSync:
 
     def _send(self, peer: Peer, kind: MeshKind, fields: list[codec.Item]) -> None:
         """Send, or leave it to the next comparison: each new session begins with one."""
-        if not peer.is_open:
-            return
         try:
             peer.send(kind, codec.encode(fields), ttl_s=TTL_S)
         except MeshError as error:

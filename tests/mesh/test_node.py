@@ -8,6 +8,16 @@ from typing import Literal
 
 import pytest
 
+from mesh.errors import (
+    AlreadyMemberError,
+    DoorRefusedError,
+    LinkDownError,
+    NoCommunityError,
+    NoOfferError,
+    NotAllowedError,
+    UnknownNodeError,
+    WrongWordsError,
+)
 from mesh.node import MeshConfig, MeshNode, Received
 
 Kind = Literal["mosquitto", "amqtt"]
@@ -92,3 +102,126 @@ async def test_two_nodes_pair_link_and_talk(tmp_path: Path, kinds: tuple[Kind, K
         assert views[0] == views[1]
         assert views[0] is not None
         assert [(one.name, one.role) for one in views[0].members] == [("Anna", "voter"), ("Ben", "observer")]
+
+
+async def test_a_restarted_node_links_again(tmp_path: Path) -> None:
+    """It finds its community on disk, its neighbour by mDNS; the one that stayed up answers at once."""
+    async with running(tmp_path, "Anna") as anna:
+        async with running(tmp_path, "Ben") as ben:
+            await paired(anna, ben)
+            ben_id = ben.node.node_id
+        await anna.until(lambda: [one.state for one in anna.node.neighbours()] == ["unreachable"])
+        with pytest.raises(LinkDownError):
+            await anna.node.send(ben_id, PING, b"lost")
+        async with running(tmp_path, "Ben") as ben:
+            assert ben.node.node_id == ben_id
+            await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
+            await anna.node.send(ben_id, PING, b"again")
+            await ben.until(lambda: [one.body for one in ben.received] == [b"again"])
+
+
+async def test_members_of_one_founder_link_without_words(tmp_path: Path) -> None:
+    """The founder admits two; they learn of each other from the ledger and exchange keys at their doors."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben, running(tmp_path, "Cleo") as cleo:
+        await paired(anna, ben)
+        await paired(anna, cleo)
+        await asyncio.gather(ben.linked_to(cleo), cleo.linked_to(ben))
+        await ben.node.send(cleo.node.node_id, PING, b"hello")
+        await cleo.until(lambda: [one.body for one in cleo.received] == [b"hello"])
+
+
+async def test_a_forgotten_node_is_out_and_the_others_go_on_under_a_new_key(tmp_path: Path) -> None:
+    """The removal reaches everyone; the epoch key changes; those who stay still talk."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben, running(tmp_path, "Cleo") as cleo:
+        await paired(anna, ben)
+        await paired(anna, cleo)
+        await asyncio.gather(ben.linked_to(cleo), cleo.linked_to(ben))
+        with pytest.raises(NotAllowedError):
+            await ben.node.forget(cleo.node.node_id)
+        await anna.node.forget(cleo.node.node_id)
+        assert cleo.node.node_id not in {one.node_id for one in anna.node.neighbours()}
+        await ben.until(lambda: ben.state_of(cleo) is None)
+        await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
+        await cleo.until(lambda: cleo.node.community() is None)
+        view = ben.node.community()
+        assert view is not None
+        assert (view.epoch, len(view.members)) == (1, 2)
+        await ben.node.send(anna.node.node_id, PING, b"still here")
+        await anna.until(lambda: [one.body for one in anna.received] == [b"still here"])
+
+
+async def test_a_blocked_node_is_cut_off_at_once(tmp_path: Path) -> None:
+    """On this side alone, without asking anyone."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        await paired(anna, ben)
+        await ben.node.block(anna.node.node_id)
+        assert ben.state_of(anna) == "blocked"
+        with pytest.raises(LinkDownError):
+            await ben.node.send(anna.node.node_id, PING, b"no")
+        await anna.until(lambda: anna.state_of(ben) != "linked")
+        with pytest.raises(UnknownNodeError):
+            await ben.node.block("a" * 52)
+        with pytest.raises(UnknownNodeError):
+            await ben.node.forget("a" * 52)
+
+
+async def test_who_left_may_come_back(tmp_path: Path) -> None:
+    """Leaving is told to the neighbours; the same node joins again with new words."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        await paired(anna, ben)
+        await ben.node.leave()
+        assert ben.node.community() is None
+        with pytest.raises(NoCommunityError):
+            await ben.node.leave()
+        await anna.until(lambda: not anna.node.neighbours())
+        await paired(anna, ben)
+        view = ben.node.community()
+        assert view is not None
+        assert (view.epoch, len(view.members)) == (1, 2)
+        await ben.node.send(anna.node.node_id, PING, b"back")
+        await anna.until(lambda: [one.body for one in anna.received] == [b"back"])
+
+
+async def test_wrong_words_change_nothing(tmp_path: Path) -> None:
+    """The offer stays open, the joiner stays alone, and the right words still work."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        with pytest.raises(NoOfferError):
+            await ben.node.join("zoo zoo zoo zoo zoo zoo", at=f"127.0.0.1:{anna.node.door_port}")
+        offer = await anna.node.open_offer()
+        assert (await anna.node.open_offer()).words == offer.words
+        with pytest.raises(WrongWordsError):
+            await ben.node.join("zoo zoo zoo zoo zoo zoo", at=f"127.0.0.1:{anna.node.door_port}")
+        await ben.until(lambda: bool(ben.node.nearby()))
+        with pytest.raises(WrongWordsError):
+            await ben.node.join("zoo zoo zoo zoo zoo zoo")
+        assert ben.node.community() is None
+        await ben.node.join(offer.qr, at=f"127.0.0.1:{anna.node.door_port}")
+        await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
+
+
+async def test_an_offer_serves_one_node(tmp_path: Path) -> None:
+    """A second node with the same words is refused; a member of a larger community must leave first."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben, running(tmp_path, "Cleo") as cleo:
+        offer = await anna.node.open_offer()
+        at = f"localhost:{anna.node.door_port}"
+        await ben.node.join(offer.words, at=at)
+        with pytest.raises(DoorRefusedError, match="used by another"):
+            await cleo.node.join(offer.words, at=at)
+        with pytest.raises(AlreadyMemberError):
+            await ben.node.join(offer.words, at=at)
+        with pytest.raises(NotAllowedError):
+            await ben.node.open_offer()
+        again = await anna.node.open_offer()
+        assert again.words != offer.words
+        await anna.node.close_offer()
+        with pytest.raises(NoOfferError):
+            await cleo.node.join(again.words, at=at)
+
+
+async def test_discovered_and_linked_soon_after_start(tmp_path: Path) -> None:
+    """Two members that start together are linked within a few seconds (the figure is the benchmark's)."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        await paired(anna, ben)
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
+        assert anna.state_of(ben) == "linked"
