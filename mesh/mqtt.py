@@ -182,7 +182,7 @@ class MqttClient:
             if message.at >= oldest:
                 self._send(connection, message)
         log.debug("connected to the broker at %s as %s", self._where(), self._client_id)
-        if self._on_state is not None and not connection.lost.is_set():
+        if self._on_state is not None:
             self._on_state(True)
 
     def _went_down(self) -> None:
