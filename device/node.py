@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Final
 
-from mesh.node import MeshConfig, MeshNode
-
 from device.administration import Administration
 from device.api import HttpAddress
 from device.config import HearthConfig
@@ -27,6 +25,7 @@ from device.logs import configure_logs
 from device.notify import ServiceNotifier
 from device.queries import Queries
 from mesh.errors import MeshError
+from mesh.node import MeshConfig, MeshNode
 from models.catalogue import Catalogue
 from models.errors import ModelsError
 from models.fetch import cache_directory
@@ -100,7 +99,7 @@ class HearthNode:
         Raises DeviceError, MeshError or ModelsError when something cannot start or go on.
         """
         started_at = time.monotonic()
-        config = self.config
+        config, notifier = self.config, ServiceNotifier(os.environ)  # before any child is started
         with DataDirectory(config.data_dir) as directory, _loopback_listener(config.http.port) as public:
             mesh = MeshNode(_mesh_config(config))
             with _owner_listener(config) as owner:
@@ -110,7 +109,7 @@ class HearthNode:
                         mesh_task = tasks.create_task(mesh.run(mesh_ready), name="mesh")
                         await mesh_ready.wait()
                         await self._live(
-                            mesh, directory, public=public, owner=owner, started_at=started_at, ready=ready
+                            mesh, directory, notifier, public=public, owner=owner, started_at=started_at, ready=ready
                         )
                         mesh_task.cancel()
                 except ExceptionGroup as group:
@@ -121,6 +120,7 @@ class HearthNode:
         self,
         mesh: MeshNode,
         directory: DataDirectory,
+        notifier: ServiceNotifier,
         *,
         public: socket.socket,
         owner: socket.socket,
@@ -129,7 +129,6 @@ class HearthNode:
     ) -> None:
         """Serve until `stop`, then let running answers end."""
         config = self.config
-        notifier = ServiceNotifier(os.environ)
         store, cache_dir, errands = ModelStore(config.data_dir / "models"), cache_directory(os.environ), Errands()
         engine = EngineHost(
             store=store, cache_dir=cache_dir, threads=_threads(config), context_tokens=config.engine.context_tokens

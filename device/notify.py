@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Final
 
 SOCKET_VARIABLE: Final = "NOTIFY_SOCKET"
@@ -15,13 +15,18 @@ log = logging.getLogger(__name__)
 
 
 class ServiceNotifier:
-    """Speaks to the manager named in `env`; without one every method does nothing."""
+    """Speaks to the manager named in `env`; without one every method does nothing.
 
-    def __init__(self, env: Mapping[str, str]) -> None:
-        address = env.get(SOCKET_VARIABLE, "")
+    The variables are taken out of `env`: a child that inherits them (mosquitto reads them) would speak for the node.
+    """
+
+    def __init__(self, env: MutableMapping[str, str]) -> None:
+        self.watchdog_interval_s = _watchdog_interval_s(env)
+        address = env.pop(SOCKET_VARIABLE, "")
         # systemd writes an abstract socket's leading NUL as "@".
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
-        self.watchdog_interval_s = _watchdog_interval_s(env)
+        for name in (WATCHDOG_VARIABLE, WATCHDOG_PID_VARIABLE):
+            env.pop(name, None)
 
     def ready(self) -> None:
         """Every port is open and answers."""

@@ -33,6 +33,13 @@ async def test_the_manager_hears_ready_alive_and_stopping(tmp_path: Path, abstra
                 pass
 
 
+def test_children_do_not_speak_for_the_node() -> None:
+    """What names the manager is taken out of the environment they inherit."""
+    env = {"NOTIFY_SOCKET": "@somewhere", "WATCHDOG_USEC": "20000", "WATCHDOG_PID": "1", "LANG": "C.UTF-8"}
+    ServiceNotifier(env)
+    assert env == {"LANG": "C.UTF-8"}
+
+
 async def test_without_a_manager_nothing_happens() -> None:
     """Run by hand, there is nobody to tell and nothing to feed."""
     notifier = ServiceNotifier({"WATCHDOG_USEC": "20000"})

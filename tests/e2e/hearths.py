@@ -38,6 +38,7 @@ class Hearth:
             **(env or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._supervised = contextlib.ExitStack()  # the socket the daemon reports to, for as long as it runs
 
     @property
     def pid(self) -> int:
@@ -47,13 +48,14 @@ class Hearth:
     def start(self) -> Self:
         """Start the daemon and return once it has told its supervisor, as systemd would hear it, that it is ready."""
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
-        with _notify_socket(self.data_dir) as (address, told), self.log_path.open("ab") as log:
+        address, told = self._supervised.enter_context(_notify_socket(self.data_dir))
+        with self.log_path.open("ab") as log:
             command = [str(COMMAND), "--data", str(self.data_dir), "serve"]
             env = {**self._env, "NOTIFY_SOCKET": address}
             self._process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            if not _told_ready(told, self._process):
-                self.stop(check=False)
-                raise HearthFailedError(f"{self.name} did not become ready:\n{self.log()}")
+        if not _told_ready(told, self._process):
+            self.stop(check=False)
+            raise HearthFailedError(f"{self.name} did not become ready:\n{self.log()}")
         return self
 
     def command(self, *words: str) -> list[str]:
@@ -85,6 +87,7 @@ class Hearth:
         process.kill()
         process.wait()
         self._process = None
+        self._supervised.close()
 
     def stop(self, *, check: bool = True) -> None:
         """Ask the daemon to stop and wait; HearthFailedError if it must be killed or exits non-zero."""
@@ -97,6 +100,7 @@ class Hearth:
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
+        self._supervised.close()
         if check and code != 0:
             raise HearthFailedError(f"{self.name} ended with {code}:\n{self.log()}")
 
