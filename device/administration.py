@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mesh.node import MeshNode
-
 from device.api import (
     BrokerAddress,
     Community,
@@ -23,6 +21,7 @@ from device.core.routing import Candidate, find_node
 from device.library import Library
 from device.queries import Queries
 from device.telemetry import memory
+from mesh.node import MeshNode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +101,8 @@ class Administration:
 
     def _node_id(self, prefix: str) -> str:
         peers = self.peers()
-        nodes = [
-            Candidate(node_id=one.node_id, name=one.name, models=()) for one in (*peers.neighbours, *peers.members)
-        ]
+        names = {one.node_id: one.name for one in peers.members} | {one.node_id: one.name for one in peers.neighbours}
+        nodes = [Candidate(node_id=node_id, name=name, models=()) for node_id, name in names.items()]
         return find_node(prefix, nodes).node_id
 
     def _neighbours(self) -> tuple[Neighbour, ...]:

@@ -1,10 +1,9 @@
 """What the use-cases need of the mesh; `mesh.node.MeshNode` is one, the simulated net of the tests another."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from mesh.node import Neighbour, Received
+from mesh.node import Neighbour, Received
 
 
 class Mesh(Protocol):
@@ -24,11 +23,11 @@ class Mesh(Protocol):
         Raises LinkDownError, QueueFullError, MessageTooLargeError.
         """
 
-    def on_message(self, handler: "Callable[[Received], None]") -> None:
+    def on_message(self, handler: Callable[[Received], None]) -> None:
         """Call `handler` in the loop with each message."""
 
     def on_change(self, handler: Callable[[], None]) -> None:
         """Call `handler` in the loop when a neighbour's state changed."""
 
-    def neighbours(self) -> "Sequence[Neighbour]":
+    def neighbours(self) -> Sequence[Neighbour]:
         """Everyone this node has, wants or had a link to."""

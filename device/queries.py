@@ -7,7 +7,7 @@ heard the other's yet says so and is told again, so that a restart which no link
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from device.answering import Answerer
 from device.answers import Answer
@@ -22,9 +22,7 @@ from device.errors import BusyError, NeighbourMisbehavedError, NodeUnreachableEr
 from device.library import Library
 from device.ports import Mesh
 from mesh.errors import MeshError
-
-if TYPE_CHECKING:
-    from mesh.node import Received
+from mesh.node import Received
 
 MAX_ANSWERS: Final = 32  # of the owner's programs at a time, the waiting ones included
 NEWS_WITHIN_S: Final = 5.0  # how long a question waits for a neighbour that is just coming up
@@ -183,7 +181,7 @@ class Queries:
             self._tell(peer)
         self._news.set()
 
-    def _on_message(self, received: "Received") -> None:
+    def _on_message(self, received: Received) -> None:
         try:
             message = parse_message(received.kind, received.body)
         except NeighbourMisbehavedError as error:

@@ -8,11 +8,11 @@ import json
 import secrets
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict
 from typing import Any, Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -41,10 +41,11 @@ def public_routes(queries: Queries, administration: Administration) -> list[Rout
         chat = parse_chat_request(await read_body(request))
         answer = await while_connected(request.receive, queries.ask(chat))
         completion = _Completion(chat, answer.by)
-        try:
-            if not chat.stream:
+        if not chat.stream:
+            async with aclosing(answer):
                 body = await while_connected(request.receive, completion.whole(answer))
-                return JSONResponse(body, headers=_headers(answer.by))
+            return JSONResponse(body, headers=_headers(answer.by))
+        try:
             # Waited for before the first header: what fails until then still gets a status of its own.
             first = await while_connected(request.receive, anext(answer))
         except BaseException:
@@ -75,7 +76,8 @@ class EventStream:
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Send the events."""
         try:
-            await while_connected(receive, self._send(send))
+            with suppress(ClientDisconnect):
+                await while_connected(receive, self._send(send))
         finally:
             await self._answer.aclose()
 

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -109,7 +109,8 @@ class PullStream:
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Send the lines."""
-        await while_connected(receive, self._send(send))
+        with suppress(ClientDisconnect):
+            await while_connected(receive, self._send(send))
 
     async def _send(self, send: Send) -> None:
         headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]

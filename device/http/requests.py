@@ -1,7 +1,7 @@
 """Reading a request within bounds, and work that ends when its client hangs up."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 from starlette.datastructures import Headers
@@ -12,6 +12,7 @@ from device.errors import ForbiddenError, RequestTooLargeError, RequestTooSlowEr
 from device.http.errors import error_response
 
 MAX_BODY_BYTES: Final = 1024 * 1024
+MAX_DISCARDED_BYTES: Final = 16 * MAX_BODY_BYTES
 BODY_WITHIN_S: Final = 15.0
 LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
@@ -35,23 +36,28 @@ class LoopbackOnly:
         await app(scope, receive, send)
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, *, within_s: float = BODY_WITHIN_S) -> bytes:
     """Read a body of at most 1 MiB.
 
-    Raises RequestTooLargeError before reading more, RequestTooSlowError, ClientDisconnect.
+    What is larger is read on for a while and thrown away, so that the client hears why it was refused.
+    Raises RequestTooLargeError, RequestTooSlowError, ClientDisconnect.
     """
     body = bytearray()
-    declared = request.headers.get("content-length", "0")
+    size = 0
     try:
-        async with asyncio.timeout(BODY_WITHIN_S):
-            if declared.isdecimal() and int(declared[:20]) > MAX_BODY_BYTES:
-                raise RequestTooLargeError(f"the body is larger than {MAX_BODY_BYTES} bytes")
+        async with asyncio.timeout(within_s):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise RequestTooLargeError(f"the body is larger than {MAX_BODY_BYTES} bytes")
+                size += len(chunk)
+                if size <= MAX_BODY_BYTES:
+                    body += chunk
+                else:
+                    body.clear()
+                if size > MAX_DISCARDED_BYTES:
+                    break
     except TimeoutError as error:
-        raise RequestTooSlowError(f"the body did not arrive within {BODY_WITHIN_S:.0f} s") from error
+        raise RequestTooSlowError(f"the body did not arrive within {within_s:.0f} s") from error
+    if size > MAX_BODY_BYTES:
+        raise RequestTooLargeError(f"the body is larger than {MAX_BODY_BYTES} bytes")
     return bytes(body)
 
 
@@ -85,8 +91,3 @@ async def _end(*tasks: asyncio.Task[Any]) -> None:
 def _without_port(host: str) -> str:
     name, colon, port = host.lower().rpartition(":")
     return name if colon and port.isdecimal() else host.lower()
-
-
-def header_pairs(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """Headers as ASGI sends them."""
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]

@@ -5,9 +5,8 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable
 
-from mesh.node import Neighbour, Received
-
 from mesh.errors import LinkDownError, QueueFullError
+from mesh.node import Neighbour, Received
 
 
 class SimulatedNet:
