@@ -35,7 +35,7 @@ from device.api import (
 from device.errors import DaemonUnreachableError, DeviceError
 from device.parsing import MalformedReplyError, one_line, parse, prose
 from device.socket_http import ConnectError, NotHttpError, Reply, request
-from device.wording import Pace, count, duration, pull_figures, share, short_id, size
+from device.wording import Pace, count, duration, pull_figures, share, short_id, size, speed
 
 __all__ = [  # what a user interface needs, in one place
     "AnswerBrokenOffError",
@@ -71,6 +71,7 @@ __all__ = [  # what a user interface needs, in one place
     "share",
     "short_id",
     "size",
+    "speed",
 ]
 
 T = TypeVar("T")
@@ -112,8 +113,9 @@ class DaemonTimeoutError(DeviceError):
 class DaemonClient:
     """One daemon, reached by its socket; each call is a connection of its own, so nothing needs closing."""
 
-    def __init__(self, socket_path: Path) -> None:
+    def __init__(self, socket_path: Path, *, reply_within_s: float = REPLY_WITHIN_S) -> None:
         self.socket_path = socket_path
+        self._reply_within_s = reply_within_s
 
     async def status(self) -> Status:
         """This node now."""
@@ -125,7 +127,7 @@ class DaemonClient:
 
     async def pair(self) -> Offer:
         """Open an offer to pair, or show the open one; a lone node founds a community by it."""
-        return self._parse(Offer, await self._call("POST", "/api/pair", timeout_s=JOIN_WITHIN_S))
+        return self._parse(Offer, await self._call("POST", "/api/pair", within_s=JOIN_WITHIN_S))
 
     async def close_offer(self) -> None:
         """Take the open offer back."""
@@ -134,7 +136,7 @@ class DaemonClient:
     async def join(self, words: str, *, at: str | None = None) -> Joined:
         """Take a neighbour's offer by its words or its QR text; `at` is HOST[:PORT] where discovery does not reach."""
         body = {"words": words} if at is None else {"words": words, "at": at}
-        return self._parse(Joined, await self._call("POST", "/api/join", body, timeout_s=JOIN_WITHIN_S))
+        return self._parse(Joined, await self._call("POST", "/api/join", body, within_s=JOIN_WITHIN_S))
 
     async def leave(self) -> None:
         """Leave the community."""
@@ -161,7 +163,10 @@ class DaemonClient:
         await self._call("DELETE", f"/api/models/{_segment(name)}")
 
     async def pull(self, name: str) -> AsyncGenerator[PullProgress | Model, None]:
-        """Fetch a model of the catalogue; the last item is the model.  Closing the iterator stops the pull."""
+        """Fetch a model of the catalogue; the last item is the model.
+
+        Closing the iterator stops the pull; what arrived is kept for the next one.
+        """
         async with self._stream("POST", "/api/models/pull", {"name": name}) as lines:
             async for line in lines:
                 fields = _decode(line)
@@ -206,9 +211,9 @@ class DaemonClient:
                     yield piece
         yield answer.finish()
 
-    async def _call(self, method: str, path: str, body: object = None, *, timeout_s: float = REPLY_WITHIN_S) -> object:
+    async def _call(self, method: str, path: str, body: object = None, *, within_s: float | None = None) -> object:
         with _translated(self.socket_path):
-            async with asyncio.timeout(timeout_s), self._request(method, path, body) as reply:
+            async with asyncio.timeout(within_s or self._reply_within_s), self._request(method, path, body) as reply:
                 text = await reply.body()
         return _decode(text) if text else {}
 

@@ -43,6 +43,11 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def speed(tokens_per_s: float) -> str:
+    """`31 tokens/s`; a slow one with a decimal."""
+    return f"{tokens_per_s:.0f} tokens/s" if tokens_per_s >= 9.95 else f"{tokens_per_s:.1f} tokens/s"  # noqa: PLR2004  two figures
+
+
 class Pace:
     """Measures how fast a pull downloads."""
 

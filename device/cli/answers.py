@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from device.cli.printing import dash, print_note
-from device.wording import short_id
+from device.wording import short_id, speed
 
 if TYPE_CHECKING:
     from device.api import AnswerFinished, ChatMessage, Sampling
@@ -95,7 +95,7 @@ def print_answerer(finished: "AnswerFinished") -> None:
     cut = ", cut at the length allowed" if finished.finish_reason == "length" else ""
     print_note(
         f"{dash(sys.stderr)} answered by {by.node_name} ({short_id(by.node_id)}) with {by.model}, "
-        f"{finished.tokens_per_s:.0f} tokens/s{cut}"
+        f"{speed(finished.tokens_per_s)}{cut}"
     )
 
 

@@ -53,7 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", required=True, title="verbs")
     shared = argparse.ArgumentParser(add_help=False)
     # Left out behind a verb, an option must not wipe what stood before it: hence no defaults here.
-    shared.add_argument("--data", type=Path, metavar="DIR", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    shared.add_argument(
+        "--data", type=Path, metavar="DIR", default=argparse.SUPPRESS, help="data directory of the node"
+    )
     printing = argparse.ArgumentParser(add_help=False, parents=[shared])
     printing.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS, help="print JSON, one object a line"

@@ -11,6 +11,8 @@ from device.wording import duration
 if TYPE_CHECKING:
     from device.api import Offer
 
+_ROUNDING_S = 30  # 599 seconds are ten minutes to a person
+
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
     """Add the verb to the grammar."""
@@ -36,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 def _print(offer: "Offer") -> None:
     if sys.stdout.isatty():
         _print_qr(offer.qr)
-    print(f"On the other node, within {duration(offer.expires_in_s)}:\n")
+    print(f"On the other node, within {duration(offer.expires_in_s + _ROUNDING_S)}:\n")
     print(f"    {styled(f'hearth join {offer.words}', BOLD, sys.stdout)}\n")
     print("Both will then show each other's name and fingerprint: compare them. This one is")
     print_facts([("name", offer.name), ("id", offer.node_id), ("fingerprint", offer.fingerprint)])

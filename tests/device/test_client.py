@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from device.api import AnswerFinished, AnswerPiece, ChatMessage, Model, PullProgress, Sampling
-from device.client import AnswerBrokenOffError, DaemonClient, RequestRefusedError, UnexpectedReplyError
+from device.client import (
+    AnswerBrokenOffError,
+    DaemonClient,
+    RequestRefusedError,
+    UnexpectedReplyError,
+    _unreachable,
+)
 from device.errors import DaemonUnreachableError
 from tests.sim.daemon import SimulatedDaemon
 from tests.sim.scripts import EMBER_ID, MODEL, OFFER, SPARK_ID, STATUS
@@ -144,6 +150,13 @@ async def test_no_daemon(tmp_path: Path) -> None:
         with pytest.raises(DaemonUnreachableError, match="not running here") as caught:
             await DaemonClient(path).status()
         assert caught.value.hint == "start it: hearth serve"
+
+
+def test_a_socket_of_somebody_else() -> None:
+    """Not being allowed is said as that, with another hint than not running."""
+    error = _unreachable(Path("api.sock"), forbidden=True)
+    assert "may not open api.sock" in str(error)
+    assert "group" in error.hint
 
 
 async def test_a_daemon_of_another_kind(client: DaemonClient, daemon: SimulatedDaemon) -> None:

@@ -5,7 +5,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from device.client import Answerer, AnswerFinished, short_id
+from device.client import Answerer, AnswerFinished, short_id, speed
 from tui.glyphs import Glyphs
 
 
@@ -37,8 +37,8 @@ class Turn(Vertical):
         """The answer is complete."""
         by = finished.answerer
         cut = ", cut at the length allowed" if finished.finish_reason == "length" else ""
-        speed = f"{finished.tokens_per_s:.0f} tokens/s"
-        self._note.update(f"{self._glyphs.dash} answered by {self._who(by)} with {by.model}, {speed}{cut}")
+        pace = speed(finished.tokens_per_s)
+        self._note.update(f"{self._glyphs.dash} answered by {self._who(by)} with {by.model}, {pace}{cut}")
 
     def stop(self) -> None:
         """The person stopped it."""

@@ -1,0 +1,63 @@
+"""Figures as people read them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.api import PullProgress
+from device.wording import Pace, count, duration, pull_figures, share, short_id, size, speed
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (98_087_104, "98.1 MB"), (999_960_000, "1.0 GB"), (3e12, "3.0 TB")],
+)
+def test_size(number: float, said: str) -> None:
+    """Decimal units, as disks are sold."""
+    assert size(number) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-1, "0 s"), (59.9, "59 s"), (60, "1 min"), (8065, "2 h 14 min"), (90_000, "1 d 1 h")],
+)
+def test_duration(seconds: float, said: str) -> None:
+    """The two largest units."""
+    assert duration(seconds) == said
+
+
+@given(st.floats(0, 1e15))
+def test_figures_stay_short(number: float) -> None:
+    """Whatever the number, a table's column stays narrow."""
+    assert len(size(number)) <= 10
+    assert len(duration(number / 1e6)) <= 12
+
+
+def test_words() -> None:
+    """Plurals, short ids, speeds."""
+    assert (count(1, "member"), count(3, "member"), count(2, "entry", "entries")) == (
+        "1 member",
+        "3 members",
+        "2 entries",
+    )
+    assert short_id("k3v5x2abqpzr") == "k3v5x2ab"
+    assert (speed(31.4), speed(0.31)) == ("31 tokens/s", "0.3 tokens/s")
+
+
+def test_the_pace_of_a_resumed_download() -> None:
+    """What was there before does not count as fetched; too early, and outside the download, nothing is said."""
+    pace = Pace()
+    assert pace.rate(PullProgress(stage="resolve"), now=0.0) is None
+    assert pace.rate(PullProgress(stage="download", done=50, total=100), now=10.0) is None
+    assert pace.rate(PullProgress(stage="download", done=60, total=100), now=10.1) is None
+    assert pace.rate(PullProgress(stage="download", done=70, total=100), now=12.0) == 10.0
+    assert pace.rate(PullProgress(stage="verify", done=70, total=100), now=13.0) is None
+
+
+def test_figures_of_a_pull() -> None:
+    """As much as is known: bytes only where the stage counts bytes."""
+    download = PullProgress(stage="download", done=40_000_000, total=98_087_104)
+    assert pull_figures(download, 12_300_000.0) == " 41 %  40.0 MB of 98.1 MB  12.3 MB/s  4 s left"
+    assert pull_figures(PullProgress(stage="convert", done=50, total=100), None) == " 50 %"
+    assert pull_figures(PullProgress(stage="resolve"), None) == ""
+    assert share(PullProgress(stage="download", done=9, total=3)) == 1.0
