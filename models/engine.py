@@ -33,6 +33,7 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
     ort_errors.NotFound,
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
+    RuntimeError,
 )
 
 
