@@ -224,10 +224,10 @@ class CommunityStore:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
+                self._database.execute("COMMIT")
+            finally:
+                if self._database.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                    self._database.execute("ROLLBACK")
 
 
 def fold_admission(entries: Iterable[Entry]) -> tuple[Ledger, FounderMembership]:

@@ -81,10 +81,13 @@ class Conversation:
 
 
 class Door:
-    """Listens for whoever knocks; `answer` holds the conversation, and may take PATIENCE_S."""
+    """Listens for whoever knocks; `answer` holds the conversation, and may take `patience_s`."""
 
-    def __init__(self, port: int, answer: Callable[[Conversation], Awaitable[None]]) -> None:
+    def __init__(
+        self, port: int, answer: Callable[[Conversation], Awaitable[None]], *, patience_s: float = PATIENCE_S
+    ) -> None:
         self.port = port
+        self._patience_s = patience_s
         self._answer = answer
         self._sources: Counter[str] = Counter()
         self._talking: set[asyncio.Task[None]] = set()
@@ -116,7 +119,7 @@ class Door:
                 return
             self._sources[source] += 1
             try:
-                async with asyncio.timeout(PATIENCE_S):
+                async with asyncio.timeout(self._patience_s):
                     await self._answer(conversation)
             except PeerMisbehavedError as error:
                 log.info("hung up on %s at the door: %s", source, error)

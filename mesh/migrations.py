@@ -32,7 +32,7 @@ def migrate(database: sqlite3.Connection) -> None:
             for statement in MIGRATIONS[number]:
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {number + 1}")
-        except sqlite3.Error:
-            database.execute("ROLLBACK")
-            raise
-        database.execute("COMMIT")
+            database.execute("COMMIT")
+        finally:
+            if database.in_transaction:
+                database.execute("ROLLBACK")

@@ -1,0 +1,51 @@
+"""A node dials its own surroundings, whatever it is told."""
+
+import pytest
+
+from mesh.addresses import is_dialable, parse_door
+from mesh.errors import NoOfferError
+
+
+@pytest.mark.parametrize(
+    "address", ["10.0.0.1", "192.168.1.9", "172.16.0.1", "127.0.0.1", "169.254.3.4", "fe80::1%eth0", "fd00::1"]
+)
+def test_near_addresses_are_dialled(address: str) -> None:
+    """Private, link-local and loopback ones."""
+    assert is_dialable(address, 8884)
+
+
+FAR = ["8.8.8.8", "2606:4700::1111", "224.0.0.251", "0.0.0.0", "::", "ff02::fb", "host", ""]  # noqa: S104  not bound
+
+
+@pytest.mark.parametrize("address", FAR)
+def test_far_addresses_are_not(address: str) -> None:
+    """Nor groups, nor nowhere, nor names."""
+    assert not is_dialable(address, 8884)
+
+
+@pytest.mark.parametrize("port", [0, 22, 1023, 65_536])
+def test_system_ports_are_not_dialled(port: int) -> None:
+    """Only 1024 and above."""
+    assert not is_dialable("10.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("text", "door"),
+    [
+        ("pi.local", ("pi.local", 8884)),
+        (" 10.0.0.1:9000 ", ("10.0.0.1", 9000)),
+        ("fe80::1", ("fe80::1", 8884)),
+        ("[fe80::1%eth0]:9000", ("fe80::1%eth0", 9000)),
+        ("[fd00::1]", ("fd00::1", 8884)),
+    ],
+)
+def test_doors_are_written_as_people_do(text: str, door: tuple[str, int]) -> None:
+    """With or without a port, in both families."""
+    assert parse_door(text) == door
+
+
+@pytest.mark.parametrize("text", ["", "  ", "10.0.0.1:80", "10.0.0.1:99999"])
+def test_other_texts_are_no_doors(text: str) -> None:
+    """Nothing, or a port out of range."""
+    with pytest.raises(NoOfferError):
+        parse_door(text)
