@@ -1,0 +1,250 @@
+"""Ledgers and keys meet over links, in pieces, and each node ends with the same."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from mesh.community import CommunityStore
+from mesh.core import codec
+from mesh.core.entries import Admit, Remove
+from mesh.core.envelope import Envelope, MeshKind
+from mesh.core.membership import OBSERVER
+from mesh.errors import MalformedError, QueueFullError
+from mesh.identity import Identity
+from mesh.sync import BATCH_BYTES, LedgerSync
+from tests.mesh.core.world import Person, copy_of
+
+ANNA, BEN, CLEO, DARA = Person("Anna"), Person("Ben"), Person("Cleo"), Person("Dara")
+
+
+class Wire:
+    """One end of a link that delivers when told to; it counts what it carries."""
+
+    def __init__(self, net: "Net", sender: "Node", receiver: "Node") -> None:
+        self.peer_id = receiver.person.statement.node_id
+        self.full = False
+        self.largest = 0
+        self._net = net
+        self._sender = sender
+        self._receiver = receiver
+
+    def send(self, kind: int, body: bytes, *, ttl_s: float) -> bytes:
+        """Queue a message, or refuse it as a full queue does."""
+        if self.full:
+            raise QueueFullError("full")
+        self.largest = max(self.largest, len(body))
+        envelope = Envelope(kind, b"m" * 16, None, round(ttl_s * 1000), body)
+        self._net.queue.append((self._sender, self._receiver, envelope))
+        return envelope.message_id
+
+
+class Node:
+    """A store, its exchange, and its wires."""
+
+    def __init__(self, person: Person, store: CommunityStore) -> None:
+        self.person = person
+        self.store = store
+        self.wires: dict[str, Wire] = {}
+        self.ledger_changes = 0
+        self.key_changes = 0
+        self.sync = LedgerSync(
+            store,
+            own_id=person.statement.node_id,
+            peers=lambda: [*self.wires.values()],
+            on_ledger=self._ledger_changed,
+            on_keys=self._keys_changed,
+        )
+
+    def _ledger_changed(self) -> None:
+        self.ledger_changes += 1
+
+    def _keys_changed(self) -> None:
+        self.key_changes += 1
+
+    def admits(self, *people: Person) -> None:
+        """Let people in."""
+        for person in people:
+            self.store.sign(Admit(person.statement, person.name, OBSERVER))
+
+
+class Net:
+    """Delivers messages in order until there are none."""
+
+    def __init__(self) -> None:
+        self.queue: deque[tuple[Node, Node, Envelope]] = deque()
+        self.delivered = 0
+
+    def link(self, one: Node, two: Node) -> None:
+        """Bring up a link; both ends compare."""
+        one.wires[two.person.name] = Wire(self, one, two)
+        two.wires[one.person.name] = Wire(self, two, one)
+        one.sync.compare(one.wires[two.person.name])
+        two.sync.compare(two.wires[one.person.name])
+
+    def settle(self) -> None:
+        """Deliver everything, and what comes of it."""
+        while self.queue:
+            sender, receiver, envelope = self.queue.popleft()
+            self.delivered += 1
+            assert self.delivered < 1000
+            if sender.person.name in receiver.wires:
+                receiver.sync.receive(receiver.wires[sender.person.name], envelope)
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[list[Node]]:
+    """Anna founded; Ben and Cleo were admitted and have her ledger as it was then."""
+    with ExitStack() as stack:
+        made = []
+        for person in (ANNA, BEN, CLEO):
+            identity = Identity(person.seed, person.static_secret, person.statement)
+            store = CommunityStore(tmp_path / person.name, identity)
+            stack.callback(store.close)
+            made.append(Node(person, store))
+        anna, *others = made
+        anna.store.found("Harbour", "Anna")
+        anna.admits(BEN, CLEO)
+        assert anna.store.ledger is not None
+        for node in others:
+            node.store.enter(anna.store.ledger.entries, anna.store.keys.current)
+        yield made
+
+
+def same(*nodes: Node) -> bool:
+    """Whether all hold one membership and one ring of present keys."""
+    states = {(str(node.store.membership), node.store.keys.current) for node in nodes}
+    return len(states) == 1 and bool(nodes[0].store.keys.current)
+
+
+def test_what_happened_while_apart_is_caught_up(nodes: list[Node]) -> None:
+    """Entries and the key of the new number, through one comparison each way."""
+    anna, ben, _ = nodes
+    anna.admits(DARA)
+    anna.store.sign(Remove(CLEO.public, "forgotten"))
+    anna.sync.ensure_key()
+    net = Net()
+    net.link(anna, ben)
+    net.settle()
+    assert same(anna, ben)
+    assert ben.store.keys.number == 1
+    assert ben.ledger_changes == 1
+    assert ben.key_changes >= 1
+
+
+def test_news_go_round_once(nodes: list[Node]) -> None:
+    """A new entry reaches everyone in a circle and stops."""
+    anna, ben, cleo = nodes
+    net = Net()
+    for one, two in ((anna, ben), (ben, cleo), (cleo, anna)):
+        net.link(one, two)
+    net.settle()
+    net.delivered = 0
+    entry = anna.store.sign(Admit(DARA.statement, "Dara", OBSERVER))
+    anna.sync.spread([entry])
+    net.settle()
+    assert same(anna, ben, cleo)
+    assert net.delivered <= 4
+
+
+def test_a_long_ledger_comes_in_batches(nodes: list[Node]) -> None:
+    """None larger than a quarter of a MiB, each asked for."""
+    anna, ben, _ = nodes
+    assert anna.store.ledger is not None
+    elsewhere = copy_of(anna.store.ledger)
+    anna.store.take([ANNA.signs(elsewhere, Remove(DARA.public, f"{n} " + "x" * 180)) for n in range(700)])
+    net = Net()
+    net.link(anna, ben)
+    net.settle()
+    assert ben.store.ledger is not None
+    assert len(ben.store.ledger) == len(anna.store.ledger)
+    assert BATCH_BYTES / 2 < anna.wires["Ben"].largest < BATCH_BYTES + 16_384
+
+
+def test_an_observer_makes_a_key_where_no_voter_is_in_reach(nodes: list[Node]) -> None:
+    """Two who were left behind can talk; the voter's key wins when it comes."""
+    anna, ben, cleo = nodes
+    anna.admits(DARA)
+    removal = anna.store.sign(Remove(DARA.public, "forgotten"))
+    assert anna.store.ledger is not None
+    for node in (ben, cleo):
+        node.store.take(anna.store.ledger.entries)
+        assert node.store.keys.current == ()
+    net = Net()
+    net.link(ben, cleo)
+    net.settle()
+    assert same(ben, cleo)
+    assert [key.generation for key in ben.store.keys.current] == [0]
+    net.link(anna, ben)
+    net.settle()
+    anna.sync.ensure_key()
+    net.settle()
+    assert same(anna, ben, cleo)
+    assert removal.id in anna.store.ledger
+
+
+def test_a_voter_answers_a_departure_with_a_new_key(nodes: list[Node]) -> None:
+    """Who left does not have it, who stays gets it."""
+    anna, ben, cleo = nodes
+    net = Net()
+    for one, two in ((anna, ben), (anna, cleo)):
+        net.link(one, two)
+    net.settle()
+    entry = cleo.store.sign(Remove(CLEO.public, "left"))
+    cleo.sync.spread([entry])
+    del anna.wires["Cleo"]
+    net.queue = deque(item for item in net.queue if item[1] is anna)
+    anna.wires["Cleo"] = cleo.wires["Anna"]
+    net.settle()
+    assert same(anna, ben)
+    assert ben.store.keys.number == 1
+
+
+def test_a_full_queue_is_no_error(nodes: list[Node]) -> None:
+    """The next comparison makes up for it."""
+    anna, ben, _ = nodes
+    net = Net()
+    net.link(anna, ben)
+    net.settle()
+    anna.wires["Ben"].full = True
+    anna.sync.spread([anna.store.sign(Admit(DARA.statement, "Dara", OBSERVER))])
+    net.settle()
+    assert not same(anna, ben)
+    anna.wires["Ben"].full = False
+    net.link(anna, ben)
+    net.settle()
+    assert same(anna, ben)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (MeshKind.HEADS, []),
+        (MeshKind.HEADS, [[1], 0, []]),
+        (MeshKind.HEADS, [[], 0, [b"short"]]),
+        (MeshKind.ENTRIES, [False, [b"junk"]]),
+        (MeshKind.ENTRIES, [0, []]),
+        (MeshKind.EPOCH_KEYS, [[1]]),
+        (9, []),
+    ],
+)
+def test_nonsense_is_malformed(nodes: list[Node], kind: int, fields: list[codec.Item]) -> None:
+    """A member that sends it is told from one that does not."""
+    anna, ben, _ = nodes
+    net = Net()
+    net.link(anna, ben)
+    net.settle()
+    with pytest.raises(MalformedError):
+        anna.sync.receive(anna.wires["Ben"], Envelope(kind, b"m" * 16, None, 0, codec.encode(fields)))
+
+
+def test_without_a_community_there_is_nothing_to_say(nodes: list[Node]) -> None:
+    """Neither comparing nor taking."""
+    anna, ben, _ = nodes
+    net = Net()
+    ben.store.leave()
+    net.link(anna, ben)
+    net.settle()
+    assert ben.store.ledger is None
