@@ -32,6 +32,7 @@ class TinyLlama:
     head_dim: int = 16
     feed_forward: int = 96
     context_tokens: int = 128
+    vocabulary: int = len(TOKENS)
     matrices: Type = Type.Q4_1
     embedding: Type = Type.Q8_0
     tied: bool = True
@@ -43,7 +44,7 @@ class TinyLlama:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name every tensor with its shape in numpy's order."""
         attention, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (len(TOKENS), self.width)}
+        shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (self.vocabulary, self.width)}
         for layer in range(self.layers):
             shapes |= {
                 f"blk.{layer}.attn_norm.weight": (self.width,),
@@ -58,7 +59,7 @@ class TinyLlama:
             }
         shapes["output_norm.weight"] = (self.width,)
         if not self.tied:
-            shapes["output.weight"] = (len(TOKENS), self.width)
+            shapes["output.weight"] = (self.vocabulary, self.width)
         if self.rope_factors:
             shapes["rope_freqs.weight"] = (self.head_dim // 2,)
         return shapes
