@@ -120,6 +120,10 @@ class Library:
         # Its graph goes once the answer that may be using it has ended.
         self._errands.spawn(self._engine.collect(), name="collect graphs")
 
+    async def aclose(self) -> None:
+        """Break off what the engine does and end its process."""
+        await self._engine.aclose()
+
     def _changed(self) -> None:
         before, self._stored = self._stored, self._store.models()
         if before != self._stored:

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Final
 
@@ -99,74 +99,85 @@ class HearthNode:
         Raises DeviceError, MeshError or ModelsError when something cannot start or go on.
         """
         started_at = time.monotonic()
-        config, notifier = self.config, ServiceNotifier(os.environ)  # before any child is started
-        with DataDirectory(config.data_dir) as directory, _loopback_listener(config.http.port) as public:
+        notifier = ServiceNotifier(os.environ)  # before any child is started
+        config, errands = self.config, Errands()
+        with (
+            DataDirectory(config.data_dir) as directory,
+            _loopback_listener(config.http.port) as public,
+            _owner_listener(config) as owner,
+        ):
+            # In this order: what may refuse to start does so before anything runs that must be stopped again.
+            library = _library(config, errands)
             mesh = MeshNode(_mesh_config(config))
-            with _owner_listener(config) as owner:
-                try:
-                    async with asyncio.TaskGroup() as tasks:
-                        mesh_ready = asyncio.Event()
-                        mesh_task = tasks.create_task(mesh.run(mesh_ready), name="mesh")
-                        await mesh_ready.wait()
-                        await self._live(
-                            mesh, directory, notifier, public=public, owner=owner, started_at=started_at, ready=ready
-                        )
-                        mesh_task.cancel()
-                except ExceptionGroup as group:
-                    raise _cause(group) from group
+            queries = Queries(mesh=mesh, library=library, errands=errands, default_model=config.models.default)
+            library.on_change = queries.models_changed
+            administration = Administration(
+                mesh=mesh,
+                queries=queries,
+                library=library,
+                http=HttpAddress(host=HOST, port=public.getsockname()[1]),
+                version=version("hearthmesh"),
+                started_at=started_at,
+            )
+            servers = (
+                HttpServer(public_app(queries, administration), public, grace_s=CLOSING_S),
+                HttpServer(owner_app(queries, administration), owner, grace_s=CLOSING_S),
+            )
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    mesh_ready = asyncio.Event()
+                    mesh_task = tasks.create_task(mesh.run(mesh_ready), name="mesh")
+                    await mesh_ready.wait()
+                    self._administration = administration
+                    directory.write_run_file(self._facts())
+                    async with errands.open():
+                        queries.start()
+                        await self._serve(servers, queries, notifier, ready)
+                    mesh_task.cancel()
+            except ExceptionGroup as group:
+                raise _cause(group) from group
+            finally:
+                await library.aclose()
         log.info("stopped")
 
-    async def _live(
-        self,
-        mesh: MeshNode,
-        directory: DataDirectory,
-        notifier: ServiceNotifier,
-        *,
-        public: socket.socket,
-        owner: socket.socket,
-        started_at: float,
-        ready: asyncio.Event,
+    async def _serve(
+        self, servers: Sequence[HttpServer], queries: Queries, notifier: ServiceNotifier, ready: asyncio.Event
     ) -> None:
-        """Serve until `stop`, then let running answers end."""
-        config = self.config
-        store, cache_dir, errands = ModelStore(config.data_dir / "models"), cache_directory(os.environ), Errands()
-        engine = EngineHost(
-            store=store, cache_dir=cache_dir, threads=_threads(config), context_tokens=config.engine.context_tokens
-        )
-        library = Library(store=store, catalogue=Catalogue.load(), engine=engine, cache_dir=cache_dir, errands=errands)
-        queries = Queries(mesh=mesh, library=library, errands=errands, default_model=config.models.default)
-        library.on_change = queries.models_changed
-        self._administration = administration = Administration(
-            mesh=mesh,
-            queries=queries,
-            library=library,
-            http=HttpAddress(host=HOST, port=public.getsockname()[1]),
-            version=version("hearthmesh"),
-            started_at=started_at,
-        )
-        servers = [
-            HttpServer(public_app(queries, administration), public, grace_s=CLOSING_S),
-            HttpServer(owner_app(queries, administration), owner, grace_s=CLOSING_S),
-        ]
-        try:
-            async with asyncio.TaskGroup() as tasks, errands.open():
-                queries.start()
-                serving = [tasks.create_task(server.run(), name="http") for server in servers]
-                watchdog = tasks.create_task(notifier.watch(), name="watchdog")
-                directory.write_run_file(_facts(administration, config))
-                notifier.ready()
-                log.info("ready", extra=_facts(administration, config))
-                ready.set()
-                await self._stop.wait()
-                notifier.stopping()
-                log.info("stopping")
-                for server in servers:
-                    server.stop()
-                await queries.stop(grace_s=GRACE_S)
-                await asyncio.wait(serving)
-                watchdog.cancel()
-        finally:
-            await engine.aclose()
+        """Answer until `stop`, then let running answers end."""
+        async with asyncio.TaskGroup() as tasks:
+            serving = [tasks.create_task(server.run(), name="http") for server in servers]
+            watchdog = tasks.create_task(notifier.watch(), name="watchdog")
+            notifier.ready()
+            log.info("ready", extra=self._facts())
+            ready.set()
+            await self._stop.wait()
+            notifier.stopping()
+            log.info("stopping")
+            for server in servers:
+                server.stop()
+            await queries.stop(grace_s=GRACE_S)
+            await asyncio.wait(serving)
+            watchdog.cancel()
+
+    def _facts(self) -> dict[str, object]:
+        """Where this run is to be found."""
+        mesh = self.administration.mesh
+        return {
+            "pid": os.getpid(),
+            "node_id": mesh.node_id,
+            "http_port": self.administration.http.port,
+            "mqtt_port": mesh.mqtt_port,
+            "door_port": mesh.door_port,
+            "socket": str(self.config.socket_path),
+        }
+
+
+def _library(config: HearthConfig, errands: Errands) -> Library:
+    store, cache_dir = ModelStore(config.data_dir / "models"), cache_directory(os.environ)
+    engine = EngineHost(
+        store=store, cache_dir=cache_dir, threads=_threads(config), context_tokens=config.engine.context_tokens
+    )
+    return Library(store=store, catalogue=Catalogue.load(), engine=engine, cache_dir=cache_dir, errands=errands)
 
 
 @contextlib.contextmanager
@@ -210,17 +221,6 @@ def _mesh_config(config: HearthConfig) -> MeshConfig:
 
 def _threads(config: HearthConfig) -> int:
     return config.engine.threads or min(len(os.sched_getaffinity(0)), MAX_AUTOMATIC_THREADS)
-
-
-def _facts(administration: Administration, config: HearthConfig) -> dict[str, object]:
-    return {
-        "pid": os.getpid(),
-        "node_id": administration.mesh.node_id,
-        "http_port": administration.http.port,
-        "mqtt_port": administration.mesh.mqtt_port,
-        "door_port": administration.mesh.door_port,
-        "socket": str(config.socket_path),
-    }
 
 
 def _cause(group: ExceptionGroup[Exception]) -> Exception:
