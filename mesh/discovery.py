@@ -128,6 +128,8 @@ class Discovery:
         zeroconf = AsyncZeroconf(interfaces=list(self._addresses), ip_version=_ip_version())
         self._browser = self._browse(zeroconf)
         try:
+            # Shielded: a cancelled wait would cancel zeroconf's own start, and closing it would then leak sockets.
+            await asyncio.shield(asyncio.create_task(zeroconf.zeroconf.async_wait_for_start()))
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 tasks.create_task(self._announce(zeroconf), name="discovery announcement")
@@ -160,7 +162,6 @@ class Discovery:
 
     async def _announce(self, zeroconf: AsyncZeroconf) -> None:
         """Announce this node, unless another machine does so already under the same id."""
-        await zeroconf.zeroconf.async_wait_for_start()
         while await self._is_taken(zeroconf.zeroconf):
             self._report_clone()
             await asyncio.sleep(CLONE_CHECK_S)

@@ -1,0 +1,287 @@
+"""Discovery on the loopback interface with real multicast; node ids are random, since tests share the network."""
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
+
+from mesh import discovery
+from mesh.discovery import SERVICE, Discovery, Sighting, addresses_of
+from mesh.errors import DuplicateNodeError
+from tests.mesh.running import until
+
+ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+NODE = "n" * 52
+FIELDS = {"id": NODE, "v": "1", "port": "8883", "door": "8884"}
+
+
+def random_id() -> str:
+    """Make a node id that no other test uses."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(52))
+
+
+@dataclass
+class Running:
+    """A discovery and what it has reported."""
+
+    discovery: Discovery
+    seen: list[Sighting]
+    lost: list[str]
+    clones: list[DuplicateNodeError]
+
+    def sighting(self, node_id: str) -> Sighting | None:
+        """Find the newest sighting of a node."""
+        return next((sighting for sighting in reversed(self.seen) if sighting.node_id == node_id), None)
+
+
+@contextlib.asynccontextmanager
+async def running(node_id: str, *, mqtt_port: int = 18883, door_port: int = 18884) -> AsyncIterator[Running]:
+    """Announce and browse on lo while the block runs."""
+    seen: list[Sighting] = []
+    lost: list[str] = []
+    clones: list[DuplicateNodeError] = []
+    node = Discovery(
+        node_id=node_id,
+        mqtt_port=mqtt_port,
+        door_port=door_port,
+        interfaces=("lo",),
+        on_sighting=seen.append,
+        on_lost=lost.append,
+        on_duplicate=clones.append,
+    )
+    ready = asyncio.Event()
+    task = asyncio.create_task(node.run(ready))
+    await asyncio.wait_for(ready.wait(), 5)
+    try:
+        yield Running(node, seen, lost, clones)
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def record(
+    name: str = f"{NODE}.{SERVICE}", addresses: tuple[str, ...] = ("192.168.1.7",), **fields: str
+) -> AsyncServiceInfo:
+    """Build a record as it comes from the network."""
+    properties = {key: value for key, value in (FIELDS | fields).items() if value != "absent"}
+    return AsyncServiceInfo(
+        SERVICE, name, port=8883, properties=properties, server="x.local.", parsed_addresses=list(addresses)
+    )
+
+
+async def test_two_nodes_sight_each_other_and_not_themselves() -> None:
+    """The newcomer sees who is there, and is seen; both with their ports."""
+    first, second = random_id(), random_id()
+    async with running(first, mqtt_port=20001, door_port=20002) as a:
+        await asyncio.sleep(0)
+        async with running(second, mqtt_port=20003, door_port=20004) as b:
+            await until(lambda: a.sighting(second) is not None and b.sighting(first) is not None)
+            assert b.sighting(first) == Sighting(first, ("127.0.0.1",), 20001, 20002)
+            assert a.sighting(second) == Sighting(second, ("127.0.0.1",), 20003, 20004)
+            assert a.sighting(first) is None
+            assert b.sighting(second) is None
+            assert a.sighting(second) in a.discovery.sightings
+
+
+async def test_a_stopped_node_says_goodbye() -> None:
+    """Whoever stops properly is gone from the others' lists at once."""
+    first, second = random_id(), random_id()
+    async with running(first) as a:
+        async with running(second):
+            await until(lambda: a.sighting(second) is not None)
+        await until(lambda: second in a.lost)
+        assert second not in {sighting.node_id for sighting in a.discovery.sightings}
+
+
+async def test_a_node_that_comes_back_elsewhere_is_sighted_anew() -> None:
+    """After a restart with other ports, the new ports are told."""
+    first, second = random_id(), random_id()
+    async with running(first) as a:
+        async with running(second, mqtt_port=20001):
+            await until(lambda: a.sighting(second) is not None)
+        async with running(second, mqtt_port=20009):
+            await until(lambda: (s := a.sighting(second)) is not None and s.mqtt_port == 20009)
+
+
+async def test_a_clone_is_reported_and_stays_unannounced() -> None:
+    """The second machine with the same id tells its owner, and does not disturb the first one's record."""
+    node_id = random_id()
+    async with running(random_id()) as watcher, running(node_id, mqtt_port=20001):
+        await until(lambda: watcher.sighting(node_id) is not None)
+        async with running(node_id, mqtt_port=20002) as clone:
+            await until(lambda: bool(clone.clones))
+            assert "cloned card" in str(clone.clones[0])
+            assert {s.mqtt_port for s in watcher.seen if s.node_id == node_id} == {20001}
+
+
+async def test_a_malformed_record_on_the_network_is_dropped() -> None:
+    """It is not reported; the next sound one is."""
+    good, bad = random_id(), random_id()
+    zeroconf = AsyncZeroconf(interfaces=["127.0.0.1"])
+    info = AsyncServiceInfo(
+        SERVICE,
+        f"{bad}.{SERVICE}",
+        port=20001,
+        properties={"id": bad, "v": "1", "port": "22", "door": "20002"},
+        server=f"{bad[:8]}.local.",
+        parsed_addresses=["127.0.0.1"],
+    )
+    async with running(random_id()) as node:
+        try:
+            await (await zeroconf.async_register_service(info, cooperating_responders=True))
+            async with running(good):
+                await until(lambda: node.sighting(good) is not None)
+        finally:
+            await zeroconf.async_close()
+        assert node.sighting(bad) is None
+
+
+async def test_stopping_is_quick() -> None:
+    """The goodbye takes no longer than a second, also right after the start."""
+    began = time.monotonic()
+    async with running(random_id()):
+        pass
+    assert time.monotonic() - began < 2
+
+
+def test_a_sound_record_becomes_a_sighting() -> None:
+    """IPv4 first; link-local IPv6 is kept."""
+    expected = Sighting(NODE, ("192.168.1.7", "fe80::1"), 8883, 8884)
+    assert Sighting.from_record(record(addresses=("fe80::1", "192.168.1.7"))) == expected
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        record(name=f"{'m' * 52}.{SERVICE}"),
+        record(id="m" * 52),
+        record(id="N" * 52),
+        record(id="absent"),
+        record(v="2"),
+        record(v="absent"),
+        record(port="absent"),
+        record(port="0"),
+        record(port="22"),
+        record(port="1023"),
+        record(port="65536"),
+        record(port="99999"),
+        record(port="+883"),
+        record(port="٨٨٨٣"),
+        record(port="8883 "),
+        record(door="80"),
+        record(door=""),
+        record(addresses=()),
+        record(addresses=("8.8.8.8", "2001:4860:4860::8888")),
+        record(addresses=("0.0.0.0", "224.0.0.1", "ff02::1", "::")),  # noqa: S104  not bound, refused
+    ],
+)
+def test_an_unsound_record_is_none(bad: AsyncServiceInfo) -> None:
+    """Foreign names, missing fields, system ports, addresses on the internet."""
+    assert Sighting.from_record(bad) is None
+
+
+def test_addresses_are_bounded_in_number() -> None:
+    """A record with hundreds of addresses does not make this node knock hundreds of times."""
+    many = tuple(f"10.0.{high}.{low}" for high in range(4) for low in range(1, 255))
+    sighting = Sighting.from_record(record(addresses=many))
+    assert sighting is not None
+    assert len(sighting.addresses) == discovery.MAX_ADDRESSES
+
+
+def test_sightings_are_bounded_in_number() -> None:
+    """A flood of made-up nodes pushes out the oldest."""
+    seen: list[Sighting] = []
+    node = Discovery(node_id=random_id(), mqtt_port=1, door_port=1, on_sighting=seen.append)
+    for number in range(discovery.MAX_SIGHTINGS + 10):
+        made_up = NODE[:-4] + "".join(ALPHABET[(number >> shift) & 31] for shift in (15, 10, 5, 0))
+        node._see(record(name=f"{made_up}.{SERVICE}", id=made_up))
+    assert len(seen) == discovery.MAX_SIGHTINGS + 10
+    assert node.sightings == tuple(seen[10:])
+
+
+def test_a_repeated_record_is_reported_once() -> None:
+    """Only what is new or changed is news."""
+    seen: list[Sighting] = []
+    node = Discovery(node_id=random_id(), mqtt_port=1, door_port=1, on_sighting=seen.append)
+    for port in ("8883", "8883", "9999"):
+        node._see(record(port=port))
+    assert [sighting.mqtt_port for sighting in seen] == [8883, 9999]
+
+
+def test_malformed_records_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """A flood of them is one line."""
+    caplog.set_level("INFO", "mesh.discovery")
+    node = Discovery(node_id=random_id(), mqtt_port=1, door_port=1, on_sighting=lambda _: None)
+    for _ in range(1000):
+        node._see(record(v="2"))
+    assert len(caplog.records) == 1
+
+
+def test_interfaces_are_chosen_by_name() -> None:
+    """`auto` leaves out the loopback; names mean themselves."""
+    assert addresses_of(("lo",)) == ("127.0.0.1",)
+    assert "127.0.0.1" not in addresses_of(("auto",))
+    assert addresses_of(("nosuch0",)) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "virtual"),
+    [("lo", True), ("docker0", True), ("veth12ab", True), ("br-1f2e", True), ("wlan0", False), ("eth0", False)],
+)
+def test_auto_leaves_out_what_leads_nowhere(name: str, virtual: bool) -> None:  # noqa: FBT001  a table
+    """Containers' bridges are no neighbourhood; a network named lo0 or br0 is one."""
+    assert bool(discovery.VIRTUAL.fullmatch(name)) == virtual
+
+
+LATE_INTERFACE = """
+import asyncio, subprocess
+from mesh.discovery import Discovery, Sighting
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True)
+
+async def main():
+    seen = asyncio.Queue()
+    def node(letter, sighted):
+        return Discovery(node_id=letter * 52, mqtt_port=20001, door_port=20002, interfaces=("lo", "late0"),
+                         on_sighting=sighted, poll_s=0.1).run(asyncio.Event())
+    tasks = [asyncio.create_task(node("a", lambda _: None))]
+    await asyncio.sleep(0.5)
+    ip("link", "set", "lo", "up")
+    tasks.append(asyncio.create_task(node("b", seen.put_nowait)))
+    first = await asyncio.wait_for(seen.get(), 10)
+    ip("link", "add", "late0", "type", "veth", "peer", "name", "late1")
+    ip("addr", "add", "10.66.0.1/24", "dev", "late0")
+    ip("link", "set", "late0", "up")
+    while "10.66.0.1" not in (await asyncio.wait_for(seen.get(), 10)).addresses:
+        pass
+    print("sighted on the new interface", flush=True)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.lab
+def test_an_interface_that_comes_up_later_is_used() -> None:
+    """Wi-Fi that connects after the start: announced there, and the new address is told."""
+    unshare = shutil.which("unshare") or "unshare"
+    done = subprocess.run(
+        [unshare, "--net", "--", sys.executable, "-c", LATE_INTERFACE],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout == "sighted on the new interface\n", done.stderr
