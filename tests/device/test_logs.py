@@ -34,7 +34,7 @@ def written(layout: Literal["text", "json"], *, level: Literal["debug", "info"] 
         Path("/dev/full").write_text("x")
     except OSError:
         log.exception("not saved\nreally")
-    logging.getLogger("uvicorn.error").info("a library about itself")
+    logging.getLogger("zeroconf").info("a library about itself")
     return stream.getvalue().splitlines()
 
 
