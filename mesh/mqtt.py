@@ -245,6 +245,8 @@ class _Connection:
         self._deliver = on_message
         self._paho.connect_async(host, port, self._keepalive_s)
         self._paho.reconnect()  # takes the socket and sends CONNECT
+        if self._paho.socket() is None:  # the broker has hung up already, as on a foreign certificate
+            raise ConnectionError(self.reason)
         self._loop.add_reader(self._sock, self._readable)
         self._settle()
         waits = [asyncio.create_task(event.wait()) for event in (self._opened, self.lost)]

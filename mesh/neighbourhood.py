@@ -283,7 +283,9 @@ class Neighbourhood:
             if slot.link is link:  # not when this task has been replaced
                 slot.link = None
             running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            [outcome] = await asyncio.gather(running, return_exceptions=True)
+            if isinstance(outcome, Exception):
+                log.error("the link to %s ended by itself", slot.member.name, exc_info=outcome)
 
     async def _enrol(self, slot: _Slot) -> bool:
         """Knock at the neighbour's door for a key to its broker; return whether there is one now."""

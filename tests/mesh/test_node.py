@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from mesh.certificates import BrokerAuthority, TlsKey, client_context
+from mesh.core.topic_policy import CommonName, Role
 from mesh.errors import (
     AlreadyMemberError,
     DoorRefusedError,
@@ -15,9 +19,11 @@ from mesh.errors import (
     NoCommunityError,
     NoOfferError,
     NotAllowedError,
+    PortInUseError,
     UnknownNodeError,
     WrongWordsError,
 )
+from mesh.mqtt import MqttClient
 from mesh.node import MeshConfig, MeshNode, Received
 
 Kind = Literal["mosquitto", "amqtt"]
@@ -58,9 +64,24 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(directory: Path, name: str, kind: Kind = "mosquitto") -> AsyncIterator[Running]:
+async def running(
+    directory: Path,
+    name: str,
+    kind: Kind = "mosquitto",
+    *,
+    interfaces: tuple[str, ...] = ("lo",),
+    static_peers: tuple[str, ...] = (),
+) -> AsyncIterator[Running]:
     """Run a node on the loopback interface with free ports."""
-    config = MeshConfig(data_dir=directory / name, name=name, interfaces=("lo",), mqtt_port=0, door_port=0, broker=kind)
+    config = MeshConfig(
+        data_dir=directory / name,
+        name=name,
+        interfaces=interfaces,
+        mqtt_port=0,
+        door_port=0,
+        broker=kind,
+        static_peers=static_peers,
+    )
     node = MeshNode(config)
     ready = asyncio.Event()
     task = asyncio.create_task(node.run(ready))
@@ -225,3 +246,64 @@ async def test_discovered_and_linked_soon_after_start(tmp_path: Path) -> None:
     async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
         await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
         assert anna.state_of(ben) == "linked"
+
+
+async def test_strangers_get_into_no_broker(tmp_path: Path) -> None:
+    """Neither without a certificate nor with one of another authority nor as somebody else."""
+    async with running(tmp_path, "Anna") as anna:
+        own, other = BrokerAuthority(tmp_path / "Anna" / "mesh" / "tls"), BrokerAuthority(tmp_path / "other")
+        key = TlsKey.make()
+        name = CommonName("a" * 52, Role.CTL)
+        foreign = client_context(ca_pem=own.ca_pem, certificate_pem=other.sign(key.public_bytes, name), key=key)
+        bare = ssl.create_default_context(cadata=own.ca_pem.decode())
+        bare.check_hostname = False
+        for context in (foreign, bare):
+            client = MqttClient("127.0.0.1", port=anna.node.mqtt_port, tls=context, client_id=str(name))
+            assert await never_connected(client)
+
+
+async def never_connected(client: MqttClient) -> str:
+    """Let a client try until it is told why not; return that."""
+    states: list[bool] = []
+    client._on_state = states.append
+    task = asyncio.create_task(client.run())
+    async with asyncio.timeout(DEADLINE_S):
+        while not client.last_error:  # noqa: ASYNC110  the client reports attempts nowhere else
+            await asyncio.sleep(0.01)
+    client.close()
+    await task
+    assert states == []
+    return client.last_error
+
+
+async def test_static_peers_are_found_without_mdns(tmp_path: Path) -> None:
+    """The owner names the address; who lives there is proven at the door."""
+    async with running(tmp_path, "Anna", interfaces=()) as anna:
+        at = f"127.0.0.1:{anna.node.door_port}"
+        async with running(tmp_path, "Ben", interfaces=(), static_peers=(at,)) as ben:
+            offer = await anna.node.open_offer()
+            await ben.node.join(offer.words)
+            await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
+        async with running(tmp_path, "Ben", interfaces=(), static_peers=(at,)) as ben:
+            await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
+            assert [one.addresses for one in ben.node.nearby()] == [("127.0.0.1",)]
+
+
+async def test_the_device_may_not_speak_for_the_mesh(tmp_path: Path) -> None:
+    """Kinds below 16 are the mesh's own, and nobody is linked to nobody."""
+    async with running(tmp_path, "Anna") as anna:
+        with pytest.raises(ValueError, match="belongs to the mesh"):
+            await anna.node.send("a" * 52, 1, b"")
+        with pytest.raises(LinkDownError):
+            await anna.node.send("a" * 52, PING, b"")
+
+
+async def test_a_port_in_use_stops_the_start(tmp_path: Path) -> None:
+    """It is named, and nothing keeps running."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        node = MeshNode(
+            MeshConfig(data_dir=tmp_path, name="Anna", interfaces=(), mqtt_port=0, door_port=other.getsockname()[1])
+        )
+        with pytest.raises(ExceptionGroup) as caught:
+            await node.run(asyncio.Event())
+        assert caught.group_contains(PortInUseError)
