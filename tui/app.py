@@ -1,6 +1,6 @@
 """The application: tabs, keys, and the way between widgets and the daemon.
 
-Widgets post what is wanted; this starts a talk (`tui.talks`) in a worker; what the talk posts is shown.
+Widgets post what is wanted; this starts a talk (`tui.talks`) in a worker; what the talk tells is shown.
 """
 
 import os
@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.theme import Theme
 from textual.widgets import Footer, TabbedContent
 
-from device.client import DaemonClient
+from device.client import DaemonClient, Models, Status
 from tui import talks
 from tui.glyphs import Glyphs, choose_glyphs
 from tui.messages import (
@@ -21,6 +21,7 @@ from tui.messages import (
     AnswerMoved,
     AskRequested,
     DaemonLost,
+    News,
     PullEnded,
     PullMoved,
     PullRequested,
@@ -90,20 +91,38 @@ class HearthApp(App[None]):
     def on_mount(self) -> None:
         """Begin to watch the daemon."""
         self.query_one(DaemonBanner).hide()
-        self.run_worker(talks.watch(self._client, self.post_message), name="watch", group="watch")
+        self.run_worker(talks.watch(self._client, self.hear), name="watch", group="watch")
 
-    def on_status_arrived(self, message: StatusArrived) -> None:
-        """The daemon answers."""
+    def hear(self, news: News) -> None:
+        """Show what a talk tells; nothing any more while the interface is taken down."""
+        if not self.is_running:
+            return
+        match news:
+            case StatusArrived(status, models):
+                self._show_status(status, models)
+            case DaemonLost(reason, hint):
+                self.query_one(DaemonBanner).show(reason, hint)
+                self.query_one(TitleLine).show_lost()
+            case PullMoved(name, progress, rate):
+                self.query_one(ModelsTab).move_pull(name, progress, rate)
+            case PullEnded(name, problem, hint):
+                self.query_one(ModelsTab).end_pull(name)
+                self._announce(problem, hint, good=f"{name} is here.")
+            case RemoveEnded(name, problem, hint):
+                self._announce(problem, hint, good=f"{name} is gone.")
+            case AnswerMoved(text, answerer):
+                self.query_one(AskTab).grow(text, answerer)
+            case AnswerEnded(finished):
+                self.query_one(AskTab).finish(finished)
+            case AnswerFailed(problem, hint):
+                self.query_one(AskTab).fail(problem, hint)
+
+    def _show_status(self, status: Status, models: Models) -> None:
         self.query_one(DaemonBanner).hide()
-        self.query_one(TitleLine).show(message.status)
-        self.query_one(OverviewTab).show(message.status)
-        self.query_one(ModelsTab).show(message.models)
-        self.query_one(AskTab).show(message.status)
-
-    def on_daemon_lost(self, message: DaemonLost) -> None:
-        """The daemon does not answer; what it said last stays on the screen."""
-        self.query_one(DaemonBanner).show(message.reason, message.hint)
-        self.query_one(TitleLine).show_lost()
+        self.query_one(TitleLine).show(status)
+        self.query_one(OverviewTab).show(status)
+        self.query_one(ModelsTab).show(models)
+        self.query_one(AskTab).show(status)
 
     def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
         """Another tab is in front: its main widget gets the keys."""
@@ -112,44 +131,19 @@ class HearthApp(App[None]):
 
     def on_pull_requested(self, message: PullRequested) -> None:
         """Start a pull."""
-        self.run_worker(talks.pull(self._client, self.post_message, message.name), name=f"pull {message.name}")
-
-    def on_pull_moved(self, message: PullMoved) -> None:
-        """A pull went on."""
-        self.query_one(ModelsTab).move_pull(message.name, message.progress, message.rate)
-
-    def on_pull_ended(self, message: PullEnded) -> None:
-        """A pull is over."""
-        self.query_one(ModelsTab).end_pull(message.name)
-        self._tell(message.problem, message.hint, good=f"{message.name} is here.")
+        self.run_worker(talks.pull(self._client, self.hear, message.name), name=f"pull {message.name}")
 
     def on_remove_requested(self, message: RemoveRequested) -> None:
         """Start a removal."""
-        self.run_worker(talks.remove(self._client, self.post_message, message.name), name=f"remove {message.name}")
-
-    def on_remove_ended(self, message: RemoveEnded) -> None:
-        """A removal is over."""
-        self._tell(message.problem, message.hint, good=f"{message.name} is gone.")
+        self.run_worker(talks.remove(self._client, self.hear, message.name), name=f"remove {message.name}")
 
     def on_ask_requested(self, message: AskRequested) -> None:
         """Start an answer."""
-        self.run_worker(talks.ask(self._client, self.post_message, message), name="ask", group="ask", exclusive=True)
+        self.run_worker(talks.ask(self._client, self.hear, message), name="ask", group="ask", exclusive=True)
 
     def on_stop_requested(self, _message: StopRequested) -> None:
         """Stop the answer."""
         self.workers.cancel_group(self, "ask")
-
-    def on_answer_moved(self, message: AnswerMoved) -> None:
-        """More of the answer arrived."""
-        self.query_one(AskTab).grow(message.text, message.answerer)
-
-    def on_answer_ended(self, message: AnswerEnded) -> None:
-        """The answer is complete."""
-        self.query_one(AskTab).finish(message.finished)
-
-    def on_answer_failed(self, message: AnswerFailed) -> None:
-        """The answer went wrong."""
-        self.query_one(AskTab).fail(message.problem, message.hint)
 
     def action_show_tab(self, tab: str) -> None:
         """Bring a tab to the front."""
@@ -168,7 +162,7 @@ class HearthApp(App[None]):
             )
         )
 
-    def _tell(self, problem: str, hint: str, *, good: str) -> None:
+    def _announce(self, problem: str, hint: str, *, good: str) -> None:
         if problem:
             self.notify(hint, title=problem, severity="error", markup=False)
         else:

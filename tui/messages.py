@@ -1,26 +1,14 @@
-"""What widgets want, and what the daemon said: the only things that pass between widgets, the app and the talks."""
+"""What passes between widgets, the app and the talks: what a person wants, and what the daemon said.
+
+Wants are Textual messages, posted by widgets.  News are plain values that the app shows at once: put into a queue,
+they could come out when the widgets they are for are gone.
+"""
 
 from dataclasses import dataclass
 
 from textual.message import Message
 
 from device.client import Answerer, AnswerFinished, ChatMessage, Models, PullProgress, Status
-
-
-@dataclass
-class StatusArrived(Message):
-    """The daemon told how it is."""
-
-    status: Status
-    models: Models
-
-
-@dataclass
-class DaemonLost(Message):
-    """The daemon did not answer."""
-
-    reason: str
-    hint: str
 
 
 @dataclass
@@ -31,37 +19,10 @@ class PullRequested(Message):
 
 
 @dataclass
-class PullMoved(Message):
-    """A pull went on; rate in bytes/s, None while unknown."""
-
-    name: str
-    progress: PullProgress
-    rate: float | None
-
-
-@dataclass
-class PullEnded(Message):
-    """A pull is over; `problem` and `hint` are empty when the model is here."""
-
-    name: str
-    problem: str = ""
-    hint: str = ""
-
-
-@dataclass
 class RemoveRequested(Message):
     """The person wants a model gone, and has confirmed it."""
 
     name: str
-
-
-@dataclass
-class RemoveEnded(Message):
-    """A removal is over; `problem` and `hint` are empty when the model is gone."""
-
-    name: str
-    problem: str = ""
-    hint: str = ""
 
 
 @dataclass
@@ -78,24 +39,70 @@ class StopRequested(Message):
     """The person has heard enough."""
 
 
-@dataclass
-class AnswerMoved(Message):
+@dataclass(frozen=True)
+class StatusArrived:
+    """The daemon told how it is."""
+
+    status: Status
+    models: Models
+
+
+@dataclass(frozen=True)
+class DaemonLost:
+    """The daemon did not answer."""
+
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class PullMoved:
+    """A pull went on; rate in bytes/s, None while unknown."""
+
+    name: str
+    progress: PullProgress
+    rate: float | None
+
+
+@dataclass(frozen=True)
+class PullEnded:
+    """A pull is over; `problem` and `hint` are empty when the model is here."""
+
+    name: str
+    problem: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class RemoveEnded:
+    """A removal is over; `problem` and `hint` are empty when the model is gone."""
+
+    name: str
+    problem: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class AnswerMoved:
     """More of the answer; `answerer` gives it."""
 
     text: str
     answerer: Answerer
 
 
-@dataclass
-class AnswerEnded(Message):
+@dataclass(frozen=True)
+class AnswerEnded:
     """The answer is complete."""
 
     finished: AnswerFinished
 
 
-@dataclass
-class AnswerFailed(Message):
+@dataclass(frozen=True)
+class AnswerFailed:
     """The answer ended before its end, or never began."""
 
     problem: str
     hint: str
+
+
+News = StatusArrived | DaemonLost | PullMoved | PullEnded | RemoveEnded | AnswerMoved | AnswerEnded | AnswerFailed

@@ -43,7 +43,7 @@ async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + WITHIN_S
     while not condition():
         assert time.monotonic() < deadline, f"it never came to that:\n{screen_text(pilot)}"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.03)
         await pilot.pause()
 
 

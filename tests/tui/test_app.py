@@ -86,18 +86,21 @@ async def test_a_terminal_that_changes_its_size(app: HearthApp) -> None:
     async with app.run_test() as pilot:
         await until_seen(pilot, "● running")
         await pilot.resize_terminal(120, 30)
-        await until(pilot, lambda: screen_text(pilot).splitlines()[0].rstrip().endswith("● running"))
-        assert len(screen_text(pilot).splitlines()[0].rstrip()) == 119
+        await until(pilot, lambda: len(screen_text(pilot).splitlines()[0].rstrip()) == 119)
+        assert screen_text(pilot).splitlines()[0].rstrip().endswith("● running")
 
 
 async def test_plain_terminals_get_ascii_alone(daemon: SimulatedDaemon) -> None:
     """Borders, marks and dashes all have an ASCII form."""
     app = HearthApp(daemon.socket_path, glyphs=PLAIN)
-    async with app.run_test() as pilot:
+    async with app.run_test(notifications=True) as pilot:
         await until_seen(pilot, "* running", "workshop")
         seen = screen_text(pilot)
         await pilot.press("2", "j", "p")
         await until_seen(pilot, "41 %")
+        seen += screen_text(pilot)
+        daemon.release()
+        await until_seen(pilot, "smollm2-135m is here.")
         seen += screen_text(pilot)
         await pilot.press("d", "escape", "3", *"Hi", "enter")
         await until_seen(pilot, "-- answered by workshop")

@@ -72,7 +72,10 @@ class Terminal:
 
 def test_help_loads_nothing_heavy() -> None:
     """The grammar is built from argparse alone: what a verb needs is loaded by the verb."""
-    code = f"import sys, device.cli.main as m; m.build_parser(); print([n for n in {HEAVY} if n in sys.modules])"
+    code = (
+        "import sys; before = set(sys.modules); import device.cli.main as m; m.build_parser(); "
+        f"print([name for name in {HEAVY} if name in set(sys.modules) - before])"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
