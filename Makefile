@@ -32,6 +32,7 @@ debian: # what the tests need beside Python; in CI nothing may be left out
 	@missing=; \
 	command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || missing="$$missing mosquitto"; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
+	command -v ip >/dev/null || test -x /usr/sbin/ip || missing="$$missing iproute2"; \
 	if [ -n "$$missing" ]; then requirements/debian.sh $$missing || [ -z "$$CI" ]; fi
 
 demo: $(VENV)/.run ## two nodes on this machine: one asks, the other answers
@@ -71,7 +72,7 @@ fast: $(VENV)/.dev
 	$(PYTEST) $(COVERED) -m "$(FAST)"
 
 slow: $(VENV)/.dev
-	$(BIN)/pytest $(COVERED) --cov-append --timeout=900 -m slow
+	$(BIN)/pytest $(COVERED) --cov-append --timeout=900 -m "slow or lab"
 
 coverage: $(VENV)/.dev
 	$(BIN)/coverage report --include='*/core/*' --fail-under=100

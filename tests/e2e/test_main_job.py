@@ -1,7 +1,6 @@
 """The main job as a person does it, with both brokers: pull, pair, join, ask the neighbour."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +14,10 @@ QUESTION = "What is the capital of France?"
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=["mosquitto", "amqtt"])
+@pytest.fixture(scope="module", params=[pytest.param("mosquitto", marks=pytest.mark.program("mosquitto")), "amqtt"])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hearth, Hearth]]:
     """Two paired hearths; only the first holds the model."""
     broker = str(request.param)
-    if broker == "mosquitto" and not shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin"):
-        pytest.skip("mosquitto is not installed")
     folder = tmp_path_factory.mktemp(broker)
     env = {"HEARTH_MQTT_BROKER": broker}
     with (

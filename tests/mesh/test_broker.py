@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -163,7 +162,7 @@ def test_a_broker_that_is_not_installed_is_an_error(tmp_path: Path, monkeypatch:
     assert Broker(owner_id=OWNER, directory=tmp_path / "broker", authority=authority, kind="auto").kind == "amqtt"
 
 
-@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs util-linux")
+@pytest.mark.program("setpriv")
 async def test_a_privileged_port_is_an_error_that_names_it() -> None:
     """A user that may not is told, instead of a broker that ends without a word."""
     weaken = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service", "--"]

@@ -1,0 +1,30 @@
+"""What a machine lacks is named, and in CI (env CI=true) nothing may be left out."""
+
+import os
+import shutil
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marks that speak of the machine."""
+    config.addinivalue_line("markers", "program(name): needs a program of the system")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out what cannot run here, with the reason."""
+    lacking = [name for mark in item.iter_markers("program") for name in mark.args if not _installed(name)]
+    if lacking:
+        _leave_out(f"{', '.join(lacking)} is not installed")
+    if item.get_closest_marker("lab") and os.geteuid() != 0:
+        _leave_out("network namespaces need root")
+
+
+def _leave_out(reason: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI leaves nothing out: {reason}")
+    pytest.skip(reason)
+
+
+def _installed(name: str) -> bool:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin") is not None
