@@ -110,6 +110,23 @@ def test_no_daemon(tmp_path: Path, verb: list[str]) -> None:
     assert done.stderr.endswith("hint: start it: hearth serve\n")
 
 
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"HEARTH_HTTP_PROT": "1"}, "did you mean HEARTH_HTTP_PORT?"),
+        ({"HEARTH_HTTP_PORT": "many"}, "is no whole number"),
+        ({"HEARTH_DATA": "/dev/null/hearth"}, "/dev/null"),
+    ],
+)
+def test_serve_says_why_it_cannot(tmp_path: Path, env: dict[str, str], said: str) -> None:
+    """What is wrong with the settings or the directory, and what to do; nothing is started."""
+    done = _hearth("serve", env={"HEARTH_DATA": str(tmp_path)} | env)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "hint: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_where_the_data_directory_may_be_named(daemon: SimulatedDaemon, tmp_path: Path) -> None:
     """Before the verb, behind it, or in HEARTH_DATA; the option wins."""
     elsewhere = {"HEARTH_DATA": str(tmp_path / "elsewhere")}
