@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 MAX_NEIGHBOURS: Final = 12
 MAX_SIGHTINGS: Final = 256
 RENEW_AFTER_S: Final = 15.0  # a link that stays down this long asks the neighbour for a new key to its broker
+REKEY_S: Final = 2.0
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MAX_S: Final = 300.0
 LANES: Final = {role: lane for lane, role in ROLES.items()}
@@ -59,9 +60,18 @@ class _Slot:
     link: Link | None = None
     since: float = field(default_factory=time.monotonic)
     stirred: asyncio.Event = field(default_factory=asyncio.Event)  # sighted, or its link's state has changed
+    rekeying_until: float = 0.0  # the link was up, and is being moved to a new epoch key
+
+    @property
+    def is_rekeying(self) -> bool:
+        """Whether the link is only moving to a new epoch key, which takes milliseconds and need not end an answer."""
+        connecting = self.link is not None and self.link.state is LinkState.CONNECTING
+        return connecting and time.monotonic() < self.rekeying_until
 
     @property
     def state(self) -> LinkState:
+        if self.is_rekeying:
+            return LinkState.LINKED
         if self.link is not None:
             return self.link.state
         return LinkState.CONNECTING if self.task is not None else LinkState.UNREACHABLE
@@ -114,9 +124,11 @@ class Neighbourhood:
         """Every link there is, up or not."""
         return [slot.link for slot in self._slots.values() if slot.link is not None]
 
-    def link_to(self, node_id: str) -> Link:
-        """Return the link to a neighbour.  Errors: LinkDownError."""
+    async def link_to(self, node_id: str) -> Link:
+        """Return the link to a neighbour, once a change of epoch key under way is over.  Errors: LinkDownError."""
         slot = self._slots.get(node_id)
+        while slot is not None and slot.is_rekeying:
+            await _set_within(slot.stirred, max(0.0, slot.rekeying_until - time.monotonic()))
         if slot is not None and slot.link is not None:
             return slot.link
         raise LinkDownError(f"no link to {node_id[:8]}")
@@ -177,8 +189,13 @@ class Neighbourhood:
 
     def keys_changed(self) -> None:
         """Let every link look at the epoch keys again."""
-        for link in self.links:
-            link.keys_changed()
+        loop = asyncio.get_running_loop()
+        for slot in list(self._slots.values()):
+            if slot.link is not None:
+                if slot.link.state is LinkState.LINKED:
+                    slot.rekeying_until = time.monotonic() + REKEY_S
+                    loop.call_later(REKEY_S, self._on_change)  # if it takes longer, that is news
+                slot.link.keys_changed()
 
     async def shown_out(self, seconds: float) -> None:
         """Wait, for so long at most, until every neighbour has heard that this node left, and has cut its link."""

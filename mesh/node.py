@@ -25,6 +25,7 @@ from mesh.errors import (
     FeedBehindError,
     NoCommunityError,
     NotAllowedError,
+    StorageError,
     UnknownNodeError,
 )
 from mesh.identity import Identity, fingerprint
@@ -107,15 +108,18 @@ class MeshNode:
         self.name = config.name
         self._config = config
         self._identity = Identity.open(directory / "identity")
-        self._store = CommunityStore(directory / "community.db", self._identity)
-        self._access = Access(self._identity, directory / "tls")
-        self._broker = Broker(
-            owner_id=self._identity.node_id,
-            directory=directory / "broker",
-            authority=self._access.authority,
-            kind=config.broker,
-            port=config.mqtt_port,
-        )
+        try:
+            self._access = Access(self._identity, directory / "tls")
+            self._broker = Broker(
+                owner_id=self._identity.node_id,
+                directory=directory / "broker",
+                authority=self._access.authority,
+                kind=config.broker,
+                port=config.mqtt_port,
+            )
+        except OSError as error:
+            raise StorageError(f"the data directory cannot be read or written: {error}") from error
+        self._store = CommunityStore(directory / "community.db", self._identity)  # closed when `run` ends
         self._reception = Reception(
             identity=self._identity,
             name=self.name,
@@ -215,7 +219,8 @@ class MeshNode:
         """
         if kind < FIRST_DEVICE_KIND:
             raise ValueError(f"kind {kind} belongs to the mesh")
-        return self._neighbourhood.link_to(peer).send(kind, body, re=re, lane=lane, ttl_s=ttl_s)
+        link = await self._neighbourhood.link_to(peer)
+        return link.send(kind, body, re=re, lane=lane, ttl_s=ttl_s)
 
     def neighbours(self) -> tuple[Neighbour, ...]:
         """Every other member and what its link does; blocked nodes too."""
@@ -374,7 +379,10 @@ class MeshNode:
 
     def _received(self, link: Link, envelope: Envelope) -> None:
         if envelope.kind < FIRST_DEVICE_KIND:
-            self._sync.receive(link, envelope)
+            try:
+                self._sync.receive(link, envelope)
+            except StorageError as error:
+                log.error("%s; %s", error, error.hint)  # noqa: TRY400  a message for people; the cause is in it
             return
         message = Received(link.peer_id, envelope.kind, envelope.message_id, envelope.re, envelope.body)
         for handler in self._message_handlers:

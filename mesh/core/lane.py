@@ -158,12 +158,19 @@ class LaneSessions:
         return self._current is None or self._current.wants_rekey(now)
 
     def drop_stale(self, keys: KeyRing, *, now: float) -> None:
-        """Let go of sessions under keys of an earlier membership number, and of those nobody renewed."""
+        """Send no more under a key of an earlier membership number; let go of sessions nobody renewed.
+
+        What the peer sealed before it knew of the new number is still opened: it is a member, and the session is ours
+        alone, so who was removed cannot read it.
+        """
         for index, session in list(self._sessions.items()):
-            outdated = session.key_id != CATCH_UP_KEY and keys.find(session.key_id) is None
-            if outdated or session.is_expired(now):
+            if session.is_expired(now):
                 del self._sessions[index]
-        if self._current is not None and self._current.local_index not in self._sessions:
+        current = self._current
+        if current is None:
+            return
+        outdated = current.key_id != CATCH_UP_KEY and keys.find(current.key_id) is None
+        if outdated or current.local_index not in self._sessions:
             self._current = None
             self._move(Saw.DROPPED)
 

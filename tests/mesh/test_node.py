@@ -171,6 +171,23 @@ async def test_a_forgotten_node_is_out_and_the_others_go_on_under_a_new_key(tmp_
         await anna.until(lambda: [one.body for one in anna.received] == [b"still here"])
 
 
+async def test_a_change_of_keys_interrupts_nobody(tmp_path: Path) -> None:
+    """Messages sent while a third node is shown out all arrive, in order, and the link never counts as down."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben, running(tmp_path, "Cleo") as cleo:
+        await paired(anna, ben)
+        await paired(anna, cleo)
+        states = set[str | None]()
+        ben.node.on_change(lambda: states.add(ben.state_of(anna)))
+        for number in range(60):
+            await ben.node.send(anna.node.node_id, PING, bytes([number]))
+            if number == 20:
+                await anna.node.forget(cleo.node.node_id)
+                await ben.until(lambda: (view := ben.node.community()) is not None and view.epoch == 1)
+        await anna.until(lambda: len(anna.received) == 60)
+        assert [one.body[0] for one in anna.received] == list(range(60))
+        assert states <= {"linked"}
+
+
 async def test_a_blocked_node_is_cut_off_at_once(tmp_path: Path) -> None:
     """On this side alone, without asking anyone."""
     async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:

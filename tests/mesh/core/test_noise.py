@@ -9,7 +9,7 @@ from mesh.errors import CryptoError, MalformedError
 
 PROLOGUE = b"hearthmesh/test/1\0"
 PSK = b"p" * 32
-STATICS = (b"\1" * 32, b"\2" * 32)
+STATIC_SECRETS = (b"\1" * 32, b"\2" * 32)
 EPHEMERALS = (b"\3" * 32, b"\4" * 32)
 PATTERNS = list(Pattern)
 
@@ -17,11 +17,11 @@ PATTERNS = list(Pattern)
 def ours(pattern: Pattern, *, initiator: bool, psk: bytes = PSK, prologue: bytes = PROLOGUE) -> Handshake:
     """Make our end of a handshake between the two fixed key pairs."""
     me = 0 if initiator else 1
-    known = crypto.x25519_public(STATICS[1]) if initiator and pattern.responder_known else None
+    known = crypto.x25519_public(STATIC_SECRETS[1]) if initiator and pattern.responder_known else None
     return Handshake(
         pattern,
         initiator=initiator,
-        static=STATICS[me],
+        static=STATIC_SECRETS[me],
         ephemeral=EPHEMERALS[me],
         prologue=prologue,
         remote_static=known,
@@ -36,9 +36,9 @@ def oracle(pattern: Pattern, *, initiator: bool) -> NoiseConnection:
     if "psk" in pattern.label:
         connection.set_psks(PSK)
     me = 0 if initiator else 1
-    connection.set_keypair_from_private_bytes(Keypair.STATIC, STATICS[me])
+    connection.set_keypair_from_private_bytes(Keypair.STATIC, STATIC_SECRETS[me])
     if initiator and pattern.responder_known:
-        connection.set_keypair_from_public_bytes(Keypair.REMOTE_STATIC, crypto.x25519_public(STATICS[1]))
+        connection.set_keypair_from_public_bytes(Keypair.REMOTE_STATIC, crypto.x25519_public(STATIC_SECRETS[1]))
     if initiator:
         connection.set_as_initiator()
     else:
@@ -62,7 +62,7 @@ def test_interoperates_with_the_oracle(pattern: Pattern, we_begin: bool, size: i
             assert payload == mine.read(bytes(other.write_message(payload)))
         my_turn = not my_turn
     keys = mine.split()
-    assert crypto.x25519_public(STATICS[1 if we_begin else 0]) == mine.remote_static
+    assert crypto.x25519_public(STATIC_SECRETS[1 if we_begin else 0]) == mine.remote_static
     assert other.decrypt(crypto.seal(keys.send, 0, b"", b"there")) == b"there"
     assert crypto.unseal(keys.receive, 0, b"", bytes(other.encrypt(b"back"))) == b"back"
 
@@ -126,7 +126,7 @@ def test_another_prologue_fails_at_once() -> None:
 def test_a_missing_key_is_an_error() -> None:
     """An IK initiator must know the responder, a psk pattern its key."""
     with pytest.raises(CryptoError, match="missing"):
-        Handshake(Pattern.IK, initiator=True, static=STATICS[0], ephemeral=EPHEMERALS[0], prologue=b"")
+        Handshake(Pattern.IK, initiator=True, static=STATIC_SECRETS[0], ephemeral=EPHEMERALS[0], prologue=b"")
 
 
 def test_the_limit_of_the_specification_holds() -> None:
