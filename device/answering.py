@@ -47,7 +47,8 @@ _CODES: Final[tuple[tuple[type[ModelsError], FailureCode], ...]] = (
 class _Outbox:
     """Events that are computed and not sent yet; what waits together travels together."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, still_at_it_s: float) -> None:
+        self._still_at_it_s = still_at_it_s
         self._tokens: list[TokensGenerated] = []
         self._last: Done | Failed | None = None
         self._news = asyncio.Event()
@@ -70,7 +71,7 @@ class _Outbox:
         self._news.clear()
         if not self._tokens and self._last is None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STILL_AT_IT_S):
+                async with asyncio.timeout(self._still_at_it_s):
                     await self._news.wait()
 
     def take(self) -> TokensGenerated:
@@ -96,7 +97,18 @@ class _Outbox:
 class Answerer:
     """Keeps the questions of neighbours that this node is answering.  on_end: called after each."""
 
-    def __init__(self, mesh: Mesh, library: Library, errands: Errands, *, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        mesh: Mesh,
+        library: Library,
+        errands: Errands,
+        *,
+        on_end: Callable[[], None],
+        still_at_it_s: float = STILL_AT_IT_S,
+        full_for_s: float = FULL_FOR_S,
+    ) -> None:
+        self._still_at_it_s = still_at_it_s
+        self._full_for_s = full_for_s
         self._on_end = on_end
         self._mesh = mesh
         self._library = library
@@ -156,7 +168,7 @@ class Answerer:
             await self._mesh.send(key[0], Failed.KIND, last.to_body(), re=key[1])
 
     async def _answer(self, key: tuple[str, bytes], query: Query) -> None:
-        outbox = _Outbox()
+        outbox = _Outbox(still_at_it_s=self._still_at_it_s)
         events = self._library.generate(query.digest, query.request)
         engine = asyncio.create_task(_collect(events, outbox), name="collect")
         try:
@@ -181,13 +193,13 @@ class Answerer:
     async def _send(self, key: tuple[str, bytes], kind: int, body: bytes) -> None:
         """Send one part; a full queue is waited for, while what is computed meanwhile gathers in the outbox."""
         peer, message_id = key
-        give_up_at = asyncio.get_running_loop().time() + FULL_FOR_S
+        give_up_at = asyncio.get_running_loop().time() + self._full_for_s
         while True:
             try:
                 await self._mesh.send(peer, kind, body, re=message_id)
             except QueueFullError as error:
                 if asyncio.get_running_loop().time() > give_up_at:
-                    raise LinkDownError(f"the neighbour took nothing for {FULL_FOR_S:.0f} s") from error
+                    raise LinkDownError(f"the neighbour took nothing for {self._full_for_s:.0f} s") from error
                 await asyncio.sleep(FULL_PAUSE_S)
             else:
                 return

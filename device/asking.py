@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 class _Reply:
     """What has arrived of one answer and was not read yet."""
 
-    def __init__(self, peer: str, *, max_tokens: int) -> None:
+    def __init__(self, peer: str, *, max_tokens: int, silence_s: float) -> None:
         self.peer = peer
+        self._silence_s = silence_s
         self.assembly = AnswerAssembly(max_tokens=max_tokens)
         self._unread: deque[QueryMessage] = deque()
         self._error: DeviceError | None = None
@@ -55,16 +56,17 @@ class _Reply:
                 raise self._error
             self._news.clear()
             try:
-                async with asyncio.timeout(SILENCE_S):
+                async with asyncio.timeout(self._silence_s):
                     await self._news.wait()
             except TimeoutError as error:
-                raise AnswerLostError(f"nothing came from the neighbour for {SILENCE_S:.0f} s") from error
+                raise AnswerLostError(f"nothing came from the neighbour for {self._silence_s:.0f} s") from error
 
 
 class Asker:
     """Keeps the questions that neighbours are answering for this node."""
 
-    def __init__(self, mesh: Mesh, errands: Errands) -> None:
+    def __init__(self, mesh: Mesh, errands: Errands, *, silence_s: float = SILENCE_S) -> None:
+        self._silence_s = silence_s
         self._mesh = mesh
         self._errands = errands
         self._open: dict[bytes, _Reply] = {}
@@ -78,7 +80,7 @@ class Asker:
 
         Raises AnswerLostError, NeighbourFailedError, NeighbourMisbehavedError, and MeshError when it cannot be sent.
         """
-        reply = _Reply(peer, max_tokens=query.request.sampling.max_tokens)
+        reply = _Reply(peer, max_tokens=query.request.sampling.max_tokens, silence_s=self._silence_s)
         message_id = await self._mesh.send(peer, Query.KIND, query.to_body(), ttl_s=QUERY_TTL_S)
         self._open[message_id] = reply
         try:

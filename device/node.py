@@ -34,7 +34,7 @@ from models.store import ModelStore
 
 HOST: Final = "127.0.0.1"
 GRACE_S: Final = 5.0  # for running answers; the service manager waits 20 s
-CLOSING_S: Final = GRACE_S + 4.0  # until connections are cut
+CLOSING_S: Final = 4.0  # then, until connections are cut
 MAX_AUTOMATIC_THREADS: Final = 8  # small models gain nothing from more
 
 log = logging.getLogger(__name__)
@@ -70,10 +70,11 @@ async def _serve(config: HearthConfig) -> None:
 
 
 class HearthNode:
-    """One node; `run` is its life, `stop` asks for its end."""
+    """One node; `run` is its life, `stop` asks for its end, which running answers get `grace_s` for."""
 
-    def __init__(self, config: HearthConfig) -> None:
+    def __init__(self, config: HearthConfig, *, grace_s: float = GRACE_S) -> None:
         self.config = config
+        self._grace_s = grace_s
         self._stop = asyncio.Event()
         self._administration: Administration | None = None
 
@@ -90,7 +91,7 @@ class HearthNode:
         return self._administration
 
     def stop(self) -> None:
-        """Ask for a graceful end: running answers get GRACE_S, neighbours a goodbye."""
+        """Ask for a graceful end: running answers get their grace, neighbours a goodbye."""
         self._stop.set()
 
     async def run(self, ready: asyncio.Event) -> None:
@@ -120,8 +121,8 @@ class HearthNode:
                 started_at=started_at,
             )
             servers = (
-                HttpServer(public_app(queries, administration), public, grace_s=CLOSING_S),
-                HttpServer(owner_app(queries, administration), owner, grace_s=CLOSING_S),
+                HttpServer(public_app(queries, administration), public, grace_s=self._grace_s + CLOSING_S),
+                HttpServer(owner_app(queries, administration), owner, grace_s=self._grace_s + CLOSING_S),
             )
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -155,7 +156,7 @@ class HearthNode:
             log.info("stopping")
             for server in servers:
                 server.stop()
-            await queries.stop(grace_s=GRACE_S)
+            await queries.stop(grace_s=self._grace_s)
             await asyncio.wait(serving)
             watchdog.cancel()
 

@@ -123,6 +123,19 @@ async def test_a_node_that_stops_says_goodbye(folder: Path) -> None:
     assert ids[0] == ids[1]
 
 
+async def test_a_stop_ends_running_answers_with_an_error(folder: Path) -> None:
+    """Whoever was being answered is told, instead of being cut off; after the grace, not before."""
+    config = hearth_config(folder / "ember", context_tokens=16_384)
+    async with living(config, holds="tiny", grace_s=0.2) as node:
+        answer = DaemonClient(config.socket_path).ask(HELLO, sampling=Sampling(max_tokens=16_000))
+        await anext(answer)
+        node.stop()
+        with pytest.raises(RequestRefusedError, match="the node is stopping") as raised:
+            async for _ in answer:
+                pass
+        assert raised.value.code == "stopping"
+
+
 async def test_two_nodes_never_share_a_directory(folder: Path) -> None:
     """The second is told who has it, and the first goes on."""
     config = hearth_config(folder / "ember")

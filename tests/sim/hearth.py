@@ -16,7 +16,7 @@ from device.config import (
     MqttConfig,
     NodeConfig,
 )
-from device.node import HearthNode
+from device.node import GRACE_S, HearthNode
 from models.store import ModelStore
 from tests.sim.tiny_model import install_tiny
 
@@ -41,11 +41,11 @@ def hearth_config(
 
 
 @asynccontextmanager
-async def living(config: HearthConfig, *, holds: str = "") -> AsyncIterator[HearthNode]:
+async def living(config: HearthConfig, *, holds: str = "", grace_s: float = GRACE_S) -> AsyncIterator[HearthNode]:
     """A node from ready to stopped; with a tiny endless model of that name in its store, if one is given."""
     if holds:
         await install_tiny(ModelStore(config.data_dir / "models"), config.data_dir / "files", name=holds)
-    node, ready = HearthNode(config), asyncio.Event()
+    node, ready = HearthNode(config, grace_s=grace_s), asyncio.Event()
     running, waiting = asyncio.create_task(node.run(ready)), asyncio.create_task(ready.wait())
     try:
         async with asyncio.timeout(READY_WITHIN_S):
