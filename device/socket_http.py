@@ -1,15 +1,17 @@
-"""HTTP over a unix socket, as little as the owner's API needs: a general client loads longer than the answer takes.
+"""HTTP over a unix socket: h11 speaks the protocol, asyncio moves the bytes.
 
-HTTP/1.0 on purpose: one request a connection, and a reply of unknown length ends with the connection, so that
-there is nothing to frame, pool or keep alive.  Source: RFC 1945.
+One request a connection.  A general client would do, but takes longer to load than the answer takes: `hearth status`
+takes 0.55 s with httpx and 0.2 s so, and far more of both on a small board.
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
+import h11
+
+READ_BYTES = 64 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 16 << 20
 MAX_LINE_BYTES = 1 << 20
@@ -20,13 +22,20 @@ class NotHttpError(Exception):
     """What came back is no HTTP reply, or longer than any that is expected."""
 
 
-@dataclass(frozen=True)
-class Reply:
-    """A reply whose head is here and whose body is read from the connection."""
+class ConnectError(Exception):
+    """Nobody listens at the socket, or not for this user."""
 
-    status: int
-    length: int | None
-    reader: asyncio.StreamReader
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(str(reason))
+        self.forbidden = isinstance(reason, PermissionError)
+
+
+class Reply:
+    """A reply whose head is here and whose body is read from the connection as it comes."""
+
+    def __init__(self, status: int, chunks: AsyncIterator[bytes]) -> None:
+        self.status = status
+        self._chunks = chunks
 
     @property
     def is_error(self) -> bool:
@@ -34,11 +43,9 @@ class Reply:
         return self.status >= ERROR_STATUS
 
     async def body(self) -> bytes:
-        """The whole body.  asyncio.IncompleteReadError if the connection ended before it did."""
-        if self.length is not None:
-            return await self.reader.readexactly(self.length)
+        """The whole body.  EOFError if the connection ended before it did, NotHttpError beyond MAX_BODY_BYTES."""
         body = bytearray()
-        while chunk := await self.reader.read(MAX_HEAD_BYTES):
+        async for chunk in self._chunks:
             body += chunk
             if len(body) > MAX_BODY_BYTES:
                 raise NotHttpError(f"a body of more than {MAX_BODY_BYTES} bytes")
@@ -47,7 +54,7 @@ class Reply:
     async def lines(self) -> AsyncIterator[bytes]:
         """Lines as they arrive, without the line feeds; empty ones are left out."""
         held = b""
-        while chunk := await self.reader.read(MAX_HEAD_BYTES):
+        async for chunk in self._chunks:
             *lines, held = (held + chunk).split(b"\n")
             for line in lines:
                 if line.strip():
@@ -68,52 +75,50 @@ async def request(
     """
     try:
         async with asyncio.timeout(connect_within_s):
-            reader, writer = await asyncio.open_unix_connection(socket_path, limit=MAX_HEAD_BYTES)
+            reader, writer = await asyncio.open_unix_connection(socket_path)
     except OSError as error:  # TimeoutError is one too
         raise ConnectError(error) from error
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
     try:
-        writer.write(_head(method, path, body) + (body or b""))
+        writer.write(_request_bytes(connection, method, path, body))
         await writer.drain()
-        status, length = _parse_head(await reader.readuntil(b"\r\n\r\n"))
-        yield Reply(status, length, reader)
-    except asyncio.LimitOverrunError as error:
-        raise NotHttpError(f"a head of more than {MAX_HEAD_BYTES} bytes") from error
+        event = await _next_event(connection, reader)
+        while isinstance(event, h11.InformationalResponse):
+            event = await _next_event(connection, reader)
+        if not isinstance(event, h11.Response):
+            raise NotHttpError("no HTTP reply")
+        yield Reply(event.status_code, _chunks(connection, reader))
     finally:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 
 
-class ConnectError(Exception):
-    """Nobody listens at the socket, or not for this user."""
-
-    def __init__(self, reason: OSError) -> None:
-        super().__init__(str(reason))
-        self.forbidden = isinstance(reason, PermissionError)
-
-
-def _head(method: str, path: str, body: bytes | None) -> bytes:
-    lines = [f"{method} {path} HTTP/1.0", "Host: localhost"]
+def _request_bytes(connection: h11.Connection, method: str, path: str, body: bytes | None) -> bytes:
+    headers = [("Host", "localhost"), ("Connection", "close")]
     if body is not None:
-        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
-    return "\r\n".join([*lines, "", ""]).encode("ascii")
+        headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    events = [h11.Request(method=method, target=path, headers=headers), h11.Data(body or b""), h11.EndOfMessage()]
+    return b"".join(connection.send(event) or b"" for event in events)
 
 
-def _parse_head(head: bytes) -> tuple[int, int | None]:
-    """Status and the length of the body, None if it ends with the connection."""
-    first, *fields = head.decode("latin-1").split("\r\n")
-    match first.split(" ", 2):
-        case [version, status, *_] if version.startswith("HTTP/1.") and status.isdecimal():
-            code = int(status[:3])
-        case _:
-            raise NotHttpError("no HTTP status line")
-    length = None
-    for field in fields:
-        name, _, value = field.partition(":")
-        if name.lower() == "content-length":
-            if not value.strip().isdecimal() or int(value[:20]) > MAX_BODY_BYTES:
-                raise NotHttpError("a body of no sensible length")
-            length = int(value)
-        elif name.lower() == "transfer-encoding":
-            raise NotHttpError("a chunked reply to HTTP/1.0")
-    return code, length
+async def _chunks(connection: h11.Connection, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while isinstance(event := await _next_event(connection, reader), h11.Data):
+        yield bytes(event.data)
+
+
+async def _next_event(connection: h11.Connection, reader: asyncio.StreamReader) -> object:
+    """Read until h11 has something to tell."""
+    while True:
+        try:
+            event = connection.next_event()
+            if event is not h11.NEED_DATA:
+                return event
+            data = await reader.read(READ_BYTES)
+            connection.receive_data(data)
+            if not data and connection.their_state is h11.SEND_RESPONSE:
+                raise EOFError("the connection ended before the reply")
+        except h11.RemoteProtocolError as error:
+            if reader.at_eof():
+                raise EOFError("the connection ended in the middle of the reply") from error
+            raise NotHttpError(str(error)) from error

@@ -14,7 +14,8 @@ ROOMS = {
     "amqtt": {"mesh.amqtt_broker"},
     "cbor2": {"mesh.core.codec"},
     "cryptography": {"mesh.certificates"},
-    "httpx": {"device.client", "models.fetch"},  # the owner's socket; downloads: nothing is shared between them
+    "h11": {"device.socket_http"},
+    "httpx": {"models.download"},
     "ifaddr": {"mesh.discovery"},
     "jinja2": {"models.templates"},
     "nacl": {"mesh.core.crypto"},
