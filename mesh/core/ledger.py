@@ -14,7 +14,6 @@ from mesh.core.entries import ID_BYTES, MAX_DEPS, MAX_SEQ, Admit, Entry, Genesis
 from mesh.errors import MalformedError
 
 MAX_WAITING: Final = 512
-MAX_ALTERNATES: Final = 4  # entries of one author and seq: two prove the fork, the rest may be cited by others
 MAX_HEADS: Final = 4096
 
 
@@ -127,10 +126,10 @@ class Ledger:
         return entry.author in self._authors and all(parent in self._entries for parent in entry.parents)
 
     def _follows(self, entry: Entry) -> bool:
-        """Whether the predecessor is the author's own entry before, and the place is not forked to absurdity."""
-        alternates = self._feeds.get(entry.author, {}).get(entry.seq, [])
-        if len(alternates) >= MAX_ALTERNATES:
-            return False
+        """Whether the predecessor is the author's own entry before.
+
+        Forks are admitted as they are: others may have built on any branch, and the fold knows what a fork is worth.
+        """
         if entry.place.prev is None:
             return True
         prev = self._entries[entry.place.prev]
