@@ -27,6 +27,7 @@ from mesh.node import Received
 MAX_ANSWERS: Final = 32  # of the owner's programs at a time, the waiting ones included
 NEWS_WITHIN_S: Final = 5.0  # how long a question waits for a neighbour that is just coming up
 LAST_WORDS_S: Final = 2.0
+DROPS_LOGGED_EVERY_S: Final = 10.0
 LINKED: Final = "linked"
 CONNECTING: Final = "connecting"
 
@@ -50,6 +51,8 @@ class Queries:
         self._answers: set[Answer] = set()
         self._asked = 0
         self._stopping = False
+        self._drops = 0
+        self._next_drop_logged_at = 0.0
         self._news = asyncio.Event()  # a neighbour's link or models changed
 
     def start(self) -> None:
@@ -185,7 +188,7 @@ class Queries:
         try:
             message = parse_message(received.kind, received.body)
         except NeighbourMisbehavedError as error:
-            log.warning("message dropped", extra={"peer": received.peer, "reason": str(error)})
+            self._dropped(received.peer, error)
             return
         match message:
             case Status():
@@ -200,6 +203,14 @@ class Queries:
                 self._answerer.cancel(received.peer, received.re)
             case Tokens() | Done() | Failed():
                 self._asker.arrived(received.peer, received.re, message)
+
+    def _dropped(self, peer: str, error: NeighbourMisbehavedError) -> None:
+        """Log a malformed message, but let no neighbour fill the log with them."""
+        self._drops += 1
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_drop_logged_at:
+            log.warning("messages dropped", extra={"count": self._drops, "peer": peer, "reason": str(error)})
+            self._drops, self._next_drop_logged_at = 0, now + DROPS_LOGGED_EVERY_S
 
     def _tell(self, peer: str) -> None:
         self._errands.spawn(self._send_status(peer), name=f"status to {peer[:8]}")

@@ -82,6 +82,28 @@ async def test_the_main_job(pair: tuple[DaemonClient, DaemonClient, HearthNode])
     assert (member.name, member.role, other.name, other.role) == ("ember", "voter", "spark", "observer")
 
 
+async def test_the_owner_sees_and_ends_what_was_begun(pair: tuple[DaemonClient, DaemonClient, HearthNode]) -> None:
+    """Ids may be shortened; a blocked neighbour gets no answers any more, a forgotten one is no member."""
+    spark, ember, _ = pair
+    await ember.close_offer()
+    own, (neighbour,) = (await spark.status()).node_id, (await spark.status()).neighbours
+    assert [(one.node_id, one.member) for one in (await ember.peers()).nearby] == [(own, True)]
+    await ember.block(own[:6])
+    async with asyncio.timeout(20):
+        while (await spark.status()).neighbours[0].state == "linked":  # noqa: ASYNC110  asked over HTTP
+            await asyncio.sleep(0.01)
+    with pytest.raises(RequestRefusedError) as raised:
+        await told(spark, Sampling(max_tokens=3))
+    assert raised.value.code == "node_unreachable"
+    with pytest.raises(RequestRefusedError) as refused:
+        await spark.forget(neighbour.node_id[:8])
+    assert refused.value.code == "not_allowed"
+    await ember.forget(own[:8])
+    assert [one.name for one in (await ember.peers()).members] == ["ember"]
+    await spark.leave()
+    assert (await spark.status()).community is None
+
+
 async def test_hanging_up_here_stops_the_engine_there(pair: tuple[DaemonClient, DaemonClient, HearthNode]) -> None:
     """From the client's socket over both nodes to the neighbour's worker."""
     spark, _, ember = pair
