@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 MAX_NEIGHBOURS: Final = 12
 MAX_SIGHTINGS: Final = 256
-RENEW_AFTER_S: Final = 15.0  # a link that stays down this long asks the neighbour for a new key to its broker
+RENEW_AFTER_S: Final = 5.0  # a link that stays down this long asks the neighbour for a new key to its broker
 REKEY_S: Final = 2.0
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MAX_S: Final = 300.0

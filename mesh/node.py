@@ -1,6 +1,7 @@
 """One node of the mesh: what the device uses, and where the mesh's parts are put together."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mesh.access import Access
-from mesh.addresses import parse_door
+from mesh.addresses import is_dialable, parse_door
 from mesh.broker import Broker
 from mesh.community import CommunityStore
 from mesh.core import crypto
@@ -24,6 +25,7 @@ from mesh.errors import (
     AlreadyMemberError,
     FeedBehindError,
     NoCommunityError,
+    NoOfferError,
     NotAllowedError,
     StorageError,
     UnknownNodeError,
@@ -36,7 +38,7 @@ from mesh.offers import Offer, OpenOffer, key_of
 from mesh.reception import Reception, ReceptionEvents
 from mesh.static_peers import StaticPeers, resolve
 from mesh.sync import LedgerSync
-from mesh.visits import DoorAddress, Met, Visitor
+from mesh.visits import MAX_DOORS, DoorAddress, Met, Visitor
 
 __all__ = ["Lane", "MeshConfig", "MeshNode", "Neighbour", "Offer", "Received", "Sighting"]
 
@@ -242,8 +244,7 @@ class MeshNode:
         """Take an address found elsewhere: a hint, never trust."""
         self._neighbourhood.sighted(sighting)
         if self._doors is not None:
-            for address in sighting.addresses:
-                self._doors.put_nowait(DoorAddress(address, sighting.door_port))
+            _offer_doors(self._doors, sighting)
 
     async def open_offer(self, *, ttl_s: float = OFFER_S) -> Offer:
         """Let one node in by words, or show the offer that is open; a lone node founds a community by it.
@@ -275,7 +276,7 @@ class MeshNode:
         if membership is not None and self._store.others:
             raise AlreadyMemberError(f"this node belongs to the community “{membership.name}”")
         key = await key_of(words)
-        doors: asyncio.Queue[DoorAddress] = asyncio.Queue()
+        doors: asyncio.Queue[DoorAddress] = asyncio.Queue(MAX_DOORS)
         if at is not None:
             doors.put_nowait(await resolve(*parse_door(at)))
             met = await self._visitor.join(key, doors, only=True)
@@ -334,11 +335,11 @@ class MeshNode:
         self._ledger_changed()
 
     async def _join_in_reach(self, key: PairingKey, doors: "asyncio.Queue[DoorAddress]") -> Met:
-        for sighting in self.nearby():
-            for address in sighting.addresses:
-                doors.put_nowait(DoorAddress(address, sighting.door_port))
         for peer in self._config.static_peers:
-            doors.put_nowait(await resolve(*parse_door(peer)))
+            with contextlib.suppress(NoOfferError):  # one that is away does not keep the others from being asked
+                doors.put_nowait(await resolve(*parse_door(peer)))
+        for sighting in self.nearby():
+            _offer_doors(doors, sighting)
         self._doors = doors
         try:
             return await self._visitor.join(key, doors)
@@ -409,3 +410,10 @@ class MeshNode:
     def _changed(self) -> None:
         for handler in self._change_handlers:
             handler()
+
+
+def _offer_doors(doors: "asyncio.Queue[DoorAddress]", sighting: Sighting) -> None:
+    """Let a search know of a node's door; more than it would knock at are left out."""
+    for address in sighting.addresses:
+        if not doors.full() and is_dialable(address, sighting.door_port):
+            doors.put_nowait(DoorAddress(address, sighting.door_port))

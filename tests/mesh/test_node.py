@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import shutil
 import socket
+import sqlite3
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Literal
 import pytest
 
 from mesh.certificates import BrokerAuthority, TlsKey, client_context
+from mesh.core import crypto
 from mesh.core.topic_policy import CommonName, Role
 from mesh.errors import (
     AlreadyMemberError,
@@ -263,6 +266,52 @@ async def test_discovered_and_linked_soon_after_start(tmp_path: Path) -> None:
     async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
         await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
         assert anna.state_of(ben) == "linked"
+
+
+async def test_lost_and_damaged_keys_are_asked_for_again(tmp_path: Path) -> None:
+    """A grant that is gone, one that is damaged, and an authority that was made anew: the doors mend all of it."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        await paired(anna, ben)
+    with contextlib.closing(sqlite3.connect(tmp_path / "Ben" / "mesh" / "community.db")) as database, database:
+        database.execute("DELETE FROM grants")
+    with contextlib.closing(sqlite3.connect(tmp_path / "Anna" / "mesh" / "community.db")) as database, database:
+        database.execute("UPDATE grants SET ctl = x'00'")
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
+    shutil.rmtree(tmp_path / "Anna" / "mesh" / "tls")
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
+        await ben.node.send(anna.node.node_id, PING, b"mended")
+        await anna.until(lambda: [one.body for one in anna.received] == [b"mended"])
+
+
+async def test_a_link_whose_key_counts_no_more_gets_a_new_one(tmp_path: Path) -> None:
+    """The neighbour's authority was made anew while both were up once: who stays down knocks at the door."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        await paired(anna, ben)
+        other = BrokerAuthority(tmp_path / "other")
+        grant = ben.node._store.grant_of(crypto.parse_node_id(anna.node.node_id))
+        assert grant is not None
+    with contextlib.closing(sqlite3.connect(tmp_path / "Ben" / "mesh" / "community.db")) as database, database:
+        database.execute("UPDATE grants SET ca = ?", (other.ca_pem,))
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
+        assert ben.node._store.grant_of(crypto.parse_node_id(anna.node.node_id)) is not None
+
+
+@pytest.mark.parametrize("at", ["no-such-host.invalid", "8.8.8.8", "127.0.0.1:80"])
+async def test_doors_that_are_none_are_named(tmp_path: Path, at: str) -> None:
+    """A name nobody has, an address of the internet, a port of the system."""
+    async with running(tmp_path, "Anna", static_peers=("no-such-host.invalid",)) as anna:
+        with pytest.raises(NoOfferError):
+            await anna.node.join("zoo zoo zoo zoo zoo zoo", at=at)
+
+
+async def test_nobody_in_reach_is_said(tmp_path: Path) -> None:
+    """After a look around; a static peer that is away is no other error."""
+    async with running(tmp_path, "Anna", interfaces=(), static_peers=("no-such-host.invalid",)) as anna:
+        with pytest.raises(NoOfferError, match="in reach"):
+            await anna.node.join("zoo zoo zoo zoo zoo zoo")
 
 
 async def test_strangers_get_into_no_broker(tmp_path: Path) -> None:
