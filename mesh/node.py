@@ -38,9 +38,21 @@ from mesh.offers import Offer, OpenOffer, key_of
 from mesh.reception import Reception, ReceptionEvents
 from mesh.static_peers import StaticPeers, resolve
 from mesh.sync import LedgerSync
+from mesh.views import CommunityView, Joined, MemberView, Received
 from mesh.visits import MAX_DOORS, DoorAddress, Met, Visitor
 
-__all__ = ["Lane", "MeshConfig", "MeshNode", "Neighbour", "Offer", "Received", "Sighting"]
+__all__ = [
+    "CommunityView",
+    "Joined",
+    "Lane",
+    "MemberView",
+    "MeshConfig",
+    "MeshNode",
+    "Neighbour",
+    "Offer",
+    "Received",
+    "Sighting",
+]
 
 log = logging.getLogger(__name__)
 
@@ -59,46 +71,6 @@ class MeshConfig:
     door_port: int = 8884
     broker: Literal["auto", "mosquitto", "amqtt"] = "auto"
     static_peers: tuple[str, ...] = ()  # "host[:door port]", where mDNS does not reach
-
-
-@dataclass(frozen=True)
-class Received:
-    """A message of a neighbour's for the device."""
-
-    peer: str
-    kind: int
-    message_id: bytes
-    re: bytes | None
-    body: bytes
-
-
-@dataclass(frozen=True)
-class MemberView:
-    """A member as people see it."""
-
-    node_id: str
-    name: str
-    role: str
-
-
-@dataclass(frozen=True)
-class CommunityView:
-    """The community as people see it; epoch: how often its keys had to change."""
-
-    id: str
-    name: str
-    members: tuple[MemberView, ...]
-    epoch: int
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Whose offer was taken, to be compared with what the other screen shows."""
-
-    node_id: str
-    name: str
-    fingerprint: str
-    community: str
 
 
 class MeshNode:
