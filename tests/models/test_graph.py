@@ -9,6 +9,7 @@ from gguf import GGMLQuantizationType as Type
 
 from models.engine import Engine
 from models.errors import CorruptModelError, UnsupportedModelError
+from models.gguf import GgufFile
 from models.graph import DATA_FILE, MODEL_FILE, convert
 from tests.models.memory import peak_growth_bytes
 from tests.models.reference import reference_logits
@@ -137,6 +138,28 @@ def test_models_that_cannot_be_built_are_named(
         convert(path, tmp_path / "graph")
     assert named in str(caught.value)
     assert not (tmp_path / "graph").exists()
+
+
+@pytest.mark.parametrize("missing", ["token_embd.weight", "blk.0.ffn_norm.weight"])
+def test_a_missing_tensor_is_named(missing: str, tmp_path: Path) -> None:
+    """A file without a tensor the architecture needs is corrupt."""
+    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(rope_factors=True))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(missing.encode(), missing.replace("w", "v").encode()))
+    with pytest.raises(CorruptModelError, match=f"no tensor '{missing}'"):
+        convert(path, tmp_path / "graph")
+
+
+def test_factors_that_divide_by_zero_are_refused(tmp_path: Path) -> None:
+    """RoPE factors are positive numbers."""
+    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(rope_factors=True))
+    with GgufFile.open(path) as file:
+        info = file.tensors["rope_freqs.weight"]
+    content = bytearray(path.read_bytes())
+    content[info.offset : info.offset + info.nbytes] = bytes(info.nbytes)
+    path.write_bytes(content)
+    with pytest.raises(CorruptModelError, match="not positive"):
+        convert(path, tmp_path / "graph")
 
 
 def test_memory_stays_small(tmp_path: Path) -> None:

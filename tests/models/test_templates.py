@@ -4,7 +4,7 @@ import resource
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import InvalidTemplateError
@@ -93,6 +93,7 @@ def test_half_a_surrogate_becomes_text() -> None:
     assert _render(r"{{ '\ud83d' }}") == "?"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_contents_are_never_run(content: str) -> None:
     """A message is data: Jinja's own marks in it stay as they are."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from gguf import GGMLQuantizationType as Type
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import CorruptModelError, UnsupportedModelError
@@ -31,6 +31,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return _tokenizer(tmp_path_factory.mktemp("tokenizer"))
 
 
+@settings(deadline=None)
 @given(text=TEXT)
 def test_text_comes_back(text: str, tokenizer: Tokenizer) -> None:
     """Decoding undoes encoding, byte for byte; the marks of quotes are no text."""
@@ -38,6 +39,7 @@ def test_text_comes_back(text: str, tokenizer: Tokenizer) -> None:
     assert text.replace(QUOTE_OPEN, "").replace(QUOTE_CLOSE, "") == tokenizer.decode(ids)
 
 
+@settings(deadline=None)
 @given(ids=st.lists(st.integers(0, len(TOKENS) - 1), max_size=40))
 def test_streaming_never_breaks_a_character(ids: list[int], tokenizer: Tokenizer) -> None:
     """Any ids, decoded one by one, give the text they give together, in whole characters."""
@@ -78,6 +80,7 @@ def test_control_tokens_only_where_they_are_meant(tokenizer: Tokenizer) -> None:
     assert tokenizer.eos_ids == {END, TOKENS.index("<|endoftext|>")}
 
 
+@settings(deadline=None)
 @given(before=TEXT, after=TEXT, name=st.sampled_from(TOKENS[:3]))
 def test_a_message_cannot_speak_in_control_tokens(before: str, after: str, name: str, tokenizer: Tokenizer) -> None:
     """Quoted, a person's words hold no control token, whatever they say; the template's around them do."""

@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from gguf import GGMLQuantizationType as Type
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.core.quantization import (
@@ -36,6 +36,7 @@ def _weights(rows: QuantizedRows) -> npt.NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("kind", REWRITES)
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 5), blocks=st.integers(1, 4))
 def test_no_weight_changes(kind: Type, seed: int, rows: int, blocks: int) -> None:
     """Every bit pattern of the quants and any scale come out as ggml's own package reads them."""
@@ -48,6 +49,7 @@ def test_no_weight_changes(kind: Type, seed: int, rows: int, blocks: int) -> Non
     np.testing.assert_allclose(_weights(REWRITES[kind](raw)), expected, rtol=1e-6, atol=1e-5)
 
 
+@settings(deadline=None)
 @given(heads=st.integers(1, 6), half=st.integers(1, 8))
 def test_row_order_undoes_the_permutation(heads: int, half: int) -> None:
     """Reordered, ggml's rows stand as the checkpoint had them."""

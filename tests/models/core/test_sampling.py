@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -12,6 +12,7 @@ LOGITS = arrays(np.float32, st.integers(2, 40), elements=st.floats(-30, 30, widt
 UNIFORM = st.floats(0, 1, exclude_max=True)
 
 
+@settings(deadline=None)
 @given(LOGITS, UNIFORM)
 def test_temperature_zero_takes_the_likeliest(logits: FloatArray, uniform: float) -> None:
     """No random number matters then, nor at top-k 1."""
@@ -19,6 +20,7 @@ def test_temperature_zero_takes_the_likeliest(logits: FloatArray, uniform: float
     assert np.argmax(logits) == choose(logits, temperature=2.0, top_k=1, top_p=1.0, uniform=uniform)
 
 
+@settings(deadline=None)
 @given(LOGITS, UNIFORM, st.integers(1, 50))
 def test_top_k_keeps_the_k_largest(logits: FloatArray, uniform: float, top_k: int) -> None:
     """Fewer than k logits are larger than the chosen one's."""
@@ -26,6 +28,7 @@ def test_top_k_keeps_the_k_largest(logits: FloatArray, uniform: float, top_k: in
     assert np.count_nonzero(logits > logits[chosen]) < top_k
 
 
+@settings(deadline=None)
 @given(LOGITS, UNIFORM, st.floats(0.01, 1.0))
 def test_top_p_keeps_the_nucleus(logits: FloatArray, uniform: float, top_p: float) -> None:
     """What is likelier than the chosen token does not reach top_p by itself."""

@@ -2,7 +2,7 @@
 
 import itertools
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.core.stops import StopScanner
@@ -25,6 +25,7 @@ def _scan(pieces: list[str], stops: tuple[str, ...]) -> tuple[list[str], bool]:
     return [*(scanner.feed(piece) for piece in pieces), scanner.finish()], scanner.stopped
 
 
+@settings(deadline=None)
 @given(TEXT, STOPS, st.lists(st.integers(0, 40), max_size=10))
 def test_any_slicing_gives_the_same_answer(text: str, stops: tuple[str, ...], cuts: list[int]) -> None:
     """The text ends before the first completed stop string, however the stream was cut."""
