@@ -1,4 +1,4 @@
-"""Answering neighbours: their QUERY goes to the engine, tokens go back as they come."""
+"""Answering neighbours: their QUERY goes to the engine, tokens go back as they come, at a pace one can read along."""
 
 import asyncio
 import contextlib
@@ -30,6 +30,9 @@ from models.errors import QueueFullError as EngineBusyError
 MAX_FROM_PEER: Final = 4  # questions of one neighbour at a time, the waiting ones included
 MAX_TOTAL: Final = 16
 STILL_AT_IT_S: Final = 15.0  # a quarter of the asker's patience
+# Parts of one answer follow each other no faster: at 25 tokens a second or less nothing waits, and beyond, where nobody
+# reads along, sealing and carrying each token by itself would take cores and air from those who compute.
+PACE_S: Final = 0.04
 FULL_PAUSE_S: Final = 0.05
 FULL_FOR_S: Final = 10.0  # a neighbour that reads nothing for so long gets no more
 
@@ -52,6 +55,7 @@ class _Outbox:
         self._tokens: list[TokensGenerated] = []
         self._last: Done | Failed | None = None
         self._news = asyncio.Event()
+        self._closed = asyncio.Event()
 
     def put(self, event: GenerationEvent) -> None:
         """Add what the engine gave."""
@@ -65,6 +69,7 @@ class _Outbox:
         """Add the last word; the first one stands."""
         self._last = self._last or last
         self._news.set()
+        self._closed.set()
 
     async def wait(self) -> None:
         """Return once there is something to send, or after a while with nothing."""
@@ -73,6 +78,12 @@ class _Outbox:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._still_at_it_s):
                     await self._news.wait()
+
+    async def rest(self, pause_s: float) -> None:
+        """Let tokens gather for a moment; the last word waits for nothing."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._closed.wait()
 
     def take(self) -> TokensGenerated:
         """Take the tokens that are there, as many as one message holds."""
@@ -188,6 +199,7 @@ class Answerer:
             if tokens.ids or tokens.text or outbox.last is None:
                 await self._send(key, Tokens.KIND, Tokens(n, tokens).to_body())
                 n += 1
+                await outbox.rest(PACE_S)
         await self._send(key, outbox.last.KIND, outbox.last.to_body())
 
     async def _send(self, key: tuple[str, bytes], kind: int, body: bytes) -> None:
