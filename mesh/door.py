@@ -81,12 +81,21 @@ class Conversation:
 
 
 class Door:
-    """Listens for whoever knocks; `answer` holds the conversation, and may take `patience_s`."""
+    """Listens for whoever knocks; `answer` holds the conversation, and may take `patience_s`.
+
+    bind_address: the one IPv4 address to listen on; None = every address of both families.
+    """
 
     def __init__(
-        self, port: int, answer: Callable[[Conversation], Awaitable[None]], *, patience_s: float = PATIENCE_S
+        self,
+        port: int,
+        answer: Callable[[Conversation], Awaitable[None]],
+        *,
+        bind_address: str | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.port = port
+        self._bind_address = bind_address
         self._patience_s = patience_s
         self._answer = answer
         self._sources: Counter[str] = Counter()
@@ -94,7 +103,7 @@ class Door:
 
     async def run(self, ready: asyncio.Event) -> None:
         """Listen until cancelled.  Errors: PortInUseError."""
-        sockets = _sockets(self.port)
+        sockets = _sockets(self.port, self._bind_address)
         self.port = sockets[0].getsockname()[1]
         servers = [await asyncio.start_server(self._knocked, sock=sock, limit=2 * READ_BYTES) for sock in sockets]
         try:
@@ -131,10 +140,11 @@ class Door:
                     del self._sources[source]
 
 
-def _sockets(port: int) -> list[socket.socket]:
-    """Listen on every address of both families, on one port; 0 = a free one."""
+def _sockets(port: int, bind_address: str | None) -> list[socket.socket]:
+    """Listen on one port of an address, or of every address; 0 = a free one."""
     listening: list[socket.socket] = []
-    for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104  a door is for others
+    everywhere = ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))  # noqa: S104  a door is for others
+    for family, address in ((socket.AF_INET, bind_address),) if bind_address else everywhere:
         try:
             sock = socket.socket(family, socket.SOCK_STREAM)
         except OSError:

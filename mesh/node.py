@@ -56,6 +56,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+LOOPBACK: Final = "127.0.0.1"
 OFFER_S: Final = 600.0
 FAREWELL_S: Final = 2.0  # for neighbours to hear that this node leaves
 
@@ -71,6 +72,11 @@ class MeshConfig:
     door_port: int = 8884
     broker: Literal["auto", "mosquitto", "amqtt"] = "auto"
     static_peers: tuple[str, ...] = ()  # "host[:door port]", where mDNS does not reach
+
+    @property
+    def bind_address(self) -> str | None:
+        """Where broker and door listen, None = everywhere: a node on loopback alone is reached nowhere else."""
+        return LOOPBACK if self.interfaces == ("lo",) else None
 
 
 class MeshNode:
@@ -90,6 +96,7 @@ class MeshNode:
                 authority=self._access.authority,
                 kind=config.broker,
                 port=config.mqtt_port,
+                bind_address=config.bind_address,
             )
         except OSError as error:
             raise StorageError(f"the data directory cannot be read or written: {error}") from error
@@ -102,7 +109,7 @@ class MeshNode:
             ports=self._ports,
             events=ReceptionEvents(on_admitted=self._admitted, on_met=self._met),
         )
-        self._door = Door(config.door_port, self._reception.answer)
+        self._door = Door(config.door_port, self._reception.answer, bind_address=config.bind_address)
         self._visitor = Visitor(
             identity=self._identity, name=self.name, store=self._store, access=self._access, ports=self._ports
         )

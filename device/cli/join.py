@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"Joined {styled(joined.name, BOLD, sys.stdout)}. Compare with what its screen shows:")
     facts = [("id", joined.node_id), ("fingerprint", joined.fingerprint)]
     print_facts([*facts, ("community", joined.community)] if joined.community else facts)
-    print(f"Wrong one?  hearth peers forget {joined.node_id[:8]}")
+    print("Wrong one?  hearth leave")
     return 0
 
 

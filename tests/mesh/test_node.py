@@ -373,3 +373,13 @@ async def test_a_port_in_use_stops_the_start(tmp_path: Path) -> None:
         with pytest.raises(ExceptionGroup) as caught:
             await node.run(asyncio.Event())
         assert caught.group_contains(PortInUseError)
+
+
+async def test_a_node_on_loopback_alone_listens_nowhere_else(tmp_path: Path) -> None:
+    """Broker and door keep to 127.0.0.1; any other address of the machine refuses."""
+    async with running(tmp_path, "anna") as anna:
+        for port in (anna.node.mqtt_port, anna.node.door_port):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.2", port)
