@@ -19,7 +19,7 @@ ROOMS = {
     "ifaddr": {"mesh.discovery"},
     "jinja2": {"models.templates"},
     "nacl": {"mesh.core.crypto"},
-    "onnx": {"models.graph"},
+    "onnx": {"models.graph", "models.weights"},  # the graph, and the initializers written beside it
     "onnxruntime": {"models.engine"},
     "paho": {"mesh.mqtt"},
     "segno": {"device.cli.pair"},

@@ -1,20 +1,15 @@
-"""The daemon: how soon it is ready and what it weighs, how soon a neighbour is there, what asking through one costs."""
+"""Two hearths: how soon a neighbour is there, and what asking through one costs beside asking it at home."""
 
 import asyncio
-import os
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 from device.client import AnswerFinished, ChatMessage, DaemonClient, Sampling
 from tests.bench.rows import Row
-from tests.e2e.hearths import COMMAND, Hearth
+from tests.e2e.hearths import Hearth
 
-STARTS = 5
-IDLE_S = 10.0
-SETTLE_S = 2.0
 LINKS = 5
 ROUNDS = 9
 TOKENS = 64
@@ -24,33 +19,12 @@ TOWNS = ("Avignon", "Bamberg", "Coimbra", "Dresden", "Evora", "Firenze", "Girona
 
 
 def rows() -> list[Row]:
-    """Measure everything of this area."""
+    """Measure two paired daemons, one of which has the model."""
     with tempfile.TemporaryDirectory(prefix="hearth-bench-") as folder:
-        return [*_alone(Path(folder)), *_together(Path(folder))]
+        return _between(Path(folder))
 
 
-def _alone(folder: Path) -> list[Row]:
-    """One daemon without a model."""
-    help_s = [_seconds([str(COMMAND), "--help"]) for _ in range(STARTS)]
-    ready_s = []
-    for number in range(STARTS):
-        started = time.perf_counter()
-        with Hearth(folder / f"alone{number}", name="alone") as hearth:
-            ready_s.append(time.perf_counter() - started)
-            if number == STARTS - 1:
-                time.sleep(SETTLE_S)
-                resident_mb = _resident_mb(hearth.pid)
-                idle_percent = _idle_percent(hearth.pid)
-    return [
-        Row(name="hearth --help", value=statistics.median(help_s), unit="s", goal="<= 0.25"),
-        Row(name="daemon ready, empty directory", value=statistics.median(ready_s), unit="s", goal="<= 1.5"),
-        Row(name="daemon resident, no model", value=resident_mb, unit="MB", goal="<= 75"),
-        Row(name="daemon idle", value=idle_percent, unit="% of a core", goal="<= 2"),
-    ]
-
-
-def _together(folder: Path) -> list[Row]:
-    """Two paired daemons, one of which has the model."""
+def _between(folder: Path) -> list[Row]:
     with Hearth(folder / "ember", name="ember") as ember, Hearth(folder / "spark", name="spark") as spark:
         ember.run("models", "pull", MODEL)
         spark.run("join", *ember.json("pair")["words"].split())
@@ -109,24 +83,3 @@ async def _answers(client: DaemonClient, number: int) -> AnswerFinished:
     if not isinstance(end, AnswerFinished):
         raise TypeError("the answer has no end")
     return end
-
-
-def _seconds(command: list[str]) -> float:
-    started = time.perf_counter()
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - started
-
-
-def _resident_mb(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def _idle_percent(pid: int) -> float:
-    before = _cpu_s(pid)
-    time.sleep(IDLE_S)
-    return 100 * (_cpu_s(pid) - before) / IDLE_S
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
