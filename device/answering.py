@@ -11,13 +11,8 @@ from device.errands import Errands
 from device.library import Library
 from device.ports import Mesh
 from mesh.errors import LinkDownError, MeshError, QueueFullError
-from models.core.worker_protocol import (
-    MAX_IDS,
-    MAX_TEXT_CHARACTERS,
-    GenerationEvent,
-    GenerationFinished,
-    TokensGenerated,
-)
+from models.core.request import GenerationEvent, GenerationFinished, TokensGenerated
+from models.core.worker_protocol import MAX_IDS, MAX_TEXT_CHARACTERS
 from models.errors import (
     InvalidRequestError,
     InvalidTemplateError,

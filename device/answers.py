@@ -7,7 +7,7 @@ from typing import Self
 
 from device.api import Answerer, AnswerFinished, AnswerPiece
 from device.errors import AnswerLostError, StoppingError
-from models.core.worker_protocol import GenerationEvent, GenerationFinished, TokensGenerated
+from models.core.request import GenerationEvent, GenerationFinished, TokensGenerated
 
 
 class Answer:

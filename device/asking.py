@@ -12,7 +12,7 @@ from device.errands import Errands
 from device.errors import AnswerLostError, DeviceError, NeighbourMisbehavedError
 from device.ports import Mesh
 from mesh.errors import MeshError
-from models.core.worker_protocol import GenerationEvent, GenerationFinished
+from models.core.request import GenerationEvent, GenerationFinished
 
 SILENCE_S: Final = 60.0  # the answerer says "still at it" four times as often
 QUERY_TTL_S: Final = 30.0

@@ -9,7 +9,7 @@ from typing import Final
 from device.api import CatalogueEntry, HeldModel, Model, PullProgress
 from device.errands import Errands
 from models.catalogue import Catalogue
-from models.core.worker_protocol import GenerationEvent, GenerationRequest
+from models.core.request import GenerationEvent, GenerationRequest
 from models.errors import ModelNotFoundError
 from models.fetch import pull
 from models.host import EngineHost

@@ -7,9 +7,7 @@ from collections.abc import Generator as Iteration
 
 import numpy as np
 
-from models.core.sampling import choose, penalized
-from models.core.stops import StopScanner
-from models.core.worker_protocol import (
+from models.core.request import (
     FinishReason,
     GenerationEvent,
     GenerationFinished,
@@ -17,6 +15,8 @@ from models.core.worker_protocol import (
     SamplingParams,
     TokensGenerated,
 )
+from models.core.sampling import choose, penalized
+from models.core.stops import StopScanner
 from models.engine import PREFILL_CHUNK, Engine, FloatArray
 from models.errors import CorruptModelError, EngineError, InvalidRequestError, PromptTooLongError
 from models.templates import ChatTemplate

@@ -11,17 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from models.core.manifest import TEMPLATE
-from models.core.worker_protocol import (
-    Convert,
-    Generate,
-    GenerationEvent,
-    GenerationFinished,
-    GenerationRequest,
-    GraphMissing,
-    Load,
-    Progressed,
-    TokensGenerated,
-)
+from models.core.request import GenerationEvent, GenerationFinished, GenerationRequest, TokensGenerated
+from models.core.worker_protocol import Convert, Generate, GraphMissing, Load, Progressed
 from models.errors import ModelsError, QueueFullError, WorkerDiedError, WorkerProtocolError
 from models.store import ModelStore, StoredModel
 from models.worker_process import WorkerProcess

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from models.core.request import GenerationRequest
 from models.core.worker_protocol import (
     MAX_COMMAND_BYTES,
     Cancel,
@@ -28,7 +29,6 @@ from models.core.worker_protocol import (
     Event,
     Failed,
     Generate,
-    GenerationRequest,
     GraphMissing,
     Load,
     Progressed,

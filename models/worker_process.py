@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
+from models.core.request import GenerationFinished
 from models.core.worker_protocol import (
     MAX_REPORT_BYTES,
     Cancel,
@@ -22,7 +23,6 @@ from models.core.worker_protocol import (
     Event,
     Failed,
     Generate,
-    GenerationFinished,
     GraphMissing,
     Order,
     Ready,

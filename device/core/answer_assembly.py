@@ -2,7 +2,7 @@
 
 from device.core.query_messages import Done, Failed, QueryMessage, Tokens
 from device.errors import AnswerLostError, NeighbourFailedError, NeighbourMisbehavedError
-from models.core.worker_protocol import GenerationEvent
+from models.core.request import GenerationEvent
 
 
 class AnswerAssembly:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from device.core.routing import AUTO, DEFAULT_MODEL
 from device.errors import BadRequestError, NotSupportedError
-from models.core.worker_protocol import MAX_MESSAGES, MAX_SEED, GenerationRequest, Message, SamplingParams
+from models.core.request import MAX_MESSAGES, MAX_SEED, GenerationRequest, Message, SamplingParams
 from models.errors import InvalidRequestError
 
 MAX_STOPS: Final = 4

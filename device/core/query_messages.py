@@ -22,15 +22,8 @@ from device.errors import NeighbourMisbehavedError
 from device.parsing import one_line
 from mesh.core.codec import Item, decode_array, encode
 from mesh.errors import MalformedError
-from models.core.worker_protocol import (
-    MAX_IDS,
-    MAX_TEXT_CHARACTERS,
-    GenerationFinished,
-    GenerationRequest,
-    Message,
-    SamplingParams,
-    TokensGenerated,
-)
+from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
+from models.core.worker_protocol import MAX_IDS, MAX_TEXT_CHARACTERS
 from models.errors import InvalidRequestError
 
 MAX_STATUS_BYTES: Final = 64 * 1024

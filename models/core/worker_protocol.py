@@ -7,23 +7,19 @@ directions: the daemon does not trust a process that has read a stranger's model
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
-from models.errors import InvalidRequestError, ModelsError, WorkerProtocolError, rebuild
-
-Role = Literal["system", "user", "assistant"]
-FinishReason = Literal["stop", "length", "cancelled"]
-
-MAX_MESSAGES: Final = 1024
-MAX_PROMPT_BYTES: Final = 512 * 1024  # UTF-8, all messages together; far beyond any context of a small board
-MAX_NEW_TOKENS: Final = 32_768
-MAX_STOPS: Final = 8
-MAX_STOP_CHARACTERS: Final = 256
-MAX_TOP_K: Final = 1_000_000
-MAX_TEMPERATURE: Final = 5.0
-MIN_REPETITION_PENALTY: Final = 0.1
-MAX_REPETITION_PENALTY: Final = 10.0
-MAX_SEED: Final = 2**63 - 1
+from models.core.request import (
+    GenerationFinished,
+    GenerationRequest,
+    Message,
+    SamplingParams,
+    TokensGenerated,
+    is_count,
+    is_number,
+    is_text,
+)
+from models.errors import ModelsError, WorkerProtocolError, rebuild
 
 MAX_COMMAND_BYTES: Final = 4 * 1024 * 1024  # a prompt at its bound, every character escaped to six
 MAX_REPORT_BYTES: Final = 64 * 1024
@@ -38,86 +34,6 @@ ERROR_ARGUMENTS: Final[Mapping[str, tuple[type, ...]]] = {
     "PromptTooLongError": (int, int),
     "NotEnoughSpaceError": (int, int, str),
 }  # every other error carries its message alone
-
-
-@dataclass(frozen=True)
-class Message:
-    """One turn of a conversation.  Raises InvalidRequestError."""
-
-    role: str
-    content: str
-
-    def __post_init__(self) -> None:
-        if self.role not in get_args(Role):
-            raise InvalidRequestError(f"role: one of {', '.join(get_args(Role))}")
-        _require(_is_text(self.content), "content: text that UTF-8 can write")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamplingParams:
-    """How the next token is chosen and when to stop.  Raises InvalidRequestError naming the value and its range."""
-
-    temperature: float = 0.0  # 0 = the most likely token
-    top_k: int = 0  # 0 = no limit
-    top_p: float = 1.0
-    repetition_penalty: float = 1.0
-    seed: int = 0
-    max_tokens: int = 512
-    stop: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        _require(_is_number(self.temperature, 0, MAX_TEMPERATURE), f"temperature: 0 to {MAX_TEMPERATURE:g}")
-        _require(_is_count(self.top_k, MAX_TOP_K), f"top_k: 0 to {MAX_TOP_K}")
-        _require(_is_number(self.top_p, 0, 1) and self.top_p > 0, "top_p: above 0, up to 1")
-        _require(
-            _is_number(self.repetition_penalty, MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY),
-            f"repetition_penalty: {MIN_REPETITION_PENALTY:g} to {MAX_REPETITION_PENALTY:g}",
-        )
-        _require(_is_count(self.seed, MAX_SEED), "seed: 0 to 2^63 - 1")
-        _require(
-            _is_count(self.max_tokens, MAX_NEW_TOKENS) and self.max_tokens > 0, f"max_tokens: 1 to {MAX_NEW_TOKENS}"
-        )
-        _require(
-            isinstance(self.stop, tuple)
-            and len(self.stop) <= MAX_STOPS
-            and all(_is_text(text) and 1 <= len(text) <= MAX_STOP_CHARACTERS for text in self.stop),
-            f"stop: up to {MAX_STOPS} texts of 1 to {MAX_STOP_CHARACTERS} characters",
-        )
-
-
-@dataclass(frozen=True)
-class GenerationRequest:
-    """A conversation to continue and how.  Raises InvalidRequestError."""
-
-    messages: tuple[Message, ...]
-    sampling: SamplingParams
-
-    def __post_init__(self) -> None:
-        _require(1 <= len(self.messages) <= MAX_MESSAGES, f"messages: 1 to {MAX_MESSAGES}")
-        size = sum(len(message.content.encode()) for message in self.messages)
-        _require(size <= MAX_PROMPT_BYTES, f"messages: {size} bytes, at most {MAX_PROMPT_BYTES}")
-
-
-@dataclass(frozen=True)
-class TokensGenerated:
-    """New tokens and the text they complete; the text is empty while a character is unfinished."""
-
-    ids: tuple[int, ...]
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerationFinished:
-    """The end of an answer; always the last event."""
-
-    reason: FinishReason
-    prompt_tokens: int
-    completion_tokens: int
-    prefill_s: float
-    decode_s: float
-
-
-GenerationEvent = TokensGenerated | GenerationFinished
 
 
 @dataclass(frozen=True)
@@ -229,8 +145,8 @@ def parse_order(line: bytes) -> Order:
         } if (
             not rest
             and len(template or "") <= MAX_TEMPLATE_CHARACTERS
-            and _is_count(threads, MAX_THREADS)
-            and _is_count(context, MAX_INT)
+            and is_count(threads, MAX_THREADS)
+            and is_count(context, MAX_INT)
         ):
             load = Load(
                 gguf=_path(gguf), graphs=_path(graphs), template=template, threads=threads, context_tokens=context
@@ -268,7 +184,7 @@ def parse_report(line: bytes) -> Report:
 
 def _progressed(fields: dict[str, Any]) -> Progressed | None:
     match fields:
-        case {"fraction": fraction, **rest} if not rest and _is_number(fraction, 0, 1):
+        case {"fraction": fraction, **rest} if not rest and is_number(fraction, 0, 1):
             return Progressed(float(fraction))
     return None
 
@@ -278,9 +194,9 @@ def _tokens_generated(fields: dict[str, Any]) -> TokensGenerated | None:
         case {"ids": list(ids), "text": str(text), **rest} if (
             not rest
             and len(ids) <= MAX_IDS
-            and all(_is_count(item, 2**31) for item in ids)
+            and all(is_count(item, 2**31) for item in ids)
             and len(text) <= MAX_TEXT_CHARACTERS
-            and _is_text(text)
+            and is_text(text)
         ):
             return TokensGenerated(tuple(ids), text)
     return None
@@ -297,10 +213,10 @@ def _generation_finished(fields: dict[str, Any]) -> GenerationFinished | None:
             **rest,
         } if (
             not rest
-            and _is_count(prompt, MAX_INT)
-            and _is_count(completion, MAX_INT)
-            and _is_number(prefill_s, 0, MAX_INT)
-            and _is_number(decode_s, 0, MAX_INT)
+            and is_count(prompt, MAX_INT)
+            and is_count(completion, MAX_INT)
+            and is_number(prefill_s, 0, MAX_INT)
+            and is_number(decode_s, 0, MAX_INT)
         ):
             return GenerationFinished(
                 reason=reason,
@@ -317,7 +233,7 @@ def _failed(fields: dict[str, Any]) -> Failed | None:
         case {"code": str(code), "args": list(args), **rest} if (
             not rest
             and tuple(map(type, args)) == ERROR_ARGUMENTS.get(code, (str,))
-            and all(len(str(value)) <= MAX_TEXT_CHARACTERS and _is_text(str(value)) for value in args)
+            and all(len(str(value)) <= MAX_TEXT_CHARACTERS and is_text(str(value)) for value in args)
         ):
             return Failed(rebuild(code, args))
     return None
@@ -357,7 +273,7 @@ def _fields(line: bytes, key: str, limit: int) -> tuple[int, str, dict[str, Any]
         raise WorkerProtocolError("a line that is no JSON") from error
     if isinstance(value, dict):
         number, kind = value.pop("n", None), value.pop(key, None)
-        if _is_count(number, MAX_INT) and isinstance(kind, str):
+        if is_count(number, MAX_INT) and isinstance(kind, str):
             return number, kind, value
     raise WorkerProtocolError("a line without number and kind")
 
@@ -380,24 +296,3 @@ def _path(text: str) -> str:
     if not 1 <= len(text) <= MAX_PATH_CHARACTERS or "\0" in text:
         raise WorkerProtocolError("a path that is none")
     return text
-
-
-def _require(fits: bool, message: str) -> None:  # noqa: FBT001  the condition is the point
-    if not fits:
-        raise InvalidRequestError(message)
-
-
-def _is_count(value: object, top: int) -> bool:
-    return type(value) is int and 0 <= value <= top
-
-
-def _is_number(value: object, low: float, high: float) -> bool:
-    return isinstance(value, int | float) and type(value) is not bool and low <= value <= high  # NaN fits no range
-
-
-def _is_text(value: object) -> bool:
-    """Whether it is a str without lone surrogates, which JSON can smuggle in and nothing can write out."""
-    try:
-        return isinstance(value, str) and value.encode() is not None
-    except UnicodeEncodeError:
-        return False

@@ -8,7 +8,7 @@ import pytest
 from device.answers import Answer
 from device.api import Answerer, AnswerFinished, AnswerPiece
 from device.errors import AnswerLostError, StoppingError
-from models.core.worker_protocol import GenerationEvent, GenerationFinished, TokensGenerated
+from models.core.request import GenerationEvent, GenerationFinished, TokensGenerated
 
 BY = Answerer(node_id="k3v5", node_name="ember", model="tiny", model_digest="00" * 32)
 

@@ -15,7 +15,7 @@ from device.library import Library
 from mesh.errors import LinkDownError
 from mesh.node import Received
 from models.catalogue import Catalogue
-from models.core.worker_protocol import (
+from models.core.request import (
     GenerationEvent,
     GenerationFinished,
     GenerationRequest,

@@ -9,7 +9,7 @@ from device.api import Model, PullProgress
 from device.errands import Errands
 from device.library import Library
 from models.catalogue import Catalogue
-from models.core.worker_protocol import GenerationRequest, Message, SamplingParams
+from models.core.request import GenerationRequest, Message, SamplingParams
 from models.errors import ChecksumMismatchError, ModelNotFoundError
 from models.host import EngineHost
 from models.store import ModelStore

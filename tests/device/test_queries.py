@@ -27,7 +27,7 @@ from device.library import Library
 from device.queries import MAX_ANSWERS, Queries
 from mesh.node import Received
 from models.catalogue import Catalogue
-from models.core.worker_protocol import GenerationRequest, Message, SamplingParams
+from models.core.request import GenerationRequest, Message, SamplingParams
 from models.host import EngineHost
 from models.store import ModelStore
 from tests.models.waiting import until

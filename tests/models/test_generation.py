@@ -6,13 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.core.worker_protocol import (
-    GenerationFinished,
-    GenerationRequest,
-    Message,
-    SamplingParams,
-    TokensGenerated,
-)
+from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
 from models.engine import Engine
 from models.errors import CorruptModelError, EngineError, InvalidRequestError, PromptTooLongError
 from models.generation import Generator

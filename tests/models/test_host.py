@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from models.core.worker_protocol import (
+from models.core.request import (
     GenerationEvent,
     GenerationFinished,
     GenerationRequest,
@@ -247,7 +247,7 @@ import asyncio, sys
 from pathlib import Path
 from models.host import EngineHost
 from models.store import ModelStore
-from models.core.worker_protocol import GenerationRequest, Message, SamplingParams
+from models.core.request import GenerationRequest, Message, SamplingParams
 
 async def main():
     store = ModelStore(Path(sys.argv[1]))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
 from models.core.worker_protocol import (
     MAX_REPORT_BYTES,
     Cancel,
@@ -16,17 +17,12 @@ from models.core.worker_protocol import (
     Event,
     Failed,
     Generate,
-    GenerationFinished,
-    GenerationRequest,
     GraphMissing,
     Load,
-    Message,
     Order,
     Progressed,
     Ready,
     Report,
-    SamplingParams,
-    TokensGenerated,
     encode_order,
     parse_report,
 )

@@ -10,16 +10,8 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from models.core.worker_protocol import (
-    MAX_REPORT_BYTES,
-    Convert,
-    Generate,
-    GenerationRequest,
-    Message,
-    Ready,
-    SamplingParams,
-    TokensGenerated,
-)
+from models.core.request import GenerationRequest, Message, SamplingParams, TokensGenerated
+from models.core.worker_protocol import MAX_REPORT_BYTES, Convert, Generate, Ready
 from models.errors import EngineError, WorkerDiedError, WorkerProtocolError
 from models.worker_process import MAX_LOG_LINES, WorkerProcess
 from tests.models.waiting import until

@@ -7,7 +7,7 @@ import pytest
 from device.core.answer_assembly import AnswerAssembly
 from device.core.query_messages import Cancel, Done, Failed, QueryMessage, Tokens
 from device.errors import AnswerLostError, DeviceError, NeighbourFailedError, NeighbourMisbehavedError
-from models.core.worker_protocol import GenerationFinished, TokensGenerated
+from models.core.request import GenerationFinished, TokensGenerated
 
 
 def tokens(n: int, *ids: int) -> Tokens:

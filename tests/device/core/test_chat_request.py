@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from device.core.chat_request import HARMLESS, parse_chat_request, parse_object
 from device.errors import BadRequestError, NotSupportedError
-from models.core.worker_protocol import MAX_SEED, Message, SamplingParams
+from models.core.request import MAX_SEED, Message, SamplingParams
 
 HELLO = {"role": "user", "content": "hello"}
 ANYTHING = st.recursive(

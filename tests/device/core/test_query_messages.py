@@ -22,13 +22,7 @@ from device.core.query_messages import (
 )
 from device.errors import NeighbourMisbehavedError
 from mesh.core.codec import Item, encode
-from models.core.worker_protocol import (
-    GenerationFinished,
-    GenerationRequest,
-    Message,
-    SamplingParams,
-    TokensGenerated,
-)
+from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
 
 DIGEST = "0f" * 32
 names = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=63)

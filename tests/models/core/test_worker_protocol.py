@@ -8,9 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.core.request import (
+    MAX_PROMPT_BYTES,
+    GenerationFinished,
+    GenerationRequest,
+    Message,
+    SamplingParams,
+    TokensGenerated,
+)
 from models.core.worker_protocol import (
     MAX_COMMAND_BYTES,
-    MAX_PROMPT_BYTES,
     MAX_REPORT_BYTES,
     Cancel,
     Command,
@@ -18,17 +25,12 @@ from models.core.worker_protocol import (
     Event,
     Failed,
     Generate,
-    GenerationFinished,
-    GenerationRequest,
     GraphMissing,
     Load,
-    Message,
     Order,
     Progressed,
     Ready,
     Report,
-    SamplingParams,
-    TokensGenerated,
     encode_order,
     encode_report,
     parse_order,
