@@ -19,8 +19,9 @@ from typing import Literal
 from mesh import mosquitto, ports
 from mesh.certificates import BrokerAuthority, TlsKey, client_context, write_private
 from mesh.core.topic_policy import NEIGHBOUR_ROLES, CommonName, Role, clients
+from mesh.dialling import dial
 from mesh.errors import BrokerFailedError, PortInUseError
-from mesh.mqtt import MqttClient, dial
+from mesh.mqtt import MqttClient
 
 log = logging.getLogger(__name__)
 

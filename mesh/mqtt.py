@@ -7,7 +7,6 @@ the loss of its socket.  No threads: paho is handed a socket whose TLS handshake
 import asyncio
 import logging
 import random
-import socket
 import ssl
 import struct
 import time
@@ -20,11 +19,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from mesh.core.mqtt_packets import MAX_PACKET_BYTES, MAX_PAYLOAD_BYTES
+from mesh.dialling import SILENCE_MS, dial
 from mesh.errors import LinkDownError, MessageTooLargeError, QueueFullError
 
 log = logging.getLogger(__name__)
 
-SILENCE_MS = 5000  # TCP_USER_TIMEOUT: sent data without any acknowledgement
 READ_BYTES = 64 * 1024  # at a time, so that a large packet does not make a large buffer for every record
 READS_PER_WAKE = 64  # then the loop's other work has its turn
 MALFORMED = (ValueError, LookupError, AttributeError, TypeError, struct.error, MQTTException)
@@ -365,47 +364,3 @@ class _Paho(paho.Client):
         if bufsize > MAX_PACKET_BYTES:
             raise ConnectionAbortedError(f"the broker announced a packet of {bufsize} bytes")
         return super()._sock_recv(min(bufsize, READ_BYTES))
-
-
-async def dial(host: str, port: int, *, tls: ssl.SSLContext, silence_ms: int = SILENCE_MS) -> ssl.SSLSocket:
-    """Open a TCP connection and do the TLS handshake without blocking the loop.  Raises OSError."""
-    loop = asyncio.get_running_loop()
-    family, kind, protocol, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
-    plain = socket.socket(family, kind, protocol)
-    try:
-        plain.setblocking(False)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # without it every round trip costs 44 ms
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, silence_ms)
-        await loop.sock_connect(plain, address)
-        sock = tls.wrap_socket(plain, do_handshake_on_connect=False)
-    except BaseException:
-        plain.close()
-        raise
-    try:
-        await _shake_hands(sock)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-async def _shake_hands(sock: ssl.SSLSocket) -> None:
-    loop = asyncio.get_running_loop()
-    while True:
-        ready = asyncio.Event()
-        try:
-            sock.do_handshake()
-        except ssl.SSLWantReadError:
-            loop.add_reader(sock, ready.set)
-            try:
-                await ready.wait()
-            finally:
-                loop.remove_reader(sock)
-        except ssl.SSLWantWriteError:
-            loop.add_writer(sock, ready.set)
-            try:
-                await ready.wait()
-            finally:
-                loop.remove_writer(sock)
-        else:
-            return

@@ -1,0 +1,51 @@
+"""TLS connections opened without blocking the loop, for clients that own their socket."""
+
+import asyncio
+import socket
+import ssl
+
+SILENCE_MS = 5000  # TCP_USER_TIMEOUT: sent data without any acknowledgement
+
+
+async def dial(host: str, port: int, *, tls: ssl.SSLContext, silence_ms: int = SILENCE_MS) -> ssl.SSLSocket:
+    """Open a TCP connection and do the TLS handshake without blocking the loop.  Raises OSError."""
+    loop = asyncio.get_running_loop()
+    family, kind, protocol, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
+    plain = socket.socket(family, kind, protocol)
+    try:
+        plain.setblocking(False)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # without it every round trip costs 44 ms
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, silence_ms)
+        await loop.sock_connect(plain, address)
+        sock = tls.wrap_socket(plain, do_handshake_on_connect=False)
+    except BaseException:
+        plain.close()
+        raise
+    try:
+        await _shake_hands(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _shake_hands(sock: ssl.SSLSocket) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        ready = asyncio.Event()
+        try:
+            sock.do_handshake()
+        except ssl.SSLWantReadError:
+            loop.add_reader(sock, ready.set)
+            try:
+                await ready.wait()
+            finally:
+                loop.remove_reader(sock)
+        except ssl.SSLWantWriteError:
+            loop.add_writer(sock, ready.set)
+            try:
+                await ready.wait()
+            finally:
+                loop.remove_writer(sock)
+        else:
+            return
