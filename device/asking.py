@@ -16,7 +16,7 @@ from models.core.request import GenerationEvent, GenerationFinished
 
 SILENCE_S: Final = 60.0  # the answerer says "still at it" four times as often
 QUERY_TTL_S: Final = 30.0
-MAX_UNREAD: Final = 8192  # messages of one answer that nobody has read yet; a whole answer fits
+MAX_UNREAD: Final = 8192  # parts of one answer that nobody has read yet; their texts are bounded by the question
 
 log = logging.getLogger(__name__)
 
@@ -28,16 +28,24 @@ class _Reply:
         self.peer = peer
         self._silence_s = silence_s
         self.assembly = AnswerAssembly(max_tokens=max_tokens)
-        self._unread: deque[QueryMessage] = deque()
+        self._unread: deque[GenerationEvent] = deque()
         self._error: DeviceError | None = None
         self._news = asyncio.Event()
 
     def arrived(self, message: QueryMessage) -> None:
-        """Keep a message for the reader."""
-        if len(self._unread) >= MAX_UNREAD:
+        """Keep what a message adds for the reader; what comes after an error adds nothing."""
+        if self._error is not None:
+            return
+        try:
+            event = self.assembly.receive(message)
+        except DeviceError as error:
+            self.end(error)
+            return
+        if event is not None and len(self._unread) >= MAX_UNREAD:
             self.end(NeighbourMisbehavedError("the neighbour sent more than an answer can hold"))
             return
-        self._unread.append(message)
+        if event is not None:
+            self._unread.append(event)
         self._news.set()
 
     def end(self, error: DeviceError) -> None:
@@ -48,10 +56,8 @@ class _Reply:
     async def next(self) -> GenerationEvent:
         """Wait for the next event of the answer.  Raises what ended it, AnswerLostError after too long a silence."""
         while True:
-            while self._unread:
-                event = self.assembly.receive(self._unread.popleft())
-                if event is not None:
-                    return event
+            if self._unread:
+                return self._unread.popleft()
             if self._error is not None:
                 raise self._error
             self._news.clear()

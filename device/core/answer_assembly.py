@@ -4,6 +4,10 @@ from device.core.query_messages import Done, Failed, QueryMessage, Tokens
 from device.errors import AnswerLostError, NeighbourFailedError, NeighbourMisbehavedError
 from models.core.request import GenerationEvent
 
+# A token is rarely more than a word; a part without tokens may finish a character of the one before.
+CHARACTERS_A_TOKEN = 64
+CHARACTERS_BESIDES = 4096
+
 
 class AnswerAssembly:
     """Messages in, events out.  max_tokens: what the question allows; over: the neighbour has said its last word."""
@@ -11,6 +15,7 @@ class AnswerAssembly:
     def __init__(self, *, max_tokens: int) -> None:
         self.over = False
         self._tokens_left = max_tokens
+        self._characters_left = max_tokens * CHARACTERS_A_TOKEN + CHARACTERS_BESIDES
         self._next_n = 0
 
     def receive(self, message: QueryMessage) -> GenerationEvent | None:
@@ -26,8 +31,9 @@ class AnswerAssembly:
                     raise AnswerLostError(f"part {self._next_n} of the neighbour's answer was lost on the way")
                 self._next_n += 1
                 self._tokens_left -= len(tokens.ids)
-                if self._tokens_left < 0:
-                    raise NeighbourMisbehavedError("the neighbour sent more tokens than were asked for")
+                self._characters_left -= len(tokens.text)
+                if self._tokens_left < 0 or self._characters_left < 0:
+                    raise NeighbourMisbehavedError("the neighbour sent more than was asked for")
                 return tokens if tokens.ids or tokens.text else None
             case Done(finished):
                 if finished.reason == "cancelled":

@@ -109,9 +109,9 @@ def _load(node: Candidate) -> tuple[int, str]:
 
 def _no_such_model(wanted: str, nodes: Iterable[Candidate], where: str) -> NoSuchModelError:
     held = sorted({model.name for node in nodes for model in node.models})
-    there = f"there is {', '.join(held[:MAX_LISTED])}" if held else "there is none at all"
     asked = "no model" if wanted == DEFAULT_MODEL else f"no model {wanted!r}"
-    error = NoSuchModelError(f"{asked} {where}; {there}")
+    there = f"; there is {', '.join(held[:MAX_LISTED])}" if held else ""
+    error = NoSuchModelError(f"there is {asked} {where}{there}")
     if not held:
         error.hint = (
             "get one (hearth models pull smollm2-135m), or pair with a neighbour that has one (hearth join WORDS)"

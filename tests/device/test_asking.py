@@ -65,7 +65,7 @@ async def test_silence_is_not_waited_out_for_ever(ends: tuple[SimulatedMesh, Sim
 
 
 async def test_a_flood_nobody_reads_is_cut(ends: tuple[SimulatedMesh, SimulatedMesh]) -> None:
-    """What has not been read is bounded, even if each message is small and empty."""
+    """What has not been read is bounded, even if each part is small and none has tokens."""
     spark, ember = ends
     errands = Errands()
     async with errands.open():
@@ -75,9 +75,25 @@ async def test_a_flood_nobody_reads_is_cut(ends: tuple[SimulatedMesh, SimulatedM
         await until(lambda: len(ember.seen[Query.KIND]) == 1)
         (re,) = (message.message_id for message in ember.seen[Query.KIND])
         for n in range(MAX_UNREAD + 1):
+            asker.arrived(ember.node_id, re, Tokens(n, TokensGenerated((), "x")))
+        assert await reading == TokensGenerated((), "x")
+        with pytest.raises(NeighbourMisbehavedError, match="more than"):
+            await read(events)
+
+
+async def test_empty_parts_cost_nothing(ends: tuple[SimulatedMesh, SimulatedMesh]) -> None:
+    """A neighbour may say "still at it" as often as it likes; nothing of it is kept."""
+    spark, ember = ends
+    errands = Errands()
+    async with errands.open():
+        asker = Asker(spark, errands, silence_s=SOON_S)
+        reading = asyncio.ensure_future(anext(asker.ask(ember.node_id, QUERY)))
+        await until(lambda: len(ember.seen[Query.KIND]) == 1)
+        (re,) = (message.message_id for message in ember.seen[Query.KIND])
+        for n in range(MAX_UNREAD + 1):
             asker.arrived(ember.node_id, re, Tokens(n, TokensGenerated((), "")))
-        with pytest.raises(NeighbourMisbehavedError, match="more than an answer can hold"):
-            await reading
+        asker.arrived(ember.node_id, re, Tokens(MAX_UNREAD + 1, TokensGenerated((7,), "seven")))
+        assert await reading == TokensGenerated((7,), "seven")
 
 
 async def test_a_question_to_nobody_is_an_error(net: SimulatedNet, ends: tuple[SimulatedMesh, SimulatedMesh]) -> None:

@@ -35,6 +35,7 @@ def test_parts_in_order_become_the_answer() -> None:
     [
         (tokens(1, 7), AnswerLostError, False),
         (tokens(0, 1, 2, 3, 4), NeighbourMisbehavedError, False),
+        (Tokens(0, TokensGenerated((), "x" * 4289)), NeighbourMisbehavedError, False),
         (Cancel(), NeighbourMisbehavedError, False),
         (Failed("busy", "no room"), NeighbourFailedError, True),
         (done("cancelled"), AnswerLostError, True),

@@ -83,7 +83,7 @@ def test_a_clear_no(model: str, node: str, error: type[Exception], words: str) -
 
 def test_nothing_anywhere_says_how_to_get_one() -> None:
     """Without any model the hint names both ways to one."""
-    with pytest.raises(NoSuchModelError, match="no model here or at a linked neighbour; there is none") as raised:
+    with pytest.raises(NoSuchModelError, match="there is no model here or at a linked neighbour") as raised:
         route()
     assert "pull" in raised.value.hint
     assert "join" in raised.value.hint
