@@ -210,7 +210,7 @@ class CommunityStore:
         self._database.executemany("INSERT OR IGNORE INTO entries (id, raw) VALUES (?, ?)", rows)
 
     def _insert_keys(self, keys: Iterable[EpochKey]) -> None:
-        self._database.execute("DELETE FROM epoch_keys WHERE number < ?", (self.keys.number,))
+        self._database.execute("DELETE FROM epoch_keys WHERE number <> ?", (self.keys.number,))
         rows = ((key.id, key.number, key.generation, key.secret) for key in keys)
         self._database.executemany("INSERT OR IGNORE INTO epoch_keys VALUES (?, ?, ?, ?)", rows)
 

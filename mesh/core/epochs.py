@@ -13,10 +13,8 @@ from mesh.core.codec import Item
 from mesh.core.frames import CATCH_UP_KEY, KEY_ID_BYTES
 from mesh.errors import MalformedError
 
-MAX_KEYS: Final = 16  # of one membership number
-MAX_AHEAD: Final = 64  # keys of membership numbers our ledger has not reached yet
+MAX_KEYS: Final = 16
 MAX_NUMBER: Final = 2**40
-MAX_GENERATION: Final = 2**16
 BY_OBSERVER: Final = 0
 BY_VOTER: Final = 1  # a voter's key outweighs one that observers made while no voter was in reach
 
@@ -41,7 +39,7 @@ class EpochKey:
             case [number, generation, identity, secret]:
                 key = cls(
                     codec.unsigned(number, MAX_NUMBER),
-                    codec.unsigned(generation, MAX_GENERATION),
+                    codec.unsigned(generation, BY_VOTER),
                     codec.fixed_bytes(identity, KEY_ID_BYTES),
                     codec.fixed_bytes(secret, crypto.KEY_BYTES),
                 )
@@ -52,39 +50,36 @@ class EpochKey:
 
 @dataclass(frozen=True)
 class KeyRing:
-    """The epoch keys a node holds for the membership number of its ledger, and for later ones."""
+    """The epoch keys a node holds, all of the membership number of its ledger.
+
+    A key of a later number is not kept for later: the one who sends it may be the one who is about to be removed.
+    """
 
     number: int
-    keys: tuple[EpochKey, ...] = ()  # greatest first
+    keys: tuple[EpochKey, ...] = ()  # greatest first: the first is the one to send under
 
     @property
     def current(self) -> tuple[EpochKey, ...]:
         """The keys of the present membership number, the one to send under first."""
-        return tuple(key for key in self.keys if key.number == self.number)
+        return self.keys
 
     def at(self, number: int) -> "KeyRing":
-        """Move on to a membership number; keys of lower ones are dropped."""
-        return KeyRing(number, _bounded(number, self.keys))
+        """Move on to a membership number; keys of any other are dropped."""
+        return self if number == self.number else KeyRing(number)
 
     def with_keys(self, keys: Iterable[EpochKey]) -> "KeyRing":
-        """Take keys; those of the past, or too far ahead, are ignored."""
-        return KeyRing(self.number, _bounded(self.number, {*self.keys, *keys}))
+        """Take keys; those of another number are ignored, and so is another key under an id that is held."""
+        by_id = {key.id: key for key in self.keys}
+        for key in keys:
+            if key.number == self.number:
+                by_id.setdefault(key.id, key)
+        return KeyRing(self.number, tuple(sorted(by_id.values(), reverse=True)[:MAX_KEYS]))
 
     def find(self, key_id: bytes) -> EpochKey | None:
-        """Return the present key of this id."""
-        return next((key for key in self.current if key.id == key_id), None)
+        """Return the key of this id."""
+        return next((key for key in self.keys if key.id == key_id), None)
 
     def greatest_of(self, key_ids: Iterable[bytes]) -> EpochKey | None:
-        """Return the greatest present key among those a peer names."""
+        """Return the greatest key among those a peer names."""
         named = set(key_ids)
-        return next((key for key in self.current if key.id in named), None)
-
-
-def _bounded(number: int, keys: Iterable[EpochKey]) -> tuple[EpochKey, ...]:
-    kept: list[EpochKey] = []
-    counts: dict[int, int] = {}
-    for key in sorted(keys, reverse=True):
-        if number <= key.number <= number + MAX_AHEAD and counts.get(key.number, 0) < MAX_KEYS:
-            counts[key.number] = counts.get(key.number, 0) + 1
-            kept.append(key)
-    return tuple(kept)
+        return next((key for key in self.keys if key.id in named), None)

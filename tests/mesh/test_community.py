@@ -140,6 +140,18 @@ def test_keys_of_the_past_are_dropped(tmp_path: Path) -> None:
         assert anna.keys.current[0] == new
 
 
+def test_another_key_under_a_known_id_is_ignored(tmp_path: Path) -> None:
+    """Neither before nor after a restart does it take the place of the one that is held."""
+    with store_of(ANNA, tmp_path) as anna:
+        anna.found("Harbour", "Anna")
+        keys = anna.keys
+        [held] = keys.current
+        assert anna.take_keys([EpochKey(held.number, held.generation, held.id, b"\xff" * 32)]) == []
+        assert anna.keys == keys
+    with store_of(ANNA, tmp_path) as anna:
+        assert anna.keys == keys
+
+
 def test_a_database_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     """It is refused, not migrated down."""
     path = tmp_path / "Anna.db"

@@ -11,6 +11,7 @@ from mesh.community import CommunityStore
 from mesh.core import codec
 from mesh.core.entries import Admit, Remove
 from mesh.core.envelope import Envelope, MeshKind
+from mesh.core.epochs import BY_VOTER, EpochKey
 from mesh.core.membership import OBSERVER
 from mesh.errors import MalformedError, QueueFullError
 from mesh.identity import Identity
@@ -248,3 +249,39 @@ def test_without_a_community_there_is_nothing_to_say(nodes: list[Node]) -> None:
     net.link(anna, ben)
     net.settle()
     assert ben.store.ledger is None
+
+
+def test_a_key_planted_before_a_removal_is_none_after_it(nodes: list[Node]) -> None:
+    """Who is removed knows no key that is used then, though it sent sixteen of the greatest."""
+    anna, ben, cleo = nodes
+    net = Net()
+    net.link(anna, ben)
+    net.link(anna, cleo)
+    net.settle()
+    planted = [EpochKey(1, BY_VOTER, bytes([255] * 15 + [n]), b"K" * 32) for n in range(16)]
+    body = codec.encode([key.to_item() for key in planted])
+    anna.sync.receive(anna.wires["Cleo"], Envelope(MeshKind.EPOCH_KEYS, b"m" * 16, None, 0, body))
+    net.settle()
+    removal = anna.store.sign(Remove(CLEO.public, "stolen"))
+    del anna.wires["Cleo"]
+    anna.sync.spread([removal])
+    anna.sync.ensure_key()
+    net.settle()
+    assert same(anna, ben)
+    assert not set(ben.store.keys.current) & set(planted)
+
+
+def test_a_key_that_came_too_early_comes_again(nodes: list[Node]) -> None:
+    """The removal it belongs to makes the receiver compare, and the sender answers with the key."""
+    anna, ben, _ = nodes
+    net = Net()
+    net.link(anna, ben)
+    net.settle()
+    removal = anna.store.sign(Remove(CLEO.public, "forgotten"))
+    anna.sync.ensure_key()
+    net.settle()
+    assert not ben.store.keys.current[0].number
+    anna.sync.spread([removal])
+    net.settle()
+    assert same(anna, ben)
+    assert ben.store.keys.number == 1
