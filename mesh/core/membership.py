@@ -3,11 +3,12 @@
 The rule of this version (decision 20 of docs/protocol.md): the founder is the only voter and decides; it lets nodes in
 as observers within the invite budget, it may remove anyone, and everyone may remove itself.  A node that goes on under
 a new key (`rotate-key`) stays the same member.  Where two entries know nothing of one another, a removal outweighs an
-admission.  An author who signs two entries of one seq is not heard from that seq on.
+admission.  An author who signs two entries of one seq lets nobody in from that seq on; what it took away, and its own
+rotation, stand: a stolen key must not undo that it was replaced.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Protocol
 
@@ -52,7 +53,7 @@ class Membership(Protocol):
 
     @property
     def number(self) -> int:
-        """How many removals and rotations count; epoch keys belong to one number."""
+        """How often something was taken from somebody; it never falls, and epoch keys belong to one number."""
         ...
 
     @property
@@ -95,156 +96,152 @@ def fold(entries: Iterable[Entry]) -> FounderMembership:
 
     Errors: MalformedError when there is not exactly one genesis; nothing else can go wrong.
     """
-    by_id = {entry.id: entry for entry in entries}
-    founding = [(entry, entry.body) for entry in by_id.values() if isinstance(entry.body, Genesis)]
+    record = _Record(entries)
+    founding = [(entry, entry.body) for entry in record.by_id.values() if isinstance(entry.body, Genesis)]
     if len(founding) != 1:
         raise MalformedError("a ledger has exactly one genesis")
     [(genesis, body)] = founding
-    live = _without_forks(by_id.values(), genesis)
-    rotations = _rotations(live, genesis.author)
-    live = [entry for entry in live if entry.author not in rotations or entry.seq <= rotations[entry.author].seq]
-    cases = _gather(live, genesis.author, body, rotations)
-    founder = cases[genesis.author]
-    members = {member.raw_id: member for case in cases.values() if (member := case.member(by_id, rotations))}
+    founders = record.tree(genesis.author)
+    lineage = record.lineage(genesis.author)
+    leaving = record.removals_of(founders, founders)
+    decided = [
+        (entry, admit)
+        for key in lineage
+        for entry, admit in record.admissions.get(key, [])
+        if record.is_heard(entry) and admit.subject.public not in lineage and record.knows_none(entry, leaving)
+    ][: body.invite_budget]
+    cases: dict[bytes, list[tuple[Entry, Admit]]] = {}
+    for entry, admit in decided:
+        cases.setdefault(admit.subject.public, []).append((entry, admit))
+    admitted = (record.member(root, found, founders) for root, found in sorted(cases.items()))
+    first = Member(crypto.raw_id(genesis.author), genesis.author, body.founder.static, body.node_name, VOTER)
+    voter = None if leaving else record.under_last_key(first)
+    members = [voter, *admitted, voter]  # the first in the list, and itself whoever else goes on under its key
     return FounderMembership(
         community=genesis.id,
         name=body.name,
-        number=sum(case.changes(by_id) for case in cases.values()),
-        members=members,
-        founder=founder.keys[-1],
-        invites_left=body.invite_budget - sum(len(case.admissions) for case in cases.values()),
+        number=record.number(founders),
+        members={member.raw_id: member for member in members if member},
+        founder=lineage[-1],
+        invites_left=body.invite_budget - len(decided),
     )
 
 
-@dataclass(frozen=True)
-class _Rotation:
-    """The entry that ends a key's feed, and who goes on."""
+class _Record:
+    """The entries by what they do.
 
-    seq: int
-    new: IdentityStatement
+    Each set in here only grows as entries come in, whoever forks: rotations, removals, and the admissions they end.
+    That is why the membership number never falls, and why nothing that was taken comes back by itself.  Only
+    `is_heard` can turn an admission down later on.
+    """
 
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.by_id = {entry.id: entry for entry in entries}
+        self.admissions: dict[bytes, list[tuple[Entry, Admit]]] = {}  # by author, in the order of the feed
+        self._rotations: dict[bytes, list[tuple[bytes, IdentityStatement]]] = {}  # by old key: entry id, new key
+        self._removals: dict[bytes, list[Entry]] = {}  # by the key they name
+        self._forked_at: dict[bytes, int] = {}
+        self._ancestors: dict[bytes, set[bytes]] = {}
+        over = set[bytes | None]()  # own rotations and what their authors signed on top of them
+        ordered = sorted(self.by_id.values(), key=lambda entry: (entry.author, entry.seq, entry.id))
+        for one, two in pairwise(ordered):
+            if (one.author, one.seq) == (two.author, two.seq):
+                self._forked_at.setdefault(one.author, one.seq)
+        for entry in ordered:
+            body = entry.body
+            if entry.place.prev in over:
+                over.add(entry.id)
+            elif isinstance(body, RotateKey) and body.old == entry.author:
+                over.add(entry.id)
+                self._rotations.setdefault(entry.author, []).append((entry.id, body.new))
+            elif isinstance(body, Remove):
+                self._removals.setdefault(body.public, []).append(entry)
+            elif isinstance(body, Admit) and body.role == OBSERVER:
+                self.admissions.setdefault(entry.author, []).append((entry, body))
 
-@dataclass
-class _Case:
-    """What counts about one node: its keys in the order it used them, and what was decided about it."""
+    def tree(self, key: bytes) -> set[bytes]:
+        """Return a key and all that any of its rotations, and theirs, go on under."""
+        keys, stack = {key}, [key]
+        while stack:
+            new = {statement.public for _, statement in self._rotations.get(stack.pop(), [])} - keys
+            keys |= new
+            stack.extend(new)
+        return keys
 
-    keys: list[bytes]
-    genesis: Genesis | None = None
-    admissions: list[tuple[Entry, Admit]] = field(default_factory=list)
-    removals: list[Entry] = field(default_factory=list)
+    def lineage(self, key: bytes) -> list[bytes]:
+        """Return a key and those that replaced it, the one in use last."""
+        keys = [key]
+        while (new := self._successor(keys[-1])) and new.public not in keys:
+            keys.append(new.public)
+        return keys
 
-    def changes(self, by_id: Mapping[bytes, Entry]) -> int:
-        """Count the removals and rotations that took the epoch key away from someone who had it."""
-        if self.genesis is not None:
-            return len(self.removals) + len(self.keys) - 1
-        hits = (any(not _precedes(r, a, by_id) for a, _ in self.admissions) for r in self.removals)
-        return sum(hits) + len(self.keys) - 1
+    def under_last_key(self, member: Member) -> Member | None:
+        """Return the member under the key it uses now; None if that key has been rotated away too, in a circle."""
+        *replaced, key = self.lineage(member.public)
+        if self._successor(key):
+            return None
+        last = self._successor(replaced[-1]) if replaced else None
+        static = last.static if last else member.static
+        return Member(crypto.raw_id(key), key, static, member.name, member.role)
 
-    def member(self, by_id: Mapping[bytes, Entry], rotations: Mapping[bytes, _Rotation]) -> Member | None:
-        """Say as what the node belongs, if it does: every removal must be known to an admission after it."""
-        key = self.keys[-1]
-        if self.genesis is not None:
-            if self.removals:
-                return None
-            static, name, role = self.genesis.founder.static, self.genesis.node_name, VOTER
-        else:
-            standing = [a for e, a in self.admissions if all(_precedes(r, e, by_id) for r in self.removals)]
-            if not standing:
-                return None
-            static, name, role = standing[-1].subject.static, standing[-1].node_name, OBSERVER
-        if len(self.keys) > 1:
-            static = rotations[self.keys[-2]].new.static
-        return Member(crypto.raw_id(key), key, static, name, role)
+    def member(self, root: bytes, admissions: list[tuple[Entry, Admit]], founders: set[bytes]) -> Member | None:
+        """Say as what a node belongs, if it does: every removal must be known to an admission after it."""
+        keys = self.tree(root)
+        removals = {entry.id for entry in self.removals_of(keys, keys | founders)}
+        standing = [admit for entry, admit in admissions if not removals or removals <= self._known_to(entry)]
+        if not standing:
+            return None
+        static, name = standing[-1].subject.static, standing[-1].node_name
+        return self.under_last_key(Member(crypto.raw_id(root), root, static, name, OBSERVER))
 
+    def removals_of(self, keys: set[bytes], by: set[bytes]) -> list[Entry]:
+        """Return the removals of any of these keys that one of those signed."""
+        return [entry for key in keys for entry in self._removals.get(key, []) if entry.author in by]
 
-def _without_forks(entries: Iterable[Entry], genesis: Entry) -> list[Entry]:
-    """Drop what an author signed at and after the first seq with two entries; order by feed."""
-    ordered = sorted(entries, key=lambda entry: (entry.author, entry.seq, entry.id))
-    forked_at: dict[bytes, int] = {}
-    for one, two in pairwise(ordered):
-        if (one.author, one.seq) == (two.author, two.seq):
-            forked_at.setdefault(one.author, one.seq)
-    return [e for e in ordered if e is genesis or e.author not in forked_at or e.seq < forked_at[e.author]]
+    def is_heard(self, admission: Entry) -> bool:
+        """Whether an admission counts: not in dispute, or what its author's rotation was built on."""
+        if admission.author in self._rotations:
+            return admission.id in self._chain(min(entry_id for entry_id, _ in self._rotations[admission.author]))
+        return admission.author not in self._forked_at or admission.seq < self._forked_at[admission.author]
 
+    def knows_none(self, entry: Entry, others: list[Entry]) -> bool:
+        """Whether the entry's author knew of none of the others."""
+        return not others or self._known_to(entry).isdisjoint(other.id for other in others)
 
-def _rotations(live: list[Entry], founder: bytes) -> dict[bytes, _Rotation]:
-    """Pick for each key the one entry that replaces it; a new key must belong to nobody else."""
-    first: dict[bytes, tuple[Entry, RotateKey]] = {}
-    taken = {founder}
-    for entry in live:
-        if isinstance(entry.body, Admit):
-            taken.add(entry.body.subject.public)
-        elif isinstance(entry.body, RotateKey) and entry.author == entry.body.old:
-            first.setdefault(entry.author, (entry, entry.body))
-    chosen = {}
-    for entry, body in sorted(first.values(), key=lambda pair: pair[0].id):
-        if body.new.public not in taken:
-            taken.add(body.new.public)
-            chosen[body.old] = _Rotation(entry.seq, body.new)
-    return chosen
+    def number(self, founders: set[bytes]) -> int:
+        """Count rotations, and for each admission the members that took it back and the fork that did."""
+        count = len({entry.author for entry in self.removals_of(founders, founders)})
+        concerned = set(founders)
+        for author in founders:
+            for entry, admit in self.admissions.get(author, []):
+                keys = self.tree(admit.subject.public)
+                concerned |= keys
+                removals = self.removals_of(keys, keys | founders)
+                count += len({removal.author for removal in removals if self.knows_none(entry, [removal])})
+                count += entry.seq >= self._forked_at.get(author, entry.seq + 1)
+        return count + sum(len(self._rotations.get(key, [])) for key in concerned)
 
+    def _successor(self, key: bytes) -> IdentityStatement | None:
+        rotations = self._rotations.get(key)
+        return min(rotations, key=lambda rotation: rotation[0])[1] if rotations else None
 
-def _gather(
-    live: list[Entry], founding: bytes, genesis: Genesis, rotations: Mapping[bytes, _Rotation]
-) -> dict[bytes, _Case]:
-    """Sort what counts by the node it is about; a node is named by the key it was admitted with."""
-    roots: dict[bytes, bytes] = {}
-    cases: dict[bytes, _Case] = {}
+    def _chain(self, entry_id: bytes) -> set[bytes]:
+        """Return the ids of an entry and of those its author signed below it."""
+        chain = set[bytes]()
+        entry = self.by_id.get(entry_id)
+        while entry is not None:
+            chain.add(entry.id)
+            entry = self.by_id.get(entry.place.prev) if entry.place.prev else None
+        return chain
 
-    def case_of(key: bytes) -> _Case:
-        if key not in roots:
-            keys = _lineage(key, rotations)
-            roots.update(dict.fromkeys(keys, key))
-            cases[key] = _Case(keys)
-        return cases[roots[key]]
-
-    founder = case_of(founding)
-    founder.genesis = genesis
-    feeds: dict[bytes, list[Entry]] = {}
-    for entry in live:
-        feeds.setdefault(entry.author, []).append(entry)
-    decided = _decided([entry for key in founder.keys for entry in feeds.get(key, [])], set(founder.keys))
-    invited = 0
-    for entry in decided:
-        if isinstance(entry.body, Admit) and entry.body.role == OBSERVER and invited < genesis.invite_budget:
-            case = case_of(entry.body.subject.public)
-            if case is not founder:
-                invited += 1
-                case.admissions.append((entry, entry.body))
-    counted = {entry.id for entry in decided}
-    for entry in live:
-        if isinstance(entry.body, Remove):
-            root = roots.get(entry.body.public)
-            own = root is not None and roots.get(entry.author) == root
-            if root is not None and (own or (entry.id in counted and root != founding)):
-                cases[root].removals.append(entry)
-    return cases
-
-
-def _decided(feed: list[Entry], keys: set[bytes]) -> list[Entry]:
-    """Return the founder's entries up to and with the one by which it leaves."""
-    for place, entry in enumerate(feed):
-        if isinstance(entry.body, Remove) and entry.body.public in keys:
-            return feed[: place + 1]
-    return feed
-
-
-def _lineage(key: bytes, rotations: Mapping[bytes, _Rotation]) -> list[bytes]:
-    """Return a key and those that replaced it; a new key is taken once, so this ends."""
-    keys = [key]
-    while keys[-1] in rotations:
-        keys.append(rotations[keys[-1]].new.public)
-    return keys
-
-
-def _precedes(early: Entry, late: Entry, by_id: Mapping[bytes, Entry]) -> bool:
-    """Whether the later entry's author knew of the earlier one."""
-    seen, stack = set[bytes](), [late]
-    while stack:
-        for parent in stack.pop().parents:
-            if parent == early.id:
-                return True
-            if parent not in seen and parent in by_id:
-                seen.add(parent)
-                stack.append(by_id[parent])
-    return False
+    def _known_to(self, entry: Entry) -> set[bytes]:
+        """Return the ids of all entries that this one comes after."""
+        if entry.id not in self._ancestors:
+            seen, stack = set[bytes](), [entry]
+            while stack:
+                for parent in stack.pop().parents:
+                    if parent not in seen and parent in self.by_id:
+                        seen.add(parent)
+                        stack.append(self.by_id[parent])
+            self._ancestors[entry.id] = seen
+        return self._ancestors[entry.id]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.core import codec, crypto
-from mesh.core.entries import Admit, Entry, Place, Remove, write_entry
+from mesh.core.entries import Admit, Entry, Place, Remove, RotateKey, write_entry
 from mesh.core.ledger import MAX_WAITING, Head, Ledger
 from mesh.core.membership import OBSERVER, VOTER, FounderMembership, fold
 from mesh.errors import MalformedError
@@ -87,6 +87,34 @@ def test_ledger_fold_is_total_over_parts_in_order(actions: list[tuple[str, int, 
     assert all(raw == member.raw_id == crypto.raw_id(member.public) for raw, member in membership.members.items())
     assert membership.number >= 0
     assert membership.invites_left >= 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(ACTIONS, max_size=16), st.randoms(use_true_random=False))
+def test_ledger_growth_gives_nothing_back(actions: list[tuple[str, int, int, int]], rng: random.Random) -> None:
+    """In whatever order entries come, forks or not, what was taken stays taken.
+
+    The number never falls and rises whenever somebody falls out, a removal lets nobody in, and no key that has been
+    rotated away is a member's.
+    """
+    ledger = lived([("admit", 0, subject, 0) for subject in (1, 2)] + actions)
+    rest = [*ledger.entries[1:]]
+    rng.shuffle(rest)
+    grown = Ledger(ledger.genesis)
+    before = fold(grown.entries)
+    for entry in rest:
+        new = grown.add(entry)
+        after = fold(grown.entries)
+        assert after.number >= before.number
+        if before.members.keys() - after.members.keys():
+            assert after.number > before.number
+        if all(isinstance(one.body, Remove) for one in new):
+            assert after.members.keys() <= before.members.keys()
+        rotated = {
+            one.author for one in grown.entries if isinstance(one.body, RotateKey) and one.body.old == one.author
+        }
+        assert rotated.isdisjoint(member.public for member in after.members.values())
+        before = after
 
 
 def folded(ledger: Ledger) -> FounderMembership:
@@ -203,8 +231,8 @@ def test_a_rotated_key_is_the_same_member() -> None:
     assert CLEO.raw_id not in folded(ledger).members
 
 
-def test_a_key_is_rotated_once_and_to_a_free_one() -> None:
-    """Second thoughts, another's key and another's rotation do not count."""
+def test_a_key_is_rotated_once_and_by_itself() -> None:
+    """Second thoughts and another's rotation do not count; who goes on as another member is gone."""
     ledger = ANNA.founds()
     ANNA.admits(ledger, BEN)
     ANNA.admits(ledger, CLEO)
@@ -218,7 +246,8 @@ def test_a_key_is_rotated_once_and_to_a_free_one() -> None:
         ANNA.becomes(copy_of(ledger), FINN).body,  # type: ignore[arg-type]  # a RotateKey
     )
     assert entry.author == ANNA.public
-    assert folded(ledger).members.keys() == {ANNA.raw_id, BEN.raw_id, DARA.raw_id}
+    assert folded(ledger).members.keys() == {ANNA.raw_id, DARA.raw_id}
+    assert folded(ledger).number == 2
 
 
 def test_a_stranger_who_rotates_counts_for_nothing() -> None:
@@ -243,6 +272,80 @@ def test_who_signs_two_entries_of_one_seq_is_heard_no_more_from_there() -> None:
     ANNA.admits(ledger, ELI)
     assert names(ledger) == {"Anna", "Ben"}
     assert other.id in ledger
+
+
+def test_a_stolen_key_does_not_undo_its_rotation() -> None:
+    """A second entry at the rotation's seq, or below it, changes nothing about who goes on."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    BEN.removes(ledger, DARA)
+    place = ledger.next_place(BEN.public)
+    BEN.becomes(ledger, CLEO)
+    number, members = folded(ledger).number, folded(ledger).members
+    assert CLEO.raw_id in members
+    BEN.signs(ledger, Remove(DARA.public, "x"), place=place)
+    BEN.signs(ledger, Remove(DARA.public, "y"), place=Place(0, None, (ledger.community,)))
+    assert (folded(ledger).number, folded(ledger).members) == (number, members)
+
+
+def test_a_founders_stolen_key_neither_undoes_its_rotation_nor_its_admissions() -> None:
+    """What the rotation was built on stands; what the old key admits elsewhere does not."""
+    ledger = ANNA.founds()
+    place = ledger.next_place(ANNA.public)
+    ANNA.admits(ledger, BEN)
+    ANNA.becomes(ledger, CLEO)
+    ANNA.signs(ledger, Admit(DARA.statement, "Dara", OBSERVER), place=place)
+    assert folded(ledger).members.keys() == {BEN.raw_id, CLEO.raw_id}
+
+
+def test_of_several_rotations_one_counts_for_everyone() -> None:
+    """The one of the lowest id; none brings the old key back."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    place = ledger.next_place(BEN.public)
+    rotations = [BEN.signs(ledger, RotateKey(BEN.public, new.statement), place=place) for new in (CLEO, DARA, ELI)]
+    winner = min(rotations, key=lambda entry: entry.id)
+    assert isinstance(winner.body, RotateKey)
+    assert folded(ledger).members.keys() == {ANNA.raw_id, winner.body.new.raw_id}
+    assert folded(ledger).number == 3
+
+
+def test_a_key_that_goes_round_in_a_circle_is_nobodys() -> None:
+    """The fold ends, and no old key comes back."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    BEN.becomes(ledger, CLEO)
+    CLEO.becomes(ledger, BEN)
+    assert names(ledger) == {"Anna"}
+    ANNA.becomes(ledger, ANNA)
+    assert names(ledger) == set()
+
+
+def test_a_fork_brings_nobody_back() -> None:
+    """Neither who left nor whom the founder removed, though either signs a second entry at that seq."""
+    ledger = ANNA.founds()
+    for person in (BEN, CLEO):
+        ANNA.admits(ledger, person)
+    bens, annas = ledger.next_place(BEN.public), ledger.next_place(ANNA.public)
+    BEN.removes(ledger, BEN)
+    ANNA.removes(ledger, CLEO)
+    BEN.signs(ledger, Remove(DARA.public, "x"), place=bens)
+    ANNA.signs(ledger, Remove(DARA.public, "x"), place=annas)
+    assert names(ledger) == {"Anna"}
+    assert folded(ledger).number == 2
+
+
+def test_leaving_again_takes_nothing() -> None:
+    """Only the first departure counts, until the node is let in again."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    for number in range(5):
+        BEN.signs(ledger, Remove(BEN.public, str(number)))
+    assert folded(ledger).number == 1
+    ANNA.admits(ledger, BEN)
+    assert folded(ledger).number == 1
+    BEN.removes(ledger, BEN)
+    assert folded(ledger).number == 2
 
 
 def test_a_ledger_takes_what_fits() -> None:
