@@ -17,7 +17,7 @@ from mesh.core import codec
 from mesh.core.entries import MAX_ENTRY_BYTES, Entry
 from mesh.core.envelope import Envelope, MeshKind
 from mesh.core.epochs import MAX_KEYS, MAX_NUMBER, EpochKey
-from mesh.core.frames import KEY_ID_BYTES, MAX_PLAINTEXT_BYTES
+from mesh.core.frames import KEY_ID_BYTES
 from mesh.core.ledger import MAX_HEADS, Head
 from mesh.errors import MalformedError, MeshError
 
@@ -27,6 +27,11 @@ BATCH_BYTES: Final = 256 * 1024
 MAX_BATCH_ENTRIES: Final = 4096
 MAX_SENT_KEYS: Final = 64
 TTL_S: Final = 30.0
+LIMITS: Final[dict[int, tuple[int, int]]] = {  # bytes and items of a body: all that is needed, and looked at first
+    MeshKind.HEADS: (384 * 1024, 4 * (1 + MAX_HEADS) + MAX_KEYS),
+    MeshKind.ENTRIES: (384 * 1024, 3 + MAX_BATCH_ENTRIES),
+    MeshKind.EPOCH_KEYS: (8 * 1024, 1 + 5 * MAX_SENT_KEYS),
+}
 
 
 class Peer(Protocol):
@@ -68,10 +73,13 @@ class LedgerSync:
 
     def spread(self, entries: Iterable[Entry], *, known_to: Peer | None = None) -> None:
         """Send new entries to every neighbour but the one they came from."""
-        items: list[codec.Item] = [entry.raw for entry in entries]
-        for peer in self._peers():
-            if peer is not known_to:
-                self._send(peer, MeshKind.ENTRIES, [False, items])
+        rest = [*entries]
+        while rest:
+            batch = _batch(rest)
+            rest = rest[len(batch) :]
+            for peer in self._peers():
+                if peer is not known_to:
+                    self._send(peer, MeshKind.ENTRIES, [False, batch])
 
     def spread_keys(self, keys: Iterable[EpochKey], *, known_to: Peer | None = None) -> None:
         """Send new epoch keys to every neighbour but the one they came from."""
@@ -84,7 +92,8 @@ class LedgerSync:
         """Take one of the mesh's own messages.  Errors: PeerMisbehavedError, StorageError."""
         if self._store.membership is None:
             return
-        fields = codec.decode_array(envelope.body, max_bytes=MAX_PLAINTEXT_BYTES)
+        max_bytes, max_items = LIMITS.get(envelope.kind, (0, 0))
+        fields = codec.decode_array(envelope.body, max_bytes=max_bytes, max_items=max_items)
         match envelope.kind, fields:
             case MeshKind.HEADS, [heads, number, key_ids]:
                 self._compared(
@@ -106,13 +115,7 @@ class LedgerSync:
         if ledger is None:
             return
         missing = ledger.missing_at(heads)
-        batch: list[codec.Item] = []
-        size = 0
-        for entry in missing:
-            size += len(entry.raw)
-            if batch and (size > BATCH_BYTES or len(batch) == MAX_BATCH_ENTRIES):
-                break
-            batch.append(entry.raw)
+        batch = _batch(missing)
         if batch:
             self._send(peer, MeshKind.ENTRIES, [len(batch) < len(missing), batch])
         if number > ring.number:
@@ -159,3 +162,15 @@ class LedgerSync:
             peer.send(kind, codec.encode(fields), ttl_s=TTL_S)
         except MeshError as error:
             log.debug("ledger exchange with %s waits: %s", peer.peer_id[:8], error)
+
+
+def _batch(entries: Sequence[Entry]) -> list[codec.Item]:
+    """Return as many of the first entries as one message holds."""
+    batch: list[codec.Item] = []
+    size = 0
+    for entry in entries[:MAX_BATCH_ENTRIES]:
+        size += len(entry.raw)
+        if batch and size > BATCH_BYTES:
+            break
+        batch.append(entry.raw)
+    return batch

@@ -12,7 +12,12 @@ from mesh.errors import MalformedError
 Item = int | bytes | str | bool | None | list["Item"]
 
 MAX_DEPTH = 16
+MAX_ITEMS = 20_000  # of one message; an item can be one byte, and costs a microsecond or two wherever it is looked at
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
+
+
+_STRINGS = (2, 3)  # major types whose content follows the head
+_FIRST_LONG, _FIRST_RESERVED = 24, 28  # additional information: the argument is in the bytes behind; or there is none
 
 
 def _refuse(*_arguments: object) -> object:
@@ -44,13 +49,16 @@ def encode(item: Item) -> bytes:
     return cbor2.dumps(item)
 
 
-def decode(data: bytes, *, max_bytes: int) -> Item:
+def decode(data: bytes, *, max_bytes: int, max_items: int = MAX_ITEMS) -> Item:
     """Decode foreign bytes that hold exactly one item, encoded deterministically.
 
-    Errors: MalformedError when longer than max_bytes, deeper than MAX_DEPTH, or not what `encode` would write.
+    Errors: MalformedError when longer than max_bytes, of more than max_items (arrays and what is in them), deeper than
+    MAX_DEPTH, or not what `encode` would write.
     """
     if len(data) > max_bytes:
         raise MalformedError(f"{len(data)} bytes where at most {max_bytes} are allowed")
+    if _has_more_items(data, max_items):
+        raise MalformedError(f"more than {max_items} items")
     try:
         item = cbor2.loads(data, semantic_decoders=_REFUSE_TAGS, max_depth=MAX_DEPTH, allow_indefinite=False)
     except cbor2.CBORDecodeError as error:
@@ -61,12 +69,31 @@ def decode(data: bytes, *, max_bytes: int) -> Item:
     return checked
 
 
-def decode_array(data: bytes, *, max_bytes: int) -> list[Item]:
+def decode_array(data: bytes, *, max_bytes: int, max_items: int = MAX_ITEMS) -> list[Item]:
     """Decode foreign bytes that hold one array; every message is one."""
-    item = decode(data, max_bytes=max_bytes)
+    item = decode(data, max_bytes=max_bytes, max_items=max_items)
     if not isinstance(item, list):
         raise MalformedError("an array was expected")
     return item
+
+
+def _has_more_items(data: bytes, most: int) -> bool:
+    """Walk from head to head without building anything; bytes that are no CBOR end the walk and fail in the decoder."""
+    position = 0
+    for _ in range(most):
+        if position >= len(data):
+            return False
+        major, argument = data[position] >> 5, data[position] & 31
+        position += 1
+        if argument >= _FIRST_RESERVED:
+            return False
+        if argument >= _FIRST_LONG:
+            size = 1 << (argument - _FIRST_LONG)
+            argument = int.from_bytes(data[position : position + size], "big")
+            position += size
+        if major in _STRINGS:
+            position += argument
+    return position < len(data)
 
 
 def _check(item: object, depth: int) -> Item:

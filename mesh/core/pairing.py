@@ -35,6 +35,7 @@ TRIES_PER_SOURCE: Final = 5
 TRY_EVERY_S: Final = 1.0
 MAX_SOURCES: Final = 1024
 MAX_ADMISSION_BYTES: Final = 8 * 1024 * 1024
+MAX_ADMISSION_ITEMS: Final = 64 * 1024  # as many entries, of which none is shorter than 128 bytes
 MAX_ADMISSION_KEYS: Final = 64
 PROOF_BYTES: Final = 16
 
@@ -170,7 +171,7 @@ class Admission:
     @classmethod
     def parse(cls, data: bytes) -> "Admission":
         """Read it.  Errors: MalformedError; the entries are still to be parsed."""
-        match codec.decode_array(data, max_bytes=MAX_ADMISSION_BYTES):
+        match codec.decode_array(data, max_bytes=MAX_ADMISSION_BYTES, max_items=MAX_ADMISSION_ITEMS):
             case [list(entries), keys, grant, ports]:
                 return cls(
                     tuple(codec.short_bytes(entry, MAX_ENTRY_BYTES) for entry in entries),

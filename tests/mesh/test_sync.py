@@ -9,13 +9,14 @@ import pytest
 
 from mesh.community import CommunityStore
 from mesh.core import codec
-from mesh.core.entries import Admit, Remove
+from mesh.core.entries import MAX_SEQ, Admit, Remove
 from mesh.core.envelope import Envelope, MeshKind
-from mesh.core.epochs import BY_VOTER, EpochKey
+from mesh.core.epochs import BY_VOTER, MAX_KEYS, MAX_NUMBER, EpochKey
+from mesh.core.ledger import MAX_HEADS, Head
 from mesh.core.membership import OBSERVER
 from mesh.errors import MalformedError, QueueFullError
 from mesh.identity import Identity
-from mesh.sync import BATCH_BYTES, LedgerSync
+from mesh.sync import BATCH_BYTES, LIMITS, MAX_BATCH_ENTRIES, MAX_SENT_KEYS, LedgerSync
 from tests.mesh.core.world import Person, copy_of
 
 ANNA, BEN, CLEO, DARA = Person("Anna"), Person("Ben"), Person("Cleo"), Person("Dara")
@@ -239,6 +240,48 @@ def test_nonsense_is_malformed(nodes: list[Node], kind: int, fields: list[codec.
     net.settle()
     with pytest.raises(MalformedError):
         anna.sync.receive(anna.wires["Ben"], Envelope(kind, b"m" * 16, None, 0, codec.encode(fields)))
+
+
+@pytest.mark.parametrize(("kind", "limit"), [(MeshKind.EPOCH_KEYS, 8), (MeshKind.HEADS, 384), (MeshKind.ENTRIES, 384)])
+def test_a_body_longer_than_its_kind_needs_is_not_read(nodes: list[Node], kind: int, limit: int) -> None:
+    """The size is looked at before anything is decoded."""
+    anna, ben, _ = nodes
+    net = Net()
+    net.link(anna, ben)
+    net.settle()
+    with pytest.raises(MalformedError, match=f"at most {limit * 1024} are allowed"):
+        anna.sync.receive(anna.wires["Ben"], Envelope(kind, b"m" * 16, None, 0, b"\x80" * (limit * 1024 + 1)))
+
+
+def test_the_longest_heads_and_keys_are_within_the_bounds() -> None:
+    """What this node sends of each kind, a neighbour reads."""
+    head = Head(b"a" * 32, MAX_SEQ, b"i" * 32).to_item()
+    key = EpochKey(MAX_NUMBER, BY_VOTER, b"i" * 16, b"s" * 32).to_item()
+    longest: dict[int, list[codec.Item]] = {
+        MeshKind.HEADS: [[head] * MAX_HEADS, MAX_NUMBER, [b"i" * 16] * MAX_KEYS],
+        MeshKind.ENTRIES: [True, [bytes(BATCH_BYTES // MAX_BATCH_ENTRIES)] * MAX_BATCH_ENTRIES],
+        MeshKind.EPOCH_KEYS: [key] * MAX_SENT_KEYS,
+    }
+    for kind, fields in longest.items():
+        max_bytes, max_items = LIMITS[kind]
+        assert codec.decode_array(codec.encode(fields), max_bytes=max_bytes, max_items=max_items) == fields
+
+
+def test_many_news_at_once_go_round_in_batches(nodes: list[Node]) -> None:
+    """What was waited for may come free all at once; no message grows beyond a batch for it."""
+    anna, ben, _ = nodes
+    net = Net()
+    net.link(anna, ben)
+    net.settle()
+    assert anna.store.ledger is not None
+    assert ben.store.ledger is not None
+    elsewhere = copy_of(anna.store.ledger)
+    news = [ANNA.signs(elsewhere, Remove(DARA.public, f"{n} " + "x" * 180)) for n in range(700)]
+    anna.store.take(news)
+    anna.sync.spread(news)
+    net.settle()
+    assert len(ben.store.ledger) == len(anna.store.ledger)
+    assert BATCH_BYTES / 2 < anna.wires["Ben"].largest < BATCH_BYTES + 16_384
 
 
 def test_without_a_community_there_is_nothing_to_say(nodes: list[Node]) -> None:

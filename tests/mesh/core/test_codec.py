@@ -65,6 +65,29 @@ def test_too_many_bytes_are_refused_unread() -> None:
         codec.decode(b"\x01\x02\x03", max_bytes=2)
 
 
+@given(ITEMS, st.integers(1, 40))
+def test_items_are_counted_before_they_are_built(item: codec.Item, most: int) -> None:
+    """An item for each array and each thing in it, whatever their sizes."""
+
+    def count(one: codec.Item) -> int:
+        return 1 + sum(count(child) for child in one) if isinstance(one, list) else 1
+
+    data = codec.encode(item)
+    if count(item) <= most:
+        assert codec.decode(data, max_bytes=10_000, max_items=most) == item
+    else:
+        with pytest.raises(MalformedError, match=f"more than {most} items"):
+            codec.decode(data, max_bytes=10_000, max_items=most)
+
+
+@pytest.mark.parametrize("one", [b"\x80", b"\x00"])
+def test_a_mebibyte_of_tiny_items_is_refused_unbuilt(one: bytes) -> None:
+    """What each byte can be an item of costs as much as the bound allows, not as much as the bytes do."""
+    count = 2**20 - 5
+    with pytest.raises(MalformedError, match="more than 20000 items"):
+        codec.decode(b"\x9a" + count.to_bytes(4, "big") + one * count, max_bytes=2**20)
+
+
 def test_a_message_is_an_array() -> None:
     """Only arrays are messages."""
     assert codec.decode_array(b"\x81\x01", max_bytes=9) == [1]
