@@ -17,7 +17,7 @@ from mesh.core.membership import OBSERVER
 from mesh.errors import MalformedError, QueueFullError
 from mesh.identity import Identity
 from mesh.sync import BATCH_BYTES, LIMITS, MAX_BATCH_ENTRIES, MAX_SENT_KEYS, LedgerSync
-from tests.mesh.core.world import Person, copy_of
+from tests.mesh.core.world import Person, copy_of, of_the_future
 
 ANNA, BEN, CLEO, DARA = Person("Anna"), Person("Ben"), Person("Cleo"), Person("Dara")
 
@@ -328,3 +328,25 @@ def test_a_key_that_came_too_early_comes_again(nodes: list[Node]) -> None:
     net.settle()
     assert same(anna, ben)
     assert ben.store.keys.number == 1
+
+
+def test_a_fork_larger_than_a_batch_keeps_no_removal_back(nodes: list[Node]) -> None:
+    """Held by both or by one alone, it comes after what others signed."""
+    anna, ben, _ = nodes
+    assert anna.store.ledger is not None
+    elsewhere = copy_of(anna.store.ledger)
+    first = elsewhere.next_place(CLEO.public)
+    fork = [of_the_future(CLEO, elsewhere, 15_000 + n, place=first) for n in range(40)]
+    for node in (anna, ben):
+        node.store.take(fork[:20])
+    anna.store.take(fork[20:])
+    assert sum(len(entry.raw) for entry in fork[:20]) > BATCH_BYTES
+    removal = anna.store.sign(Remove(CLEO.public, "stolen"))
+    anna.sync.ensure_key()
+    net = Net()
+    net.link(anna, ben)
+    net.settle()
+    assert ben.store.ledger is not None
+    assert removal.id in ben.store.ledger
+    assert same(anna, ben)
+    assert len(ben.store.ledger) == len(anna.store.ledger)

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from mesh.core import codec, crypto
 from mesh.core.entries import Admit, Entry, Place, Remove, RotateKey, write_entry
-from mesh.core.ledger import MAX_WAITING, Head, Ledger
-from mesh.core.membership import OBSERVER, VOTER, FounderMembership, fold
+from mesh.core.ledger import LAST_WORDS_BYTES, MAX_FEED_BYTES, MAX_VOTER_FEED_BYTES, MAX_WAITING, Head, Ledger
+from mesh.core.membership import INVITE_BUDGET, OBSERVER, VOTER, FounderMembership, fold
+from mesh.core.pairing import MAX_ADMISSION_BYTES
 from mesh.errors import MalformedError
-from tests.mesh.core.world import Person, copy_of
+from tests.mesh.core.world import Person, copy_of, of_the_future
 
 PEOPLE = [Person(name) for name in ("Anna", "Ben", "Cleo", "Dara", "Eli", "Finn")]
 ANNA, BEN, CLEO, DARA, ELI, FINN = PEOPLE
@@ -404,3 +405,73 @@ def test_heads_survive_the_wire() -> None:
     for item in bad:
         with pytest.raises(MalformedError):
             Head.parse(item)
+
+
+def fed(ledger: Ledger, author: Person) -> int:
+    """The bytes of one author's entries."""
+    return sum(len(entry.raw) for entry in ledger.entries if entry.author == author.public)
+
+
+def test_an_author_fills_its_feed_and_nothing_else() -> None:
+    """Beyond the bound nothing is taken but its leaving and its rotation, and they too come to an end."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    while ledger.add(of_the_future(BEN, ledger, 2000)):
+        pass
+    assert MAX_FEED_BYTES - 2500 < fed(ledger, BEN) <= MAX_FEED_BYTES
+    filled = copy_of(ledger)
+    assert BEN.becomes(filled, CLEO).id in filled
+    assert folded(filled).members.keys() == {ANNA.raw_id, CLEO.raw_id}
+    BEN.removes(ledger, BEN)
+    assert names(ledger) == {"Anna"}
+    for number in range(40):
+        BEN.signs(ledger, Remove(BEN.public, str(number)))
+    assert fed(ledger, BEN) <= MAX_FEED_BYTES + LAST_WORDS_BYTES
+
+
+def test_a_voters_feed_is_longer_under_every_key() -> None:
+    """It has admissions to sign, before a rotation and after."""
+    ledger = ANNA.founds()
+    ANNA.becomes(ledger, BEN)
+    for _ in range(3):
+        assert ledger.add(of_the_future(BEN, ledger, MAX_FEED_BYTES))
+
+
+def test_the_feeds_of_all_that_can_be_admitted_fit_an_admission() -> None:
+    """So nobody who is let in can keep the next one out."""
+    feeds = MAX_VOTER_FEED_BYTES + INVITE_BUDGET * MAX_FEED_BYTES + (INVITE_BUDGET + 1) * LAST_WORDS_BYTES
+    keys_grant_and_heads_of_items = 2**18
+    assert feeds + keys_grant_and_heads_of_items < MAX_ADMISSION_BYTES
+
+
+def test_a_fork_comes_after_everything_else() -> None:
+    """Unless somebody built on it; and what the other holds of it is not sent again."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    other = copy_of(ledger)
+    place = ledger.next_place(BEN.public)
+    forks = [BEN.signs(ledger, Remove(DARA.public, str(number)), place=place) for number in range(3)]
+    last = ANNA.signs(ledger, Admit(CLEO.statement, "Cleo", OBSERVER))
+    assert [entry.id for entry in ledger.missing_at(other.heads())][-1] == last.id  # it was built on all three
+    late = BEN.signs(ledger, Remove(DARA.public, "late"), place=place)
+    assert ledger.missing_at(other.heads())[-1] == late
+    assert len(ledger.heads()) == 5
+    assert ledger.heads()[0].author == ANNA.public
+    for entry in forks[:2]:
+        other.add(entry)
+    assert {entry.id for entry in ledger.missing_at(other.heads())} == {forks[2].id, last.id, late.id}
+    assert ledger.missing_at(ledger.heads()) == []
+
+
+def test_a_copy_grows_by_itself() -> None:
+    """What is added to it is not in the ledger it was made from."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    copy = ledger.copy()
+    added = [ANNA.admits(copy, CLEO), BEN.removes(copy, BEN), ANNA.removes(copy, BEN)]
+    assert all(entry.id not in ledger for entry in added)
+    assert [head.seq for head in ledger.heads()] == [1]
+    for entry in added:
+        ledger.add(entry)
+    assert ledger.entries == copy.entries
+    assert ledger.heads() == copy.heads()

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from mesh.core import crypto
+from mesh.core import codec, crypto
 from mesh.core.entries import Admit, Entry, Genesis, Place, Remove, RotateKey, write_entry, write_genesis
 from mesh.core.ledger import Ledger
 from mesh.core.statement import IdentityStatement
@@ -41,6 +41,14 @@ class Person:
     def becomes(self, ledger: Ledger, other: "Person") -> Entry:
         """Go on under another key."""
         return self.signs(ledger, RotateKey(self.public, other.statement))
+
+
+def of_the_future(person: Person, ledger: Ledger, size: int, *, place: Place | None = None) -> Entry:
+    """Write an entry of a kind this version does not know, with so many bytes in it."""
+    where = place or ledger.next_place(person.public)
+    head: list[codec.Item] = [1, ledger.community, person.public, where.seq, where.prev, [*where.deps], 0]
+    payload = codec.encode([*head, "of the future", [bytes(size)]])
+    return Entry.parse(payload + crypto.sign(person.seed, "entry", ledger.community, payload))
 
 
 def copy_of(ledger: Ledger) -> Ledger:
