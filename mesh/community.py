@@ -103,6 +103,8 @@ class CommunityStore:
         with self._transaction():
             self._save_seq(ledger.community, place.seq)
             entry = write_entry(self._identity.seed, ledger.community, place, body)
+            if not ledger.has_room_for(entry):
+                raise FeedBehindError("this node has signed as much as a ledger holds of one author")
             self._insert_entries([entry])
         ledger.add(entry)
         self._fold_anew()
@@ -110,7 +112,7 @@ class CommunityStore:
 
     def take(self, entries: Iterable[Entry]) -> list[Entry]:
         """Take entries a neighbour sent; return those that are new here.  Errors: MalformedError, StorageError."""
-        ledger = self._require_ledger()
+        ledger = self._require_ledger().copy()  # what cannot be written must not be known either
         entries = [*entries]
         if any(entry.community != ledger.community for entry in entries):
             raise MalformedError("entries of another community")
@@ -118,6 +120,8 @@ class CommunityStore:
         if admitted:
             with self._transaction():
                 self._insert_entries(admitted)
+        self.ledger = ledger
+        if admitted:
             self._fold_anew()
         return admitted
 

@@ -187,7 +187,53 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         assert len(anna.others) == guests + 1
 
 
+def test_what_cannot_be_written_is_not_known_either(tmp_path: Path) -> None:
+    """Entries that came while the disk was full are taken when they come again, and are there after a restart."""
+    with store_of(ANNA, tmp_path) as anna, store_of(BEN, tmp_path) as ben:
+        anna.found("Harbour", "Anna")
+        admit(anna, BEN)
+        assert anna.ledger is not None
+        ben.enter(anna.ledger.entries, anna.keys.current)
+        news = [admit(anna, Person(f"guest {number}")) for number in range(60)]
+        before = ben.membership
+        (pages,) = ben._database.execute("PRAGMA page_count").fetchone()
+        ben._database.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(StorageError, match="full"):
+            ben.take(news)
+        assert ben.membership == before
+        assert ben.ledger is not None
+        assert news[0].id not in ben.ledger
+        ben._database.execute("PRAGMA max_page_count = 100000")
+        assert ben.take(news) == news
+    with store_of(BEN, tmp_path) as ben:
+        assert len(ben.others) == 61
+
+
+def test_a_full_feed_is_not_added_to(tmp_path: Path) -> None:
+    """What no ledger would take is neither signed nor saved."""
+    with store_of(ANNA, tmp_path) as anna, store_of(BEN, tmp_path) as ben:
+        anna.found("Harbour", "Anna")
+        admit(anna, BEN)
+        assert anna.ledger is not None
+        ben.enter(anna.ledger.entries, anna.keys.current)
+        with pytest.raises(FeedBehindError, match="as much as"):
+            remove_many(ben)
+        assert ben.ledger is not None
+        size = len(ben.ledger)
+        ben.sign(Remove(BEN.public, "left"))
+        assert ben.membership is None
+    with store_of(BEN, tmp_path) as ben:
+        assert ben.ledger is not None
+        assert len(ben.ledger) == size + 1
+
+
 def admit_many(store: CommunityStore) -> None:
     """Fill the disk with guests."""
     for number in range(200):
         admit(store, Person(f"guest {number}"))
+
+
+def remove_many(store: CommunityStore) -> None:
+    """Fill the own feed with removals that count for nothing."""
+    for number in range(200):
+        store.sign(Remove(CLEO.public, f"{number}" + "x" * 190))
