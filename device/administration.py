@@ -21,6 +21,7 @@ from device.core.routing import Candidate, find_node
 from device.library import Library
 from device.queries import Queries
 from device.telemetry import memory
+from mesh.identity import fingerprint
 from mesh.node import MeshNode
 
 
@@ -125,5 +126,14 @@ class Administration:
             id=view.id,
             name=view.name,
             epoch=view.epoch,
-            members=tuple(Member(node_id=one.node_id, name=one.name, role=one.role) for one in view.members),
+            members=tuple(
+                Member(
+                    node_id=one.node_id,
+                    name=one.name,
+                    role=one.role,
+                    fingerprint=fingerprint(one.node_id),
+                    this_node=one.node_id == self.mesh.node_id,
+                )
+                for one in view.members
+            ),
         )

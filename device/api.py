@@ -58,6 +58,8 @@ class Member:
     node_id: str
     name: str
     role: str
+    fingerprint: str = ""
+    this_node: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

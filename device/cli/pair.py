@@ -40,7 +40,7 @@ def _print(offer: "Offer") -> None:
         _print_qr(offer.qr)
     print(f"On the other node, within {duration(offer.expires_in_s + _ROUNDING_S)}:\n")
     print(f"    {styled(f'hearth join {offer.words}', BOLD, sys.stdout)}\n")
-    print("Both will then show each other's name and fingerprint: compare them. This one is")
+    print("then compare the fingerprint: hearth peers. This one is")
     print_facts([("name", offer.name), ("id", offer.node_id), ("fingerprint", offer.fingerprint)])
 
 

@@ -62,5 +62,14 @@ def _print(peers: "Peers") -> None:
     if peers.members:
         print()
         print_table(
-            ("ID", "MEMBER", "ROLE"), [(short_id(member.node_id), member.name, member.role) for member in peers.members]
+            ("ID", "MEMBER", "ROLE", "FINGERPRINT"),
+            [
+                (
+                    short_id(member.node_id),
+                    f"{member.name} (this node)" if member.this_node else member.name,
+                    member.role,
+                    member.fingerprint,
+                )
+                for member in peers.members
+            ],
         )

@@ -19,6 +19,7 @@ from device.client import ChatMessage, DaemonClient, RequestRefusedError, Sampli
 from device.config import HttpConfig
 from device.errors import AlreadyRunningError, NodeFailedError, PortInUseError
 from device.node import HearthNode
+from mesh.identity import fingerprint
 from models.errors import CorruptStoreError
 from tests.models.waiting import until
 from tests.sim.hearth import Broker, hearth_config, living
@@ -79,6 +80,8 @@ async def test_the_main_job(pair: tuple[DaemonClient, DaemonClient, HearthNode])
         ["tiny"],
     )
     (member, other) = sorted((await spark.peers()).members, key=lambda one: one.name)
+    assert (member.fingerprint, member.this_node) == (fingerprint(member.node_id), False)
+    assert other.this_node
     assert (member.name, member.role, other.name, other.role) == ("ember", "voter", "spark", "observer")
 
 

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from mesh.identity import fingerprint
 from tests.sim.scripts import CATALOGUE, EMBER_ID, MODEL, OFFER, PEERS, PULL, SPARK_ID, STATUS
 
 Json = dict[str, Any]
@@ -37,7 +38,9 @@ class SimulatedDaemon:
         self.socket_path = data_dir / "api.sock"
         self.slow_pull = slow_pull
         self.status: Json = copy.deepcopy(STATUS)
-        self.peers: Json = copy.deepcopy(PEERS)
+        for member in self.status["community"]["members"]:
+            member |= {"fingerprint": fingerprint(member["node_id"]), "this_node": member["node_id"] == SPARK_ID}
+        self.peers: Json = {**copy.deepcopy(PEERS), "members": self.status["community"]["members"]}
         self.catalogue: list[Json] = copy.deepcopy(CATALOGUE)
         self.asked: list[tuple[str, str, Json]] = []
         self.abandoned = threading.Event()

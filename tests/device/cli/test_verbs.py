@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from device.cli.join import normalised
 from tests.device.cli.conftest import Hearth
 from tests.sim.daemon import SimulatedDaemon
-from tests.sim.scripts import EMBER_ID, MODEL, OFFER, SPARK_ID, STATUS
+from tests.sim.scripts import EMBER_ID, MODEL, OFFER, SPARK_ID
 
 pytestmark = pytest.mark.usefixtures("daemon")
 
@@ -23,9 +23,9 @@ def test_status_fits_eighty_columns(hearth: Hearth) -> None:
     assert f"{EMBER_ID[:8]}  workshop   linked       2 h 13 min  smollm2-135m" in done.out
 
 
-def test_status_for_programs(hearth: Hearth) -> None:
+def test_status_for_programs(hearth: Hearth, daemon: SimulatedDaemon) -> None:
     """A program gets one object with the API's own names."""
-    assert json.loads(hearth("status", "--json").out) == STATUS
+    assert json.loads(hearth("status", "--json").out) == daemon.status
 
 
 def test_status_of_a_node_alone(hearth: Hearth, daemon: SimulatedDaemon) -> None:
@@ -44,6 +44,17 @@ def test_peers(hearth: Hearth) -> None:
     assert "observer" in out
     assert hearth("peers", "list").out == out
     assert json.loads(hearth("peers", "--json").out) == json.loads(hearth("peers", "list", "--json").out)
+
+
+def test_the_fingerprints_to_compare(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """Who came in can be checked: each member's fingerprint, and which member this node is; `pair` says where."""
+    lines = hearth("peers").out.splitlines()
+    assert f"{EMBER_ID[:8]}  workshop             observer  mq7w z4td hb3y nkxc 5ovr" in lines
+    assert [line for line in lines if "(this node)" in line] == [
+        f"{SPARK_ID[:8]}  kitchen (this node)  voter     k3v5 x2ab qpzr 7mtn w4y6"
+    ]
+    assert json.loads(hearth("peers", "--json").out)["members"] == daemon.peers["members"]
+    assert "then compare the fingerprint: hearth peers" in hearth("pair").out
 
 
 @pytest.mark.parametrize(("action", "method", "path"), [("forget", "DELETE", ""), ("block", "POST", "/block")])
