@@ -18,6 +18,7 @@ from device.api import (
     Status,
 )
 from device.core.routing import Candidate, find_node
+from device.errors import BadRequestError
 from device.library import Library
 from device.queries import Queries
 from device.telemetry import memory
@@ -93,18 +94,25 @@ class Administration:
         await self.mesh.leave()
 
     async def forget(self, prefix: str) -> None:
-        """End the membership of a node.  Raises NoSuchNodeError, AmbiguousNodeError, MeshError."""
+        """End the membership of a node.  Raises NoSuchNodeError, AmbiguousNodeError, BadRequestError, MeshError."""
         await self.mesh.forget(self._node_id(prefix))
 
     async def block(self, prefix: str) -> None:
-        """Cut a node off on this side, at once.  Raises NoSuchNodeError, AmbiguousNodeError, MeshError."""
+        """Cut a node off on this side, at once, member or not.  Raises as `forget` does."""
         await self.mesh.block(self._node_id(prefix))
 
     def _node_id(self, prefix: str) -> str:
+        """The other node, known or only nearby, that `prefix` means."""
         peers = self.peers()
-        names = {one.node_id: one.name for one in peers.members} | {one.node_id: one.name for one in peers.neighbours}
-        nodes = [Candidate(node_id=node_id, name=name, models=()) for node_id, name in names.items()]
-        return find_node(prefix, nodes).node_id
+        names = {one.node_id: "a node nearby" for one in peers.nearby}
+        names |= {one.node_id: one.name for one in (*peers.members, *peers.neighbours)}
+        names[self.mesh.node_id] = self.mesh.name
+        found = find_node(prefix, [Candidate(node_id=one, name=name, models=()) for one, name in names.items()])
+        if found.node_id == self.mesh.node_id:
+            error = BadRequestError(f"{prefix}: that is this node")
+            error.hint = "name another node (hearth peers); to leave the community: hearth leave"
+            raise error
+        return found.node_id
 
     def _neighbours(self) -> tuple[Neighbour, ...]:
         return tuple(

@@ -107,6 +107,24 @@ async def test_the_owner_sees_and_ends_what_was_begun(pair: tuple[DaemonClient, 
     assert (await spark.status()).community is None
 
 
+async def test_a_node_nearby_may_be_blocked(folder: Path) -> None:
+    """It need not be a member, nor this node in a community; this node itself cannot be named."""
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(living(hearth_config(folder / name, name=name))) for name in "ab"]
+        one, other = (DaemonClient(node.config.socket_path) for node in nodes)
+        other_id = (await other.status()).node_id
+        async with asyncio.timeout(20):
+            while other_id not in [seen.node_id for seen in (await one.peers()).nearby]:  # noqa: ASYNC110  as above
+                await asyncio.sleep(0.01)
+        await one.block(other_id[:8])
+        with pytest.raises(RequestRefusedError, match="no member has the id"):
+            await one.forget(other_id[:8])
+        for refused in (one.block, one.forget):
+            with pytest.raises(RequestRefusedError, match="that is this node") as raised:
+                await refused((await one.status()).node_id[:8])
+            assert "hearth leave" in raised.value.hint
+
+
 async def test_hanging_up_here_stops_the_engine_there(pair: tuple[DaemonClient, DaemonClient, HearthNode]) -> None:
     """From the client's socket over both nodes to the neighbour's worker."""
     spark, _, ember = pair
