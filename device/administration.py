@@ -105,7 +105,8 @@ class Administration:
         """The other node, known or only nearby, that `prefix` means."""
         peers = self.peers()
         names = {one.node_id: "a node nearby" for one in peers.nearby}
-        names |= {one.node_id: one.name for one in (*peers.members, *peers.neighbours)}
+        names |= {one.node_id: one.name for one in peers.members}
+        names |= {one.node_id: one.name for one in peers.neighbours}
         names[self.mesh.node_id] = self.mesh.name
         found = find_node(prefix, [Candidate(node_id=one, name=name, models=()) for one, name in names.items()])
         if found.node_id == self.mesh.node_id:
