@@ -95,9 +95,7 @@ def dash(stream: TextIO) -> str:
     return "—" if "utf" in (stream.encoding or "").lower() else "--"
 
 
-def confirmed(question: str, *, yes: bool) -> bool:
-    """Ask at a terminal; a script has made up its mind by typing the command."""
-    if yes or not sys.stdin.isatty():
-        return True
+def confirmed(question: str) -> bool:
+    """Ask at the terminal; only yes is yes."""
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

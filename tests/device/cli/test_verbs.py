@@ -191,10 +191,18 @@ def test_the_text_of_a_qr_code_is_left_alone() -> None:
 
 
 def test_leave(hearth: Hearth, daemon: SimulatedDaemon) -> None:
-    """A script is not asked."""
-    assert hearth("leave").code == 0
-    assert hearth("leave", "--json").out == "{}\n"
-    assert daemon.asked == [("POST", "/api/leave", {})] * 2
+    """A script cannot be asked, so it must say --yes; where there is nothing to leave, that is said."""
+    done = hearth("leave")
+    assert (done.code, done.out) == (1, "")
+    assert "hint: mean it: hearth leave --yes" in done.err
+    assert ("POST", "/api/leave", {}) not in daemon.asked
+    assert hearth("leave", "--yes").code == 0
+    assert hearth("leave", "--yes", "--json").out == "{}\n"
+    assert daemon.asked.count(("POST", "/api/leave", {})) == 2
+    daemon.status["community"] = None
+    done = hearth("leave")
+    assert done.code == 1
+    assert done.err.startswith("error: this node is in no community")
 
 
 def test_models(hearth: Hearth, daemon: SimulatedDaemon) -> None:
