@@ -16,7 +16,8 @@ COMMANDS = """\
 /clear         forget the conversation so far
 /model NAME    ask another model
 /node NODE     ask local, auto or a neighbour's ID
-/bye           leave (also Ctrl-D); Ctrl-C stops an answer"""
+/bye           leave (also exit, quit, Ctrl-D); Ctrl-C stops an answer"""
+LAST_WORDS = ("exit", "quit")
 
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
@@ -36,7 +37,9 @@ def run(args: argparse.Namespace) -> int:
         print_note("Ask away; /help shows the commands, Ctrl-D leaves.")
     conversation = answers.opening(args)
     while (line := _read_line(interactive=interactive)) is not None:
-        if interactive and line.startswith("/"):
+        if line in LAST_WORDS:
+            break
+        if line.startswith("/"):
             if not _obey(line, args, conversation):
                 break
         elif line:
@@ -93,6 +96,8 @@ def _obey(line: str, args: argparse.Namespace, conversation: "list[ChatMessage]"
             args.model = name
         case ["/node", node]:
             args.node = node
-        case _:
+        case ["/help" | "/model" | "/node", *_]:
             print_note(COMMANDS)
+        case [unknown, *_]:
+            print_note(f"unknown command {unknown}\n{COMMANDS}")
     return True

@@ -151,6 +151,17 @@ def test_chat_remembers(hearth: Hearth, daemon: SimulatedDaemon) -> None:
     assert [json.loads(line)["answer"] for line in lines] == ["The capital of France is Paris."] * 2
 
 
+@pytest.mark.parametrize("last", ["/bye", "exit", "quit"])
+def test_chat_from_a_pipe_knows_the_commands(hearth: Hearth, daemon: SimulatedDaemon, last: str) -> None:
+    """As at a terminal: a command is no question, an unknown one is called so, and the last word ends it."""
+    done = hearth("chat", stdin=f"/help\n/nonsense now\n/model m\nhello\n{last}\nnever\n")
+    assert done.code == 0
+    assert done.err.count("/node NODE") == 2
+    assert "unknown command /nonsense\n" in done.err
+    asked = [body for _, path, body in daemon.asked if path.startswith("/v1")]
+    assert [(body["model"], body["messages"][-1]["content"]) for body in asked] == [("m", "hello")]
+
+
 def test_chat_from_a_pipe_ends_at_an_error(hearth: Hearth) -> None:
     """A script learns that its conversation failed."""
     assert hearth("chat", stdin="too long\nnext\n").code == 1
