@@ -41,6 +41,10 @@ class Access:
         pems = {Lane.CTL: grant.ctl, Lane.BULK: grant.bulk}
         return {lane: client_context(ca_pem=grant.ca, certificate_pem=pem, key=self._key) for lane, pem in pems.items()}
 
+    def check(self, grant: Grant) -> None:
+        """Refuse a grant that opens nothing, before it is kept.  Errors: CertificateError."""
+        self.contexts(grant)
+
     def own_context(self) -> ssl.SSLContext:
         """Build what this node dials its own broker with."""
         name = CommonName(self._identity.node_id, Role.OWNER)

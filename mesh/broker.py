@@ -20,7 +20,7 @@ from mesh import mosquitto, ports
 from mesh.certificates import BrokerAuthority, TlsKey, client_context, write_private
 from mesh.core.topic_policy import NEIGHBOUR_ROLES, CommonName, Role, clients
 from mesh.dialling import dial
-from mesh.errors import BrokerFailedError, PortInUseError
+from mesh.errors import BrokerFailedError, CertificateError, PortInUseError, StorageError
 from mesh.mqtt import MqttClient
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ class Broker:
             key=authority.server_key_path,
         )
         self._peers: frozenset[str] = frozenset()
+        self._written: frozenset[str] | None = None  # what stands in the policy's file
         self._loaded: frozenset[str] = frozenset()  # what the running process has read
         self._process: asyncio.subprocess.Process | None = None
         self._running = False
@@ -112,7 +113,7 @@ class Broker:
                 started = time.monotonic()
                 try:
                     await self._live_once(ready)
-                except BrokerFailedError as error:
+                except (BrokerFailedError, StorageError) as error:
                     if not ready.is_set():
                         raise
                     log.error("%s", error)  # noqa: TRY400  a message for people; the cause is in it
@@ -130,17 +131,22 @@ class Broker:
             await asyncio.gather(watch, return_exceptions=True)
 
     async def set_peers(self, ids: Collection[str]) -> None:
-        """Let exactly these neighbours in; who is no longer among them may publish nothing more and is thrown out."""
+        """Let exactly these neighbours in; who is no longer among them may publish nothing more and is thrown out.
+
+        Raises StorageError when that cannot be written down: call it again.
+        """
         before, self._peers = self._peers, frozenset(ids)
-        if before == self._peers:
+        if self._written == self._peers:
             return
-        self._write_policy()
-        self._reload()
         for peer_id in self._peers - before:
             for role in NEIGHBOUR_ROLES:
                 self._uninvited.pop(str(CommonName(peer_id, role)), None)
-        for peer_id in before - self._peers:
-            await self.kick(peer_id)
+        try:
+            self._write_policy()
+            self._reload()
+        finally:  # on a full disk too: who comes back is thrown out again
+            for peer_id in before - self._peers:
+                await self.kick(peer_id)
 
     async def kick(self, peer_id: str) -> None:
         """Close a neighbour's connections by taking its client ids; it may come back if it is still let in."""
@@ -208,12 +214,12 @@ class Broker:
                 "key": str(self._files.key),
                 "policy": str(self._policy_path),
             }
-            write_private(directory / "amqtt.json", json.dumps(settings).encode())
+            _write(directory / "amqtt.json", json.dumps(settings).encode())
             return [sys.executable, "-P", "-m", "mesh.amqtt_broker", str(directory / "amqtt.json")]
         text = mosquitto.configuration(
             files=self._files, access_list=self._policy_path, port=self._port, bind_address=self._bind_address
         )
-        write_private(directory / "mosquitto.conf", text.encode())
+        _write(directory / "mosquitto.conf", text.encode())
         return [self._program, "-c", str(directory / "mosquitto.conf")]
 
     @property
@@ -223,7 +229,8 @@ class Broker:
     def _write_policy(self) -> None:
         allowed = clients(self._owner_id, self._peers)
         text = mosquitto.access_list(allowed) if self._program else "".join(f"{name}\n" for name in allowed)
-        write_private(self._policy_path, text.encode())
+        _write(self._policy_path, text.encode())
+        self._written = self._peers
 
     def _reload(self) -> None:
         if self._process is not None and self._running:
@@ -301,10 +308,15 @@ class Broker:
         if not self._running:
             return False
         connected = asyncio.Event()
+        try:
+            context = self._context(name)
+        except CertificateError as error:  # no descriptor is left, say; it is tried again
+            log.warning("%s could not be thrown out yet: %s", name, error)
+            return False
         client = MqttClient(
             self.address,
             port=self._port,
-            tls=self._context(name),
+            tls=context,
             client_id=str(name),
             on_state=lambda _up: connected.set(),
         )
@@ -318,6 +330,14 @@ class Broker:
             client.close()
             await running
         return connected.is_set()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file of the broker's.  Raises StorageError."""
+    try:
+        write_private(path, content)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
 
 
 class _BoundedLog:

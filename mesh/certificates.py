@@ -134,11 +134,19 @@ def client_context(*, ca_pem: bytes, certificate_pem: bytes, key: TlsKey) -> ssl
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
     try:
-        context.load_verify_locations(cadata=ca_pem.decode("ascii"))
-        _load_chain(context, certificate_pem + key.private_pem)
-    except (ssl.SSLError, ValueError) as error:
+        context.load_verify_locations(cadata=_one_certificate(ca_pem).decode("ascii"))
+        _load_chain(context, _one_certificate(certificate_pem) + key.private_pem)
+    except (OSError, ValueError) as error:
         raise CertificateError("the certificates for a neighbour's broker cannot be used") from error
     return context
+
+
+def _one_certificate(pem: bytes) -> bytes:
+    """Take one certificate out of foreign PEM, and nothing else: an encrypted key beside it would ask for a password.
+
+    Raises ValueError.
+    """
+    return x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.PEM)
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -163,7 +171,7 @@ def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
     descriptor = os.memfd_create("tls", os.MFD_CLOEXEC)
     try:
         os.write(descriptor, pem)
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")  # never asks at the terminal
     finally:
         os.close(descriptor)
 

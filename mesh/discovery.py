@@ -192,6 +192,12 @@ class Discovery:
         )
 
     def _changed(self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange) -> None:
+        if not NODE_ID.fullmatch(name.removesuffix(f".{service_type}")):
+            # zeroconf would repeat it among the answers it knows, and stumbles over names it cannot write.
+            record = zeroconf.cache.current_entry_with_name_and_alias(service_type, name)
+            zeroconf.cache.async_remove_records([record] if record is not None else [])
+            self._drop()
+            return
         if name == self._name:
             own = AsyncServiceInfo(service_type, name)
             if own.load_from_cache(zeroconf) and own.server != self._host:

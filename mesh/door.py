@@ -25,6 +25,7 @@ MAX_CONNECTIONS: Final = 8
 MAX_PER_SOURCE: Final = 4  # so that one host cannot hold every place
 PATIENCE_S: Final = 10.0
 CONNECT_S: Final = 3.0
+CLOSE_S: Final = 1.0
 READ_BYTES: Final = 4096
 BACKLOG: Final = 16
 
@@ -54,10 +55,12 @@ class Conversation:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the connection; the other side may be gone already."""
+        """Close the connection; the other side may be gone already, or read nothing of what is still to be sent."""
         self._writer.close()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self._writer.wait_closed()
+        self._writer.transport.abort()
 
     async def receive(self) -> tuple[DoorType, bytes]:
         """Return the next message.  Errors: PeerMisbehavedError, DoorRefusedError, LinkDownError at the end."""

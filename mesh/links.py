@@ -19,7 +19,7 @@ from typing import Final
 from mesh.core import crypto
 from mesh.core.envelope import FIRST_DEVICE_KIND, MESSAGE_ID_BYTES, Envelope, MeshKind
 from mesh.core.epochs import KeyRing
-from mesh.core.frames import Frame, Lane
+from mesh.core.frames import Frame, FrameType, Lane
 from mesh.core.lane import HANDSHAKE_TIMEOUT_S, Answer, Ends, Established, LaneSessions, Opened, State, Stranded
 from mesh.core.topic_policy import CommonName, Role, inbox_topic
 from mesh.errors import LinkDownError, MeshError, PeerMisbehavedError
@@ -228,6 +228,8 @@ class _LaneConnection:
     def receive(self, payload: bytes) -> None:
         try:
             frame = Frame.parse(payload)
+            if frame.header.type is FrameType.H1 and not self._answers.take():
+                return
             events = self._sessions.receive(
                 frame,
                 self._keys(),
@@ -244,8 +246,7 @@ class _LaneConnection:
     def _handle(self, event: Answer | Opened | Established | Stranded) -> None:
         match event:
             case Answer(frame):
-                if self._answers.take():
-                    self._publish(frame)
+                self._publish(frame)
             case Established(confirm):
                 if confirm is not None:
                     note = Envelope(MeshKind.CONFIRM, secrets.token_bytes(MESSAGE_ID_BYTES), None, 0, b"")

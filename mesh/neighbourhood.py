@@ -25,7 +25,7 @@ from mesh.core.lane import Ends
 from mesh.core.membership import Member
 from mesh.core.topic_policy import CommonName, Role
 from mesh.discovery import Sighting
-from mesh.errors import CertificateError, LinkDownError, MeshError
+from mesh.errors import CertificateError, LinkDownError, MeshError, StorageError
 from mesh.identity import Identity
 from mesh.links import Endpoint, Link, LinkEvents, LinkState
 from mesh.visits import DoorAddress, Visitor
@@ -37,6 +37,7 @@ MAX_SIGHTINGS: Final = 256
 RENEW_AFTER_S: Final = 5.0  # a link that stays down this long asks the neighbour for a new key to its broker
 REKEY_S: Final = 2.0
 BACKOFF_FIRST_S: Final = 0.5
+POLICY_RETRY_S: Final = 5.0
 BACKOFF_MAX_S: Final = 300.0
 LANES: Final = {role: lane for lane, role in ROLES.items()}
 
@@ -115,7 +116,12 @@ class Neighbourhood:
                 while True:
                     await self._policy_changed.wait()
                     self._policy_changed.clear()
-                    await self._broker.set_peers({member.node_id for member in self._wanted()})
+                    try:
+                        await self._broker.set_peers({member.node_id for member in self._wanted()})
+                    except StorageError as error:
+                        log.error("the broker's access list is not up to date: %s", error)  # noqa: TRY400  for people
+                        await asyncio.sleep(POLICY_RETRY_S)
+                        self._policy_changed.set()
             finally:
                 self._tasks = None
 
@@ -128,6 +134,7 @@ class Neighbourhood:
         """Return the link to a neighbour, once a change of epoch key under way is over.  Errors: LinkDownError."""
         slot = self._slots.get(node_id)
         while slot is not None and slot.is_rekeying:
+            slot.stirred.clear()
             await _set_within(slot.stirred, max(0.0, slot.rekeying_until - time.monotonic()))
         if slot is not None and slot.link is not None:
             return slot.link
@@ -152,7 +159,8 @@ class Neighbourhood:
 
     def sighted(self, sighting: Sighting) -> None:
         """Take note of where a node is; a hint, no more."""
-        addresses = tuple(a for a in sighting.addresses if is_dialable(a, sighting.mqtt_port))
+        ports = (sighting.mqtt_port, sighting.door_port)
+        addresses = tuple(a for a in sighting.addresses if all(is_dialable(a, port) for port in ports))
         if not addresses or sighting.node_id == self._identity.node_id:
             return
         self._sightings.pop(sighting.node_id, None)
@@ -175,7 +183,8 @@ class Neighbourhood:
             self._on_change()
 
     def met(self, raw_id: bytes, grant: Grant, sighting: Sighting) -> None:
-        """A member has given this node a key to its broker."""
+        """A member has given this node a key to its broker.  Errors: CertificateError, StorageError; it is not kept."""
+        self._access.check(grant)
         self._store.save_grant(raw_id, grant)
         self.sighted(sighting)
         slot = self._slots.get(sighting.node_id)
@@ -250,17 +259,28 @@ class Neighbourhood:
         self._start(slot)
 
     async def _keep(self, slot: _Slot) -> None:
-        """Get a key to the neighbour's broker, keep the link, get a new key when the link stays down."""
+        """Keep trying to have a link; what goes wrong on this side (a full disk, say) is tried again later."""
         backoff_s = BACKOFF_FIRST_S
         while True:
-            contexts = self._contexts(slot)
-            if contexts is not None:
-                await self._keep_link(slot, contexts)
+            try:
+                had_link = await self._keep_once(slot)
+            except MeshError as error:
+                log.warning("the link to %s waits: %s", slot.member.name, error)
+                had_link = False
+            if had_link:
                 backoff_s = BACKOFF_FIRST_S
-            elif not await self._enrol(slot):
+            else:
                 slot.stirred.clear()
                 await _set_within(slot.stirred, backoff_s * random.uniform(0.5, 1.0))  # noqa: S311  not a secret
                 backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+
+    async def _keep_once(self, slot: _Slot) -> bool:
+        """Keep the link with the key to the neighbour's broker, else ask for one; return whether there was either."""
+        contexts = self._contexts(slot)
+        if contexts is None:
+            return await self._enrol(slot)
+        await self._keep_link(slot, contexts)
+        return True
 
     def _contexts(self, slot: _Slot) -> dict[Lane, ssl.SSLContext] | None:
         grant = self._store.grant_of(slot.member.raw_id)
@@ -276,6 +296,7 @@ class Neighbourhood:
         """Keep one link until it should be built anew with a new key."""
         membership, sighting = self._store.membership, self._sightings.get(slot.member.node_id)
         if membership is None or sighting is None:
+            slot.stirred.clear()  # or the wait would not wait, and the loop never turn
             await slot.stirred.wait()
             return
         ends = Ends(

@@ -11,7 +11,7 @@ from typing import Final
 
 from mesh.addresses import is_dialable, parse_door
 from mesh.community import CommunityStore
-from mesh.errors import MeshError, NoOfferError
+from mesh.errors import MeshError, NoOfferError, StorageError
 from mesh.links import LinkState
 from mesh.neighbourhood import Neighbourhood
 from mesh.visits import DoorAddress, Visitor
@@ -55,11 +55,13 @@ class StaticPeers:
                 continue
             try:
                 met = await self._visitor.enrol(member, await resolve(*parse_door(peer)))
+                self._neighbourhood.met(met.raw_id, met.grant, met.sighting)
+            except StorageError as error:
+                log.warning("the key to %s's broker is asked for again: %s", member.name, error)
             except MeshError as error:
                 log.debug("%s does not answer at %s: %s", member.name, peer, error)
-                continue
-            self._neighbourhood.met(met.raw_id, met.grant, met.sighting)
-            return True
+            else:
+                return True
         return False
 
 
@@ -67,7 +69,7 @@ async def resolve(host: str, port: int) -> DoorAddress:
     """Find the address of a host, if it is one this node may dial.  Errors: NoOfferError."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for names no resolver takes
         raise NoOfferError(f"the host “{host}” cannot be found") from error
     for *_, address in found:
         if is_dialable(str(address[0]), port):

@@ -1,10 +1,10 @@
 """The guest's side of the door: joining with words, and asking members for a key to their broker."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,6 +83,7 @@ class Visitor:
         async with await Conversation.open(door.address, door.port) as conversation, _patience():
             await conversation.send(applicant.request(self._access.tls_public))
             granted = applicant.granted(*await conversation.receive())
+            self._access.check(granted.grant)
             back = self._grant_for(member.raw_id, granted.tls_public)
             await conversation.send(applicant.give_back(back, self._ports()))
         return Met(member.raw_id, member.name, granted.grant, _sighting(member.raw_id, door, granted.ports))
@@ -122,8 +123,10 @@ class Visitor:
             offerer = accepted.offerer
             back = self._grant_for(offerer.statement.raw_id, offerer.tls_public)
             self._enter(accepted)
-            async with _patience():
-                await conversation.send(joiner.confirm(back, self._ports()))
+            # This node belongs from here on; should the other not hear of it, it asks for its key to our broker.
+            with contextlib.suppress(LinkDownError):
+                async with _patience():
+                    await conversation.send(joiner.confirm(back, self._ports()))
         raw_id, admission = offerer.statement.raw_id, accepted.admission
         return Met(raw_id, offerer.name, admission.grant, _sighting(raw_id, door, admission.ports))
 
@@ -135,6 +138,7 @@ class Visitor:
         offerer = membership.members.get(statement.raw_id)
         if offerer is None or offerer.static != statement.static:
             raise MalformedError("an admission by a node that is no member")
+        self._access.check(accepted.admission.grant)
         self._store.enter(entries, accepted.admission.keys)
         self._store.unblock(statement.raw_id)
         self._store.save_grant(statement.raw_id, accepted.admission.grant)
@@ -195,7 +199,7 @@ class _Search:
             self._deadline.reschedule(min(self._deadline.when() or soon, soon))
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def _patience() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(PATIENCE_S):

@@ -139,9 +139,9 @@ class Offerer:
     def _probed(self, body: bytes) -> Reply:
         if len(body) != 1 + NONCE_BYTES or body[0] != VERSION:
             raise MalformedError("not a probe")
+        self._advance(Saw.PROBE)
         if not self._keys:
             return framed(DoorType.CLOSED), None
-        self._advance(Saw.PROBE)
         nonce, nonce2 = body[1:], self._random(NONCE_BYTES)
         self._nonces = (nonce, nonce2)
         raw_id = self._introduction.statement.raw_id

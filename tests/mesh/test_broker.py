@@ -16,7 +16,7 @@ from mesh import mosquitto, ports
 from mesh.broker import Broker
 from mesh.certificates import BrokerAuthority
 from mesh.core.topic_policy import CommonName, Role, inbox_topic
-from mesh.errors import BrokerFailedError, PortInUseError
+from mesh.errors import BrokerFailedError, PortInUseError, StorageError
 from tests.mesh.running import ALICE, KINDS, OWNER, Kind, RunningBroker, running_broker, until
 
 TOPIC = inbox_topic(CommonName(ALICE, Role.CTL))
@@ -210,3 +210,17 @@ def test_who_connects_is_read_from_the_log() -> None:
     line = f"New client connected from 192.168.1.7:51010 as {ALICE}.ctl (p2, c1, k10, u'{ALICE}.ctl')."
     assert mosquitto.connected_client(line) == f"{ALICE}.ctl"
     assert mosquitto.connected_client("New connection from 192.168.1.7:51010 on port 8883.") is None
+
+
+async def test_an_access_list_that_cannot_be_written_is_written_later(tmp_path: Path) -> None:
+    """A full or missing directory is an error of ours with a hint; asked again, the broker does what it was told."""
+    folder, elsewhere, peer = tmp_path / "broker", tmp_path / "elsewhere", "b" * 52
+    broker = Broker(owner_id="a" * 52, directory=folder, authority=BrokerAuthority(tmp_path / "tls"), port=0)
+    await broker.set_peers([peer])
+    folder.rename(elsewhere)
+    with pytest.raises(StorageError):
+        await broker.set_peers([])
+    elsewhere.rename(folder)
+    assert peer in broker._policy_path.read_text()
+    await broker.set_peers([])
+    assert peer not in broker._policy_path.read_text()

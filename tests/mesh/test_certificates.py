@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mesh import certificates, mqtt_gate
-from mesh.certificates import BrokerAuthority, TlsKey
+from mesh.certificates import BrokerAuthority, TlsKey, client_context
 from mesh.core.topic_policy import CommonName, Role
 from mesh.errors import CertificateError
 
@@ -207,3 +207,43 @@ def test_certificates_that_do_not_fit_are_refused(
             certificate_pem=b"junk" if broken == "certificate" else pem,
             key=other if broken == "key" else key,
         )
+
+
+def test_a_key_beside_a_certificate_is_not_asked_for(tmp_path: Path) -> None:
+    """A neighbour's certificate comes with an encrypted key: nobody is asked for its password, and nothing breaks."""
+    locked = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")
+    )
+    authority, key = BrokerAuthority(tmp_path / "tls"), TlsKey.make()
+    certificate = authority.sign(key.public_bytes, CommonName("a" * 52, Role.CTL))
+    client_context(ca_pem=authority.ca_pem, certificate_pem=locked + certificate, key=key)
+    with pytest.raises(CertificateError):
+        client_context(ca_pem=authority.ca_pem, certificate_pem=locked, key=key)
+
+
+def encrypted_key() -> bytes:
+    """A private key that OpenSSL would ask a pass phrase for, at the terminal."""
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+    )
+
+
+def test_an_encrypted_key_beside_a_certificate_asks_nobody(authority: BrokerAuthority, key: TlsKey) -> None:
+    """Of a neighbour's PEM only the one certificate counts; a key alone is an error of ours."""
+    pem = authority.sign(key.public_bytes, PEER)
+    for hostile in (encrypted_key() + pem, pem + encrypted_key()):
+        client = certificates.client_context(ca_pem=authority.ca_pem, certificate_pem=hostile, key=key)
+        assert shake_hands(client, listening(authority)) == str(PEER)
+    foreign = authority.sign(TlsKey.make().public_bytes, PEER)
+    for hostile in (encrypted_key(), foreign + encrypted_key()):
+        with pytest.raises(CertificateError):
+            certificates.client_context(ca_pem=authority.ca_pem, certificate_pem=hostile, key=key)
+
+
+def test_one_authority_is_pinned_and_no_more(authority: BrokerAuthority, key: TlsKey, tmp_path: Path) -> None:
+    """What follows the first certificate is not trusted."""
+    other = BrokerAuthority(tmp_path / "other")
+    pem = authority.sign(key.public_bytes, PEER)
+    client = certificates.client_context(ca_pem=other.ca_pem + authority.ca_pem, certificate_pem=pem, key=key)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(client, listening(authority))

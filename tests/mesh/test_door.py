@@ -124,3 +124,26 @@ async def test_nobody_at_home() -> None:
         port = other.getsockname()[1]
     with pytest.raises(LinkDownError):
         await Conversation.open("127.0.0.1", port)
+
+
+async def test_who_never_reads_is_cut_off() -> None:
+    """What the door still has to say to a peer that reads nothing does not keep the connection alive."""
+    talked = asyncio.Event()
+
+    async def answer(conversation: Conversation) -> None:
+        await conversation.receive()
+        conversation._writer.write(bytes(64 * 1024 * 1024))
+        talked.set()
+
+    door, ready = Door(0, answer, bind_address="127.0.0.1"), asyncio.Event()
+    running = asyncio.create_task(door.run(ready))
+    await ready.wait()
+    with socket.create_connection(("127.0.0.1", door.port)) as peer:
+        peer.sendall(framed(DoorType.PROBE, b"x"))
+        async with asyncio.timeout(10):
+            await talked.wait()
+            while door._talking:
+                await asyncio.wait(door._talking)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert not door._talking

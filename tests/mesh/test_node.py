@@ -6,14 +6,18 @@ import shutil
 import socket
 import sqlite3
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from mesh.certificates import BrokerAuthority, TlsKey, client_context
 from mesh.core import crypto
+from mesh.core.door_messages import Grant
 from mesh.core.topic_policy import CommonName, Role
 from mesh.errors import (
     AlreadyMemberError,
@@ -26,6 +30,7 @@ from mesh.errors import (
     UnknownNodeError,
     WrongWordsError,
 )
+from mesh.links import LinkState
 from mesh.mqtt import MqttClient
 from mesh.node import MeshConfig, MeshNode, Received
 
@@ -285,6 +290,69 @@ async def test_lost_and_damaged_keys_are_asked_for_again(tmp_path: Path) -> None
         await anna.until(lambda: [one.body for one in anna.received] == [b"mended"])
 
 
+def hostile_pem(authority: BrokerAuthority) -> bytes:
+    """A certificate of somebody's, and an encrypted private key: OpenSSL would ask for its pass phrase."""
+    encrypted = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+    )
+    return authority.sign(TlsKey.make().public_bytes, CommonName("a" * 52, Role.CTL)) + encrypted
+
+
+async def test_a_hostile_grant_ends_nothing_and_is_not_kept(tmp_path: Path) -> None:
+    """Neither when it is given in a pairing nor when it is on the disk already."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Mallory") as mallory:
+        access = mallory.node._access
+        sound = access.grant_for
+        hostile = hostile_pem(access.authority)
+        access.grant_for = lambda raw_id, tls: Grant(sound(raw_id, tls).ca, hostile, hostile)  # type: ignore[method-assign]
+        offer = await anna.node.open_offer()
+        await mallory.node.join(offer.words)
+        await mallory.linked_to(anna)
+        assert anna.node._store.grant_of(crypto.parse_node_id(mallory.node.node_id)) is None
+    with contextlib.closing(sqlite3.connect(tmp_path / "Anna" / "mesh" / "community.db")) as database, database:
+        row = (crypto.parse_node_id(mallory.node.node_id), access.authority.ca_pem, hostile, hostile)
+        database.execute("INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?)", row)
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Mallory") as mallory:
+        await asyncio.gather(anna.linked_to(mallory), mallory.linked_to(anna))
+        grant = anna.node._store.grant_of(crypto.parse_node_id(mallory.node.node_id))
+        assert grant is not None
+        assert grant.ctl != hostile
+
+
+async def test_a_goodbye_while_a_door_answers_does_not_stop_the_loop(tmp_path: Path) -> None:
+    """A member with a key but without an address waits for one, and lets everything else go on."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        await paired(anna, ben)
+        hood, ben_id = anna.node._neighbourhood, ben.node.node_id
+        slot, sighting = hood._slots[ben_id], hood._sightings[ben_id]
+        hood._stop(slot)
+        hood._sightings.clear()
+        slot.stirred.set()
+        hood._start(slot)
+        async with asyncio.timeout(DEADLINE_S):
+            while slot.stirred.is_set():  # noqa: ASYNC110  it says nothing when it waits
+                await asyncio.sleep(0)
+        hood.sighted(sighting)
+        await anna.linked_to(ben)
+
+
+async def test_who_sends_during_a_change_of_keys_does_not_stop_the_loop(tmp_path: Path) -> None:
+    """It waits for news of the link, also when there was some already."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        await paired(anna, ben)
+        slot = anna.node._neighbourhood._slots[ben.node.node_id]
+        assert slot.link is not None
+        slot.rekeying_until = time.monotonic() + DEADLINE_S
+        slot.link.state = LinkState.CONNECTING
+        slot.stirred.set()
+        sending = asyncio.create_task(anna.node.send(ben.node.node_id, PING, b"soon"))
+        await asyncio.sleep(0)
+        assert not sending.done()
+        slot.link.refresh()
+        await sending
+        await ben.until(lambda: [one.body for one in ben.received] == [b"soon"])
+
+
 async def test_a_link_whose_key_counts_no_more_gets_a_new_one(tmp_path: Path) -> None:
     """The neighbour's authority was made anew while both were up once: who stays down knocks at the door."""
     async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
@@ -383,3 +451,23 @@ async def test_a_node_on_loopback_alone_listens_nowhere_else(tmp_path: Path) -> 
             writer.close()
             with pytest.raises(ConnectionRefusedError):
                 await asyncio.open_connection("127.0.0.2", port)
+
+
+async def test_a_neighbour_that_says_goodbye_at_once_stops_nothing(tmp_path: Path) -> None:
+    """Sighted and gone before its link was begun: the node waits for it, and its loop goes on turning."""
+    async with running(tmp_path, "anna") as anna, running(tmp_path, "ben") as ben:
+        await paired(anna, ben)
+        sighting = next(one for one in anna.node.nearby() if one.node_id == ben.node.node_id)
+    async with running(tmp_path, "anna") as anna:
+        anna.node.sighted(sighting)
+        anna.node._neighbourhood.lost(sighting.node_id)
+        async with asyncio.timeout(DEADLINE_S):
+            await asyncio.to_thread(lambda: None)
+        assert anna.node.neighbours()[0].state != "linked"
+
+
+async def test_a_host_name_no_resolver_takes_is_said(tmp_path: Path) -> None:
+    """Two dots in a row are no name."""
+    async with running(tmp_path, "anna") as anna:
+        with pytest.raises(NoOfferError, match="cannot be found"):
+            await anna.node.join("abandon ability able about above absent", at="my..host")

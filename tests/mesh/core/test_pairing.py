@@ -152,7 +152,8 @@ def test_a_closed_door_says_so() -> None:
     closed, _ = tell(one, two.probe())
     with pytest.raises(NoOfferError):
         tell(two, closed)
-    assert one.state is offerer.State.WAITING
+    with pytest.raises(MalformedError):
+        tell(one, two.probe())
 
 
 def test_a_joiner_who_guesses_fails_at_the_proof() -> None:
