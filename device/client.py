@@ -5,6 +5,7 @@ It speaks HTTP over the owner's unix socket, so whoever may open the socket is t
 
 import asyncio
 import json
+import shlex
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -113,8 +114,12 @@ class DaemonTimeoutError(DeviceError):
 class DaemonClient:
     """One daemon, reached by its socket; each call is a connection of its own, so nothing needs closing."""
 
-    def __init__(self, socket_path: Path, *, reply_within_s: float = REPLY_WITHIN_S) -> None:
+    def __init__(
+        self, socket_path: Path, *, reply_within_s: float = REPLY_WITHIN_S, data_dir: Path | None = None
+    ) -> None:
+        """data_dir: as the person named it, if so: a hint how to start the daemon names it too."""
         self.socket_path = socket_path
+        self._data_dir = data_dir
         self._reply_within_s = reply_within_s
 
     async def status(self) -> Status:
@@ -212,7 +217,7 @@ class DaemonClient:
         yield answer.finish()
 
     async def _call(self, method: str, path: str, body: object = None, *, within_s: float | None = None) -> object:
-        with _translated(self.socket_path):
+        with _translated(self.socket_path, self._data_dir):
             async with asyncio.timeout(within_s or self._reply_within_s), self._request(method, path, body) as reply:
                 text = await reply.body()
         return _decode(text) if text else {}
@@ -220,7 +225,7 @@ class DaemonClient:
     @asynccontextmanager
     async def _stream(self, method: str, path: str, body: object) -> AsyncIterator[AsyncIterator[bytes]]:
         """The lines of a reply that may take long: a prompt, too, is read for minutes on a small board."""
-        with _translated(self.socket_path):
+        with _translated(self.socket_path, self._data_dir):
             async with self._request(method, path, body) as reply:
                 yield reply.lines()
 
@@ -283,12 +288,12 @@ class _AnswerStream:
 
 
 @contextmanager
-def _translated(socket_path: Path) -> Iterator[None]:
+def _translated(socket_path: Path, data_dir: Path | None) -> Iterator[None]:
     """Turn the connection's errors into ours."""
     try:
         yield
     except ConnectError as error:
-        raise _unreachable(socket_path, forbidden=error.forbidden) from error
+        raise _unreachable(socket_path, data_dir, forbidden=error.forbidden) from error
     except NotHttpError as error:
         raise UnexpectedReplyError(f"what listens at {socket_path} does not speak as a daemon does: {error}") from error
     except TimeoutError as error:
@@ -297,9 +302,12 @@ def _translated(socket_path: Path) -> Iterator[None]:
         raise AnswerBrokenOffError("the connection to the daemon broke off") from error
 
 
-def _unreachable(socket_path: Path, *, forbidden: bool) -> DaemonUnreachableError:
+def _unreachable(socket_path: Path, data_dir: Path | None = None, *, forbidden: bool) -> DaemonUnreachableError:
     if not forbidden:
-        return DaemonUnreachableError(f"Hearthmesh is not running here (nobody listens at {socket_path})")
+        error = DaemonUnreachableError(f"Hearthmesh is not running here (nobody listens at {socket_path})")
+        if data_dir is not None:
+            error.hint = f"start it: hearth serve --data {shlex.quote(str(data_dir))}"
+        return error
     error = DaemonUnreachableError(f"this user may not open {socket_path}")
     error.hint = "run it as the user who runs the daemon, or join that user's group"
     return error

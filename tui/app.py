@@ -69,12 +69,13 @@ class HearthApp(App[None]):
         Binding("q", "quit", "leave", tooltip="leave; the node goes on"),
     ]
 
-    def __init__(self, socket_path: Path, *, glyphs: Glyphs | None = None) -> None:
+    def __init__(self, socket_path: Path, *, glyphs: Glyphs | None = None, data_dir: Path | None = None) -> None:
+        """data_dir: as the person named it, if so."""
         super().__init__()
         self.register_theme(EMBERS)
         self.theme = EMBERS.name
         self.animation_level = "none"  # nothing moves that has no reason to; over SSH every frame is traffic
-        self._client = DaemonClient(socket_path)
+        self._client = DaemonClient(socket_path, data_dir=data_dir)
         self._glyphs = glyphs or choose_glyphs(os.environ)
         self.set_class(self._glyphs.plain, "-plain")
 

@@ -32,6 +32,6 @@ def run(args: argparse.Namespace, talk: Callable[["DaemonClient"], Awaitable[T]]
     from device.client import DaemonClient  # noqa: PLC0415  as above
 
     async def talked() -> T:
-        return await talk(DaemonClient(socket_of(args)))
+        return await talk(DaemonClient(socket_of(args), data_dir=args.data))
 
     return asyncio.run(talked())

@@ -20,6 +20,6 @@ def run(args: argparse.Namespace) -> int:
         return 1
     from tui.app import HearthApp  # noqa: PLC0415  Textual takes its time to load
 
-    app = HearthApp(session.socket_of(args))
+    app = HearthApp(session.socket_of(args), data_dir=args.data)
     app.run()
     return app.return_code or 0

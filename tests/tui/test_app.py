@@ -1,6 +1,7 @@
 """The frame around the tabs: keys, help, a daemon that goes and comes, terminals of every size."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
@@ -62,9 +63,9 @@ async def test_a_daemon_that_goes_and_comes(app: HearthApp, daemon: SimulatedDae
 async def test_a_daemon_that_is_not_there_yet(daemon: SimulatedDaemon) -> None:
     """The interface may be opened first."""
     daemon.stop()
-    app = HearthApp(daemon.socket_path, glyphs=RICH)
+    app = HearthApp(daemon.socket_path, glyphs=RICH, data_dir=Path("my hearth"))
     async with app.run_test() as pilot:
-        await until_seen(pilot, "start it: hearth serve")
+        await until_seen(pilot, "start it: hearth serve --data 'my hearth'")
         daemon.start()
         await until_seen(pilot, "kitchen", "workshop")
 

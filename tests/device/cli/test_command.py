@@ -107,6 +107,12 @@ def test_no_daemon(tmp_path: Path, verb: list[str]) -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("error: Hearthmesh is not running here")
+    assert done.stderr.endswith(f"hint: start it: hearth serve --data {tmp_path}\n")
+
+
+def test_no_daemon_where_none_was_named(tmp_path: Path) -> None:
+    """The hint names a data directory only where the command did."""
+    done = _hearth("status", env={"HEARTH_DATA": str(tmp_path)})
     assert done.stderr.endswith("hint: start it: hearth serve\n")
 
 
