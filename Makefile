@@ -90,15 +90,19 @@ install: ## hearth for this user: its own venv, the command and a user service
 	@mkdir -p $(PREFIX)/bin $(UNITS)
 	@ln -sfn $(INSTALLED)/venv/bin/hearth $(PREFIX)/bin/hearth
 	@sed 's|@HEARTH@|$(PREFIX)/bin/hearth|' systemd/user/hearth.service > $(UNITS)/hearth.service
-	@systemctl --user daemon-reload 2>/dev/null && systemctl --user enable hearth.service || \
-		echo "no user services here: start it yourself with: hearth serve"
-	@echo "installed $(PREFIX)/bin/hearth; start it with: systemctl --user start hearth"
+	@echo "installed $(PREFIX)/bin/hearth"
+	@case ":$$PATH:" in *":$(PREFIX)/bin:"*) ;; *) echo "it is not in your PATH yet: export PATH=$(PREFIX)/bin:\$$PATH" ;; esac
+	@if systemctl --user daemon-reload 2>/dev/null && systemctl --user enable hearth.service; then \
+		echo "start it with: systemctl --user start hearth"; \
+	else \
+		echo "there are no user services here; start it with: hearth serve"; \
+	fi
 
 uninstall: ## take the command, its venv and the service away; the data directory stays
 	@systemctl --user disable --now hearth.service 2>/dev/null || true
 	@rm -f $(UNITS)/hearth.service $(PREFIX)/bin/hearth
 	@rm -rf $(INSTALLED)
-	@echo "removed; models, keys and settings stay in the data directory"
+	@echo "removed; models, keys and settings stay in the data directory, downloads in the cache directory"
 
 clean: ## remove what was built here
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*

@@ -198,6 +198,7 @@ class Broker:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C at the terminal is the node's to handle, not the broker's
             )
         except OSError as error:
             raise BrokerFailedError(f"{self.kind} cannot be started: {error}") from error

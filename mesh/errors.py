@@ -101,6 +101,14 @@ class NotAllowedError(MeshError):
     hint = "cut the node off on this side: `hearth peers block ID`"
 
 
+class InvitingNotAllowedError(NotAllowedError):
+    """This node may not let others in; nothing was changed."""
+
+    hint = (
+        "type `hearth pair` at the founder's node, or begin a community of your own: `hearth leave`, then `hearth pair`"
+    )
+
+
 class FeedBehindError(MeshError):
     """This node signed entries its copy of the ledger no longer holds; it signs nothing until they are back."""
 

@@ -26,7 +26,7 @@ if [ ! -x "$venv/bin/python" ]; then
     "$python" -m venv "$venv"
 fi
 
-echo "installing $(basename "$lock" .txt) dependencies into $venv"
+echo "installing $(basename "$lock" .txt) dependencies into $venv (about a minute, once)"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock"
 if [ "$mode" = editable ]; then
     set -- --editable "$root"
