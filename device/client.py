@@ -84,13 +84,14 @@ HTTP_OK = 200  # the status of a stream that fails later on
 
 
 class RequestRefusedError(DeviceError):
-    """The daemon understood and said no; message and hint are its own."""
+    """The daemon understood and said no; message and hint are its own.  param: the field at fault, if it is one."""
 
-    def __init__(self, message: str, *, hint: str, code: str, status: int) -> None:
+    def __init__(self, message: str, *, hint: str, code: str, status: int, param: str = "") -> None:
         super().__init__(message)
         self.hint = hint
         self.code = code
         self.status = status
+        self.param = param
 
 
 class UnexpectedReplyError(DeviceError):
@@ -333,12 +334,13 @@ def _refusal(fields: dict[str, Any], status: int = HTTP_OK) -> DeviceError:
     error = fields.get("error")
     if not isinstance(error, dict) or not isinstance(error.get("message"), str):
         return UnexpectedReplyError(f"the daemon refused with status {status} and no reason")
-    hint, code = error.get("hint"), error.get("code")
+    hint, code, param = error.get("hint"), error.get("code"), error.get("param")
     return RequestRefusedError(
         one_line(error["message"]),
         hint=one_line(hint) if isinstance(hint, str) and hint else DeviceError.hint,
         code=one_line(code) if isinstance(code, str) else "",
         status=status,
+        param=one_line(param) if isinstance(param, str) else "",
     )
 
 

@@ -6,11 +6,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from device.cli.printing import dash, print_note
-from device.wording import short_id, speed
+from device.wording import count, short_id, speed
 
 if TYPE_CHECKING:
     from device.api import AnswerFinished, ChatMessage, Sampling
     from device.client import DaemonClient
+
+# The daemon says what is allowed; what stands here is to be read.
+_SAMPLING = (
+    ("--temperature", float, "T", "0 to 5; 0, the default, always takes the likeliest token"),
+    ("--top-k", int, "K", "choose among the K likeliest tokens; 0 to 1000000; 0, the default, among all"),
+    ("--top-p", float, "P", "choose among the likeliest that make up P; above 0, up to 1 (the default)"),
+    ("--repetition-penalty", float, "R", "above 1: repeat less; 0.1 to 10, 1 by default"),
+    ("--seed", int, "N", "the same seed gives the same answer; 0 by default"),
+    ("--max-tokens", int, "N", "length of the answer at most; 1 to 32768, 512 by default"),
+)
+_OPTIONS = frozenset(option for option, *_ in _SAMPLING) | {"--stop"}
 
 
 def add_options(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
@@ -25,13 +36,9 @@ def add_options(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
     )
     parser.add_argument("--system", metavar="TEXT", help="instructions that stand before the conversation")
     sampling = parser.add_argument_group("sampling")
-    sampling.add_argument("--temperature", type=float, metavar="T", help="0 = always the likeliest token")
-    sampling.add_argument("--top-k", type=int, metavar="K", help="choose among the K likeliest tokens")
-    sampling.add_argument("--top-p", type=float, metavar="P", help="choose among the likeliest that make up P")
-    sampling.add_argument("--repetition-penalty", type=float, metavar="R", help="above 1: repeat less")
-    sampling.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same answer")
-    sampling.add_argument("--max-tokens", type=int, metavar="N", help="length of the answer at most")
-    sampling.add_argument("--stop", action="append", metavar="TEXT", help="end before this text (repeatable)")
+    for option, kind, metavar, text in _SAMPLING:
+        sampling.add_argument(option, type=kind, metavar=metavar, help=text)
+    sampling.add_argument("--stop", action="append", metavar="TEXT", help="end before this text (repeatable, up to 8)")
 
 
 def sampling_of(args: argparse.Namespace) -> "Sampling":
@@ -71,6 +78,7 @@ async def stream(
     from contextlib import aclosing  # noqa: PLC0415  as above
 
     from device.api import AnswerPiece  # noqa: PLC0415  as above
+    from device.client import RequestRefusedError  # noqa: PLC0415  as above
 
     pieces: list[str] = []
     answer = client.ask(messages, model=args.model, node=args.node, sampling=sampling_of(args))
@@ -83,6 +91,12 @@ async def stream(
                         print(item.text, end="", flush=True)
                 else:
                     finished = item
+    except RequestRefusedError as error:
+        option = f"--{error.param.replace('_', '-')}"
+        if option in _OPTIONS:  # the person knows the option, not the field of the API
+            error.args = (option + str(error).removeprefix(error.param),)
+            error.hint = "see hearth ask --help"
+        raise
     finally:
         if pieces and not quiet and not pieces[-1].endswith("\n"):
             print(flush=True)
@@ -92,7 +106,8 @@ async def stream(
 def print_answerer(finished: "AnswerFinished") -> None:
     """Say on stderr who answered, with what and how fast."""
     by = finished.answerer
-    cut = ", cut at the length allowed" if finished.finish_reason == "length" else ""
+    allowed = f" ({count(finished.completion_tokens, 'token')}; --max-tokens)"
+    cut = f", cut at the length allowed{allowed}" if finished.finish_reason == "length" else ""
     print_note(
         f"{dash(sys.stderr)} answered by {by.node_name} ({short_id(by.node_id)}) with {by.model}, "
         f"{speed(finished.tokens_per_s)}{cut}"

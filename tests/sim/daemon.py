@@ -25,12 +25,15 @@ from tests.sim.scripts import CATALOGUE, EMBER_ID, MODEL, OFFER, PEERS, PULL, SP
 
 Json = dict[str, Any]
 
+MAX_TEMPERATURE = 5
+
 
 class SimulatedDaemon:
     """A context manager; the API listens while it is open, in a thread of its own.
 
     A question that contains "slowly" stops after its first words until `release()`; one that contains "too long",
-    "break off" or "fail" goes wrong in that way.  A pull stops in mid-download until `release()` if `slow_pull`.
+    "break off" or "fail" goes wrong in that way; one that contains "length" is cut.  A pull stops in mid-download
+    until `release()` if `slow_pull`.
     """
 
     def __init__(self, data_dir: Path, *, slow_pull: bool = False) -> None:
@@ -183,6 +186,9 @@ class SimulatedDaemon:
 
     async def _chat(self, _request: Request, body: Json) -> Response:
         question = body["messages"][-1]["content"]
+        if body.get("temperature", 0) > MAX_TEMPERATURE:
+            hint = "correct the named field and send the request again"
+            return _error(400, "temperature: 0 to 5", code="invalid_value", hint=hint, param="temperature")
         if "too long" in question:
             return _error(
                 400,
@@ -215,7 +221,8 @@ class SimulatedDaemon:
         except asyncio.CancelledError:
             self.abandoned.set()
             raise
-        end = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+        reason = "length" if "length" in question else "stop"
+        end = {"choices": [{"delta": {}, "finish_reason": reason}]}
         usage = {"prompt_tokens": 37, "completion_tokens": 8, "total_tokens": 45}
         yield _event({**end, "usage": usage, "hearthmesh": {**about, "ttft_ms": 84.2, "tokens_per_s": 31.4}})
         yield "data: [DONE]\n\n"
@@ -230,9 +237,9 @@ def _no_model(name: str) -> Response:
     return _error(404, f"no model {name} is here", code="model_not_found", hint=hint)
 
 
-def _error(status: int, message: str, *, code: str, hint: str) -> Response:
+def _error(status: int, message: str, *, code: str, hint: str, param: str | None = None) -> Response:
     kind = "invalid_request_error"
-    body = {"error": {"message": message, "type": kind, "param": None, "code": code, "hint": hint}}
+    body = {"error": {"message": message, "type": kind, "param": param, "code": code, "hint": hint}}
     return JSONResponse(body, status_code=status)
 
 

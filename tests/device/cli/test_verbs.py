@@ -113,6 +113,19 @@ def test_ask_hands_on_every_option(hearth: Hearth, daemon: SimulatedDaemon) -> N
     assert set(daemon.asked[-1][2]) == {"model", "messages", "stream", "stream_options", "hearthmesh"}
 
 
+def test_a_wrong_option_is_named_as_it_was_typed(hearth: Hearth) -> None:
+    """The person typed an option, not a field of the API; the help says the ranges."""
+    done = hearth("ask", "--temperature", "9", "hi")
+    assert (done.code, done.err) == (1, "error: --temperature: 0 to 5\nhint: see hearth ask --help\n")
+    for said in ("0 to 5", "0.1 to 10", "512"):
+        assert said in hearth("ask", "--help").out
+
+
+def test_an_answer_that_is_cut(hearth: Hearth) -> None:
+    """How long it became, and which option allows more."""
+    assert hearth("ask", "length").err.endswith(", cut at the length allowed (8 tokens; --max-tokens)\n")
+
+
 @pytest.mark.parametrize("words", [["ask"], ["ask", "-"], ["run", "m", "-"]])
 def test_the_question_on_standard_input(hearth: Hearth, daemon: SimulatedDaemon, words: list[str]) -> None:
     """Without a question, or with -, standard input is the question; none at all is a usage error."""
