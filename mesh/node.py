@@ -24,6 +24,7 @@ from mesh.door import Door
 from mesh.errors import (
     AlreadyMemberError,
     FeedBehindError,
+    InvitingNotAllowedError,
     NoCommunityError,
     NoOfferError,
     NotAllowedError,
@@ -238,7 +239,7 @@ class MeshNode:
             self._ledger_changed()
         membership = self._store.membership
         if membership is None or not membership.may_admit(self._identity.public):
-            raise NotAllowedError("only the founder of the community lets nodes in, as long as its invitations last")
+            raise InvitingNotAllowedError("only the community's founder lets nodes in")
         self._reception.offer = await OpenOffer.make(ttl_s=ttl_s)
         return self._reception.offer.shown()
 
