@@ -49,7 +49,9 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     room = columns() if sys.stdout.isatty() else 0
     for index, row in enumerate([headers, *rows]):
         line = "  ".join(text + " " * (width - cells(text)) for text, width in zip(row, widths, strict=True)).rstrip()
-        line = clip(line, room) if room else line
+        if room and cells(line) > room:
+            more = ellipsis(sys.stdout)
+            line = clip(line, room - cells(more)).rstrip() + more
         print(styled(line, BOLD, sys.stdout) if index == 0 else line)
 
 
@@ -93,6 +95,11 @@ def _cells_of(character: str) -> int:
 def dash(stream: TextIO) -> str:
     """A long dash where the stream can carry it."""
     return "—" if "utf" in (stream.encoding or "").lower() else "--"
+
+
+def ellipsis(stream: TextIO) -> str:
+    """What says that more follows, as the stream can carry it."""
+    return "…" if "utf" in (stream.encoding or "").lower() else "..."
 
 
 def confirmed(question: str) -> bool:

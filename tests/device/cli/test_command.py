@@ -187,6 +187,18 @@ def test_pull_at_a_terminal(daemon: SimulatedDaemon) -> None:
     assert result.startswith("smollm2-135m is here")
 
 
+@pytest.mark.parametrize(("encoding", "mark"), [("utf-8", "…"), ("ascii", "...")])
+def test_a_cut_line_says_so(daemon: SimulatedDaemon, encoding: str, mark: str) -> None:
+    """What does not fit the terminal is cut at its edge and marked; what fits is not."""
+    daemon.catalogue[0]["description"] = "bread " * 20
+    terminal = Terminal("--data", str(daemon.data_dir), "ls", env={"PYTHONIOENCODING": encoding, "NO_COLOR": "1"})
+    assert terminal.end() == 0
+    lines = terminal.seen.splitlines()
+    assert [line.endswith(mark) for line in lines if "bread" in line] == [True]
+    assert sum(mark in line for line in lines) == 1
+    assert max(map(len, lines)) <= 80
+
+
 def test_pair_at_a_terminal(daemon: SimulatedDaemon) -> None:
     """A QR code is drawn, narrower than the terminal, and the words stand below it."""
     terminal = Terminal("--data", str(daemon.data_dir), "pair")
