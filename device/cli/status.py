@@ -31,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
 def _print(status: "Status") -> None:
     community, queries = status.community, status.queries
     questions = (
-        f"{queries.running} running, {queries.waiting} waiting, {queries.answered} answered, {queries.asked} asked"
+        f"{queries.running} running, {queries.waiting} waiting; "
+        f"asked {queries.asked} here, answered {queries.answered} for neighbours"
     )
     print(f"{styled(status.name, BOLD, sys.stdout)}, up {duration(status.uptime_s)}")
     print_facts(

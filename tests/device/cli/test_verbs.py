@@ -20,6 +20,7 @@ def test_status_fits_eighty_columns(hearth: Hearth) -> None:
     assert done.code == 0
     assert max(map(len, done.out.splitlines())) <= 80
     assert SPARK_ID in done.out
+    assert "0 running, 0 waiting; asked 3 here, answered 12 for neighbours\n" in done.out
     assert f"{EMBER_ID[:8]}  workshop   linked       2 h 13 min  smollm2-135m" in done.out
 
 
