@@ -6,13 +6,17 @@
 import argparse
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from device.cli import ask, chat, join, leave, models, pair, peers, run, serve, status, tui
 from device.cli.printing import print_error
 from device.errors import DeviceError
+
+_WRONG_CHOICE = re.compile(r"invalid choice: '(?P<typed>.*)' \(choose from (?P<choices>.*)\)", re.DOTALL)
 
 FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
 
@@ -43,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the whole grammar; nothing heavier than argparse is loaded for it."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="hearth",
         description="A language model of one's own, shared with the neighbours.",
         epilog="hearth VERB --help says more. Start with: hearth serve, then hearth tui.",
@@ -66,6 +70,20 @@ def build_parser() -> argparse.ArgumentParser:
     for verb in (status, ask, chat, run, pair, join, leave, peers, models):
         verb.add(verbs, printing)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, which names the choices there are, with the one that was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the usage and leave."""
+        wrong = _WRONG_CHOICE.search(message)
+        if wrong is None:
+            super().error(message)
+        from difflib import get_close_matches  # noqa: PLC0415  costs every start otherwise
+
+        near = get_close_matches(wrong["typed"], [one.strip(" '") for one in wrong["choices"].split(",")], n=1)
+        super().error(f"{message}; did you mean {near[0]}?" if near else message)
 
 
 class _Version(argparse.Action):

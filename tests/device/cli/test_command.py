@@ -95,6 +95,14 @@ def test_wrong_usage(words: list[str]) -> None:
     assert done.stderr.startswith("usage: hearth")
 
 
+@pytest.mark.parametrize(("words", "meant"), [(["staus"], "status"), (["peers", "frget", "x"], "forget")])
+def test_a_mistyped_verb(words: list[str], meant: str) -> None:
+    """The one that was probably meant is named."""
+    done = _hearth(*words)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"; did you mean {meant}?\n")
+
+
 def test_version() -> None:
     """`--version` names the program and its version."""
     assert _hearth("--version").stdout.startswith("hearth 0.")
