@@ -33,6 +33,7 @@ from mesh.errors import (
 from mesh.links import LinkState
 from mesh.mqtt import MqttClient
 from mesh.node import MeshConfig, MeshNode, Received
+from tests.mesh.running import until
 
 Kind = Literal["mosquitto", "amqtt"]
 DEADLINE_S = 30.0
@@ -304,10 +305,14 @@ async def test_a_hostile_grant_ends_nothing_and_is_not_kept(tmp_path: Path) -> N
         access = mallory.node._access
         sound = access.grant_for
         hostile = hostile_pem(access.authority)
-        access.grant_for = lambda raw_id, tls: Grant(sound(raw_id, tls).ca, hostile, hostile)  # type: ignore[method-assign]
+
+        def grant_for(raw_id: bytes, tls_public: bytes) -> Grant:
+            return Grant(sound(raw_id, tls_public).ca, hostile, hostile)
+
+        access.grant_for = grant_for  # type: ignore[method-assign]
         offer = await anna.node.open_offer()
         await mallory.node.join(offer.words)
-        await mallory.linked_to(anna)
+        await until(lambda: not anna.node._door._talking)
         assert anna.node._store.grant_of(crypto.parse_node_id(mallory.node.node_id)) is None
     with contextlib.closing(sqlite3.connect(tmp_path / "Anna" / "mesh" / "community.db")) as database, database:
         row = (crypto.parse_node_id(mallory.node.node_id), access.authority.ca_pem, hostile, hostile)
