@@ -129,13 +129,14 @@ async def test_stopping_an_answer(app: HearthApp, daemon: SimulatedDaemon) -> No
     async with app.run_test(notifications=True) as pilot:
         await until_seen(pilot, "kitchen")
         await pilot.press("3", *"slowly", "enter")
-        await until_seen(pilot, "The capital")
+        await until_seen(pilot, "The capital", "esc stop")
         await pilot.press("escape")
-        await until_seen(pilot, "— stopped")
+        await until_seen(pilot, "— stopped", "esc leave")
         assert await asyncio.to_thread(daemon.abandoned.wait, 10)
         assert focused(pilot) == "question"
         await pilot.press("escape")
         await until(pilot, lambda: focused(pilot) == "transcript")
+        await until_gone(pilot, "esc leave")
         await pilot.press("enter")
         await until(pilot, lambda: focused(pilot) == "question")
 

@@ -22,7 +22,8 @@ class AskTab(TabPane):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "edit", "ask", show=False, tooltip="send the question; back to the line"),
-        Binding("escape", "stop", "stop", tooltip="stop the answer; else leave the line"),
+        Binding("escape", "stop", "stop", tooltip="stop the answer"),
+        Binding("escape", "leave_line", "leave", tooltip="leave the line, so that the other keys work"),
         Binding("ctrl+o", "choose_model", "model", tooltip="choose the model"),
         Binding("ctrl+n", "choose_node", "node", tooltip="choose who answers"),
         Binding("ctrl+l", "start_anew", "anew", tooltip="forget the conversation"),
@@ -60,6 +61,14 @@ class AskTab(TabPane):
         """Put the keys where they are most wanted."""
         self.query_one("#question").focus()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Esc stops while an answer runs and leaves the line while none does."""
+        if action == "stop":
+            return self._turn is not None
+        if action == "leave_line":
+            return self._turn is None and self.query_one("#question").has_focus
+        return super().check_action(action, parameters)
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter: ask."""
         question = event.value.strip()
@@ -70,6 +79,7 @@ class AskTab(TabPane):
             return
         event.input.clear()
         self._turn = self.query_one(Transcript).begin(question)
+        self.refresh_bindings()
         conversation = (*self._conversation, ChatMessage(role="user", content=question))
         self.post_message(AskRequested(conversation, self.model, self.node))
 
@@ -93,12 +103,14 @@ class AskTab(TabPane):
             turn.fail(problem, hint)
 
     def action_stop(self) -> None:
-        """Stop the answer; with none, leave the line so that the other keys work."""
+        """Stop the answer."""
         if (turn := self._take_turn()) is not None:
             self.post_message(StopRequested())
             turn.stop()
-        else:
-            self.query_one(Transcript).focus()
+
+    def action_leave_line(self) -> None:
+        """Leave the line, so that the other keys work."""
+        self.query_one(Transcript).focus()
 
     def action_edit(self) -> None:
         """Go back to the line."""
@@ -142,6 +154,7 @@ class AskTab(TabPane):
 
     def _take_turn(self) -> Turn | None:
         turn, self._turn = self._turn, None
+        self.refresh_bindings()
         return turn
 
     def _show_target(self) -> None:
