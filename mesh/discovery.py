@@ -20,6 +20,7 @@ from zeroconf import (  # type: ignore[attr-defined]  # the DNS classes are publ
     DNSOutgoing,
     DNSQuestion,
     DNSQuestionType,
+    Error,
     IPVersion,
     ServiceStateChange,
     Zeroconf,
@@ -49,6 +50,7 @@ PROBES = 2
 PROBE_S = 0.15
 CLONE_CHECK_S = 60.0
 DROP_LOG_S = 60.0
+BROWSE_ANEW_S = 600.0  # zeroconf's browser asks no more, and does not say so, once a query of its own has failed
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,10 @@ class Discovery:
         self._addresses = addresses_of(self._interfaces)
         zeroconf = AsyncZeroconf(interfaces=list(self._addresses), ip_version=_ip_version())
         self._browser = self._browse(zeroconf)
+        # A task of its own: a cancelled wait would cancel zeroconf's own start, and closing it would then leak sockets.
+        starting = asyncio.create_task(zeroconf.zeroconf.async_wait_for_start(), name="discovery start")
         try:
-            # Shielded: a cancelled wait would cancel zeroconf's own start, and closing it would then leak sockets.
-            await asyncio.shield(asyncio.create_task(zeroconf.zeroconf.async_wait_for_start()))
+            await asyncio.shield(starting)
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 tasks.create_task(self._announce(zeroconf), name="discovery announcement")
@@ -137,14 +140,19 @@ class Discovery:
                 ready.set()
         finally:
             self._tasks = None
+            await asyncio.wait([starting])
             await self._browser.async_cancel()
             await zeroconf.async_close()  # sends the goodbye
 
     async def _follow_interfaces(self, zeroconf: AsyncZeroconf) -> None:
+        browsing_since = time.monotonic()
         while True:
             await asyncio.sleep(self._poll_s)
             addresses = addresses_of(self._interfaces)
             if addresses == self._addresses:
+                if time.monotonic() - browsing_since >= BROWSE_ANEW_S:
+                    await self._browser.async_cancel()
+                    self._browser, browsing_since = self._browse(zeroconf), time.monotonic()
                 continue
             log.info("the network changed: %s", ", ".join(addresses) or "no address")
             self._addresses = addresses
@@ -217,6 +225,8 @@ class Discovery:
         try:
             if await info.async_request(zeroconf, RESOLVE_MS, DNSQuestionType.QM):
                 self._see(info)
+        except (Error, ValueError):  # a name in the record that cannot be asked for
+            self._drop()
         finally:
             self._resolving.discard(info.name)
 

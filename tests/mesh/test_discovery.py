@@ -2,13 +2,17 @@
 
 import asyncio
 import contextlib
+import re
 import secrets
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
@@ -143,6 +147,117 @@ async def test_a_malformed_record_on_the_network_is_dropped() -> None:
         finally:
             await zeroconf.async_close()
         assert node.sighting(bad) is None
+
+
+def dns_name(*labels: bytes) -> bytes:
+    """Write a name for the wire, without compression."""
+    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+
+
+BROWSED = (b"_hearthmesh", b"_tcp", b"local")
+
+
+def dns_record(name: bytes, kind: int, data: bytes) -> bytes:
+    """Write a resource record of class IN."""
+    return name + struct.pack(">HHIH", kind, 1, 4500, len(data)) + data
+
+
+def announcement(instance: tuple[bytes, ...], *more: bytes) -> bytes:
+    """Write a packet that announces an instance of our service, whatever its labels are."""
+    pointer = dns_record(dns_name(*BROWSED), 12, dns_name(*instance, *BROWSED))
+    return struct.pack(">HHHHHH", 0, 0x8400, 0, 1 + len(more), 0, 0) + pointer + b"".join(more)
+
+
+def multicast(packet: bytes) -> None:
+    """Send a packet as any host of the network can."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(("127.0.0.1", 5353))
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+        sock.sendto(packet, ("224.0.0.251", 5353))
+
+
+@pytest.mark.parametrize(
+    "instance",
+    [(b"\xff" * 30,), (b"\xff" * 63,), (b"a\x01b",), (b"a.b",), (b"a", b"b", b"c"), (b"a" * 60 + b"\xff",)],
+    ids=["no text", "much of it", "control", "dot", "labels", "nearly"],
+)
+async def test_a_name_that_is_no_nodes_is_not_repeated(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, instance: tuple[bytes, ...]
+) -> None:
+    """It is counted, taken out of the answers the next query would repeat, and no traceback is made of it."""
+    monkeypatch.setattr(discovery, "DROP_LOG_S", 0.0)
+    caplog.set_level("INFO")
+    async with running(random_id()) as node:
+        pointers = node.discovery._browser.zc.cache.async_all_by_details
+        multicast(announcement(instance))
+        await until(lambda: "malformed mDNS records dropped" in caplog.text)
+        aliases = [str(record).split(" alias=")[1] for record in pointers(SERVICE, 12, 1)]
+        assert all(re.fullmatch(rf"[a-z2-7]{{52}}\.{SERVICE}>", alias) for alias in aliases)
+        async with running(other := random_id()):
+            await until(lambda: node.sighting(other) is not None)
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_node_whose_host_cannot_be_asked_for_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    """A sound name with an address record that zeroconf cannot write down does not end the discovery."""
+    caplog.set_level("INFO")
+    bad, good = random_id(), random_id()
+    service = struct.pack(">HHH", 0, 0, 8883) + dns_name(b"\xff" * 60, b"local")
+    async with running(random_id()) as node:
+        multicast(announcement((bad.encode(),), dns_record(dns_name(bad.encode(), *BROWSED), 33, service)))
+        await until(lambda: "malformed mDNS records dropped" in caplog.text)
+        async with running(good):
+            await until(lambda: node.sighting(good) is not None)
+    assert "Traceback" not in caplog.text
+
+
+def open_sockets() -> set[str]:
+    """Name the sockets of this process."""
+    found = set()
+    for link in list(Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(FileNotFoundError):  # what listed them
+            found.add(str(link.readlink()))
+    return {target for target in found if target.startswith("socket:")}
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_stopping_in_the_middle_of_the_start_leaves_nothing_open(turns: int) -> None:
+    """Whenever the cancellation comes."""
+    before = open_sockets()
+    node = Discovery(node_id=random_id(), mqtt_port=1, door_port=1, interfaces=("lo",), on_sighting=lambda _: None)
+    task = asyncio.create_task(node.run(asyncio.Event()))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await until(lambda: open_sockets() <= before)
+    assert task.cancelled()
+
+
+async def test_it_browses_anew_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A browser whose scheduler has died is replaced."""
+    monkeypatch.setattr(discovery, "BROWSE_ANEW_S", 0.0)
+    seen: list[Sighting] = []
+    node = Discovery(
+        node_id=random_id(),
+        mqtt_port=1,
+        door_port=1,
+        interfaces=("lo",),
+        on_sighting=seen.append,
+        poll_s=0.05,
+    )
+    ready = asyncio.Event()
+    task = asyncio.create_task(node.run(ready))
+    await ready.wait()
+    first = node._browser
+    await until(lambda: node._browser is not first)
+    async with running(other := random_id()):
+        await until(lambda: any(sighting.node_id == other for sighting in seen))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert first.done
 
 
 async def test_stopping_is_quick() -> None:
