@@ -95,7 +95,7 @@ def test_wrong_usage(words: list[str]) -> None:
     assert done.stderr.startswith("usage: hearth")
 
 
-@pytest.mark.parametrize(("words", "meant"), [(["statu"], "status"), (["peers", "frget", "x"], "forget")])
+@pytest.mark.parametrize(("words", "meant"), [(["sttus"], "status"), (["peers", "frget", "x"], "forget")])
 def test_a_mistyped_verb(words: list[str], meant: str) -> None:
     """The one that was probably meant is named."""
     done = _hearth(*words)
