@@ -125,22 +125,22 @@ class Door:
         task.add_done_callback(self._talking.discard)
 
     async def _talk(self, conversation: Conversation) -> None:
-        async with conversation:
-            source = conversation.source
-            if self._sources.total() >= MAX_CONNECTIONS or self._sources[source] >= MAX_PER_SOURCE:
+        source = conversation.source
+        if self._sources.total() >= MAX_CONNECTIONS or self._sources[source] >= MAX_PER_SOURCE:
+            async with conversation:
                 return
-            self._sources[source] += 1
-            try:
-                async with asyncio.timeout(self._patience_s):
-                    await self._answer(conversation)
-            except PeerMisbehavedError as error:
-                log.info("hung up on %s at the door: %s", source, error)
-            except (MeshError, TimeoutError) as error:
-                log.debug("a conversation with %s at the door ended: %s", source, error)
-            finally:
-                self._sources[source] -= 1
-                if not self._sources[source]:
-                    del self._sources[source]
+        self._sources[source] += 1
+        try:
+            async with conversation, asyncio.timeout(self._patience_s):
+                await self._answer(conversation)
+        except PeerMisbehavedError as error:
+            log.info("hung up on %s at the door: %s", source, error)
+        except (MeshError, TimeoutError) as error:
+            log.debug("a conversation with %s at the door ended: %s", source, error)
+        finally:
+            self._sources[source] -= 1
+            if not self._sources[source]:
+                del self._sources[source]
 
 
 def _sockets(port: int, bind_address: str | None) -> list[socket.socket]:

@@ -104,6 +104,7 @@ class Neighbourhood:
         self._on_change = on_change
         self._slots: dict[str, _Slot] = {}  # by node id
         self._sightings: dict[str, Sighting] = {}
+        self._expected: bytes | None = None  # raw id of the member that is being told so at this node's door
         self._tasks: asyncio.TaskGroup | None = None
         self._policy_changed = asyncio.Event()
 
@@ -190,6 +191,12 @@ class Neighbourhood:
         slot = self._slots.get(sighting.node_id)
         if slot is not None and (slot.link is None or slot.link.state is not LinkState.LINKED):
             self._restart(slot)
+
+    def expect(self, raw_id: bytes | None) -> None:
+        """Leave a new member's door alone, which does not know this node yet: it gives its key at this node's own."""
+        self._expected = raw_id
+        for slot in self._slots.values():
+            slot.stirred.set()
 
     def renew(self) -> None:
         """Begin sessions anew: this node could not hear its neighbours for a while."""
@@ -328,7 +335,7 @@ class Neighbourhood:
     async def _enrol(self, slot: _Slot) -> bool:
         """Knock at the neighbour's door for a key to its broker; return whether there is one now."""
         sighting = self._sightings.get(slot.member.node_id)
-        if sighting is None:
+        if sighting is None or slot.member.raw_id == self._expected:
             return False
         for address in sighting.addresses:
             try:

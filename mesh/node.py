@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mesh.access import Access
-from mesh.addresses import is_dialable, parse_door
+from mesh.addresses import parse_door
 from mesh.broker import Broker
 from mesh.community import CommunityStore
 from mesh.core import crypto
@@ -40,7 +40,7 @@ from mesh.reception import Reception, ReceptionEvents
 from mesh.static_peers import StaticPeers, resolve
 from mesh.sync import LedgerSync
 from mesh.views import CommunityView, Joined, MemberView, Received
-from mesh.visits import MAX_DOORS, DoorAddress, Met, Visitor
+from mesh.visits import MAX_DOORS, DoorAddress, Met, Visitor, offer_doors
 
 __all__ = [
     "CommunityView",
@@ -108,7 +108,7 @@ class MeshNode:
             store=self._store,
             access=self._access,
             ports=self._ports,
-            events=ReceptionEvents(on_admitted=self._admitted, on_met=self._met),
+            events=ReceptionEvents(on_admitted=self._admitted, on_settled=self._settled, on_met=self._met),
         )
         self._door = Door(config.door_port, self._reception.answer, bind_address=config.bind_address)
         self._visitor = Visitor(
@@ -121,7 +121,9 @@ class MeshNode:
             visitor=self._visitor,
             broker=self._broker,
             events=LinkEvents(
-                on_message=self._received, on_session=self._session_up, on_state=lambda _link: self._changed()
+                on_message=self._received,
+                on_session=self._session_up,
+                on_state=lambda _link: self._changed(),
             ),
             on_change=self._changed,
         )
@@ -130,7 +132,7 @@ class MeshNode:
             own_id=self._identity.node_id,
             peers=lambda: self._neighbourhood.links,
             on_ledger=self._ledger_changed,
-            on_keys=self._keys_changed,
+            on_keys=self._neighbourhood.keys_changed,
         )
         self._message_handlers: list[Callable[[Received], None]] = []
         self._change_handlers: list[Callable[[], None]] = []
@@ -224,7 +226,7 @@ class MeshNode:
         """Take an address found elsewhere: a hint, never trust."""
         self._neighbourhood.sighted(sighting)
         if self._doors is not None:
-            _offer_doors(self._doors, sighting)
+            offer_doors(self._doors, sighting)
 
     async def open_offer(self, *, ttl_s: float = OFFER_S) -> Offer:
         """Let one node in by words, or show the offer that is open; a lone node founds a community by it.
@@ -257,13 +259,16 @@ class MeshNode:
             raise AlreadyMemberError(f"this node belongs to the community “{membership.name}”")
         key = await key_of(words)
         doors: asyncio.Queue[DoorAddress] = asyncio.Queue(MAX_DOORS)
-        if at is not None:
-            doors.put_nowait(await resolve(*parse_door(at)))
-            met = await self._visitor.join(key, doors, only=True)
-        else:
-            met = await self._join_in_reach(key, doors)
-        self._reception.offer = None
-        self._ledger_changed()
+        try:
+            if at is not None:
+                doors.put_nowait(await resolve(*parse_door(at)))
+                met = await self._visitor.join(key, doors, only=True)
+            else:
+                met = await self._join_in_reach(key, doors)
+        finally:  # whatever came after it: this node belongs once its admission is saved
+            if self._store.membership is not membership:
+                self._reception.offer = None
+                self._ledger_changed()
         self._met(met.raw_id, met.grant, met.sighting)
         community = self._store.membership
         return Joined(
@@ -318,8 +323,7 @@ class MeshNode:
         for peer in self._config.static_peers:
             with contextlib.suppress(NoOfferError):  # one that is away does not keep the others from being asked
                 doors.put_nowait(await resolve(*parse_door(peer)))
-        for sighting in self.nearby():
-            _offer_doors(doors, sighting)
+        offer_doors(doors, *self.nearby())
         self._doors = doors
         try:
             return await self._visitor.join(key, doors)
@@ -372,28 +376,25 @@ class MeshNode:
     def _session_up(self, link: Link) -> None:
         self._sync.compare(link)
 
-    def _admitted(self, entry: Entry) -> None:
-        self._sync.spread([entry])
+    def _admitted(self, raw_id: bytes) -> None:
+        self._neighbourhood.expect(raw_id)
         self._ledger_changed()
 
+    def _settled(self, entry: Entry) -> None:
+        self._neighbourhood.expect(None)
+        self._sync.spread([entry])  # not before: the others would knock at a door that does not know them yet
+
     def _met(self, raw_id: bytes, grant: Grant, sighting: Sighting) -> None:
-        self._neighbourhood.met(raw_id, grant, sighting)
+        try:
+            self._neighbourhood.met(raw_id, grant, sighting)
+        except StorageError as error:
+            log.error("%s; %s", error, error.hint)  # noqa: TRY400  a message for people; the cause is in it
 
     def _ledger_changed(self) -> None:
         self._neighbourhood.reconcile()
         self._neighbourhood.keys_changed()
         self._changed()
 
-    def _keys_changed(self) -> None:
-        self._neighbourhood.keys_changed()
-
     def _changed(self) -> None:
         for handler in self._change_handlers:
             handler()
-
-
-def _offer_doors(doors: "asyncio.Queue[DoorAddress]", sighting: Sighting) -> None:
-    """Let a search know of a node's door; more than it would knock at are left out."""
-    for address in sighting.addresses:
-        if not doors.full() and is_dialable(address, sighting.door_port):
-            doors.put_nowait(DoorAddress(address, sighting.door_port))

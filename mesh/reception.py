@@ -32,7 +32,8 @@ MAX_SOURCES: Final = 256
 class ReceptionEvents:
     """Whom the reception tells what, in the event loop."""
 
-    on_admitted: Callable[[Entry], None]
+    on_admitted: Callable[[bytes], None]  # raw id: a member from now on, though it does not know that yet
+    on_settled: Callable[[Entry], None]  # its entry: now it knows, or it hung up
     on_met: Callable[[bytes, Grant, Sighting], None]  # a member let this node into its broker
 
 
@@ -80,23 +81,37 @@ class Reception:
             begin_try=lambda: offer.tries.begin(source, now=time.monotonic()) if offer else Refusal.TAKEN,
             random=secrets.token_bytes,
         )
-        joiner: Introduction | None = None
+        if offer is None:
+            reply, _ = machine.receive(kind, body)
+            await conversation.send(reply)
+            return
         while True:
             reply, event = machine.receive(kind, body)
             if reply:
                 await conversation.send(reply)
-            if isinstance(event, Proven) and offer is not None:
-                joiner = event.joiner
+            if isinstance(event, Proven):
                 offer.tries.forgive(source)
-                for message in machine.accept(self._admit(offer, joiner)):
-                    await conversation.send(message)
-            elif isinstance(event, Joined) and joiner is not None:
-                self._meet(joiner.statement.raw_id, event.grant, source, event.ports)
+                await self._welcome(conversation, machine, offer, event.joiner)
                 return
             kind, body = await conversation.receive()
 
-    def _admit(self, offer: OpenOffer, joiner: Introduction) -> Admission:
-        """Admit a joiner that knew the words; the same one again gets the same admission."""
+    async def _welcome(
+        self, conversation: Conversation, machine: Offerer, offer: OpenOffer, joiner: Introduction
+    ) -> None:
+        """Admit a joiner, and hear that it has saved its admission."""
+        admission, entry = self._admit(offer, joiner)
+        try:
+            for message in machine.accept(admission):
+                await conversation.send(message)
+            _, event = machine.receive(*await conversation.receive())
+            if isinstance(event, Joined):
+                self._meet(joiner.statement.raw_id, event.grant, conversation.source, event.ports)
+        finally:
+            if entry is not None:
+                self._events.on_settled(entry)
+
+    def _admit(self, offer: OpenOffer, joiner: Introduction) -> tuple[Admission, Entry | None]:
+        """Admit a joiner that knew the words, by a new entry; the same one again gets the same admission."""
         raw_id = joiner.statement.raw_id
         if self.offer is not offer or not offer.is_open or not offer.is_free_for(raw_id):
             raise HangUpError(Refusal.TAKEN)
@@ -112,12 +127,13 @@ class Reception:
             raise MalformedError("a joiner without a TLS key") from error
         offer.taken_by = raw_id
         self._store.unblock(raw_id)
+        entry = None
         if member is None:
             entry = self._store.sign(Admit(joiner.statement, joiner.name, OBSERVER))
             log.info("admitted %s (%s)", joiner.name, crypto.node_id(raw_id)[:8])
-            self._events.on_admitted(entry)
+            self._events.on_admitted(raw_id)
         entries = tuple(entry.raw for entry in ledger.entries)
-        return Admission(entries, self._store.keys.current, grant, self._ports())
+        return Admission(entries, self._store.keys.current, grant, self._ports()), entry
 
     async def _enrol(self, conversation: Conversation, body: bytes) -> None:
         membership = self._store.membership

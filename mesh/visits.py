@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mesh.access import Access
+from mesh.addresses import is_dialable
 from mesh.community import CommunityStore, fold_admission
 from mesh.core import crypto, enrolment
 from mesh.core.door_messages import Grant, Ports
@@ -16,7 +17,7 @@ from mesh.core.entries import Entry
 from mesh.core.joiner import Accepted, Joiner
 from mesh.core.membership import Member
 from mesh.core.pairing import Introduction, PairingKey
-from mesh.discovery import Sighting
+from mesh.discovery import MAX_ADDRESSES, Sighting
 from mesh.door import PATIENCE_S, Conversation
 from mesh.errors import (
     CertificateError,
@@ -26,6 +27,7 @@ from mesh.errors import (
     MeshError,
     NoCommunityError,
     NoOfferError,
+    StorageError,
     WrongWordsError,
 )
 from mesh.identity import Identity
@@ -36,7 +38,9 @@ LOOK_S: Final = 5.0  # for doors to come into sight
 LOOK_ON_S: Final = 1.5  # after one was found that other words open
 BUSY_TRIES: Final = 5
 BUSY_PAUSE_S: Final = 1.1
-MAX_DOORS: Final = 64
+MAX_DOORS: Final = 512  # waiting to be knocked at
+MAX_KNOCKS: Final = 128  # at a time: the first address of every sighting has its turn before the time is up
+MAX_DOORS_AT_ADDRESS: Final = 32  # a made-up record costs nothing, an address on the network does
 
 
 @dataclass(frozen=True)
@@ -140,8 +144,11 @@ class Visitor:
             raise MalformedError("an admission by a node that is no member")
         self._access.check(accepted.admission.grant)
         self._store.enter(entries, accepted.admission.keys)
-        self._store.unblock(statement.raw_id)
-        self._store.save_grant(statement.raw_id, accepted.admission.grant)
+        try:
+            self._store.unblock(statement.raw_id)
+            self._store.save_grant(statement.raw_id, accepted.admission.grant)
+        except StorageError as error:  # it belongs all the same; the key can be asked for at the door
+            log.warning("the key to %s's broker is asked for again: %s", accepted.offerer.name, error)
 
     def _grant_for(self, raw_id: bytes, tls_public: bytes) -> Grant:
         try:
@@ -175,9 +182,17 @@ class _Search:
             await asyncio.gather(looking, return_exceptions=True)
 
     async def _look(self, doors: "asyncio.Queue[DoorAddress]") -> None:
+        knocked: dict[str, set[DoorAddress]] = {}  # by address
+        free = asyncio.Semaphore(MAX_KNOCKS)
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(MAX_DOORS):
-                tasks.create_task(self._knock(await doors.get()), name="knock")
+            while True:
+                door = await doors.get()
+                there = knocked.setdefault(door.address, set())
+                if door not in there and len(there) < MAX_DOORS_AT_ADDRESS:
+                    there.add(door)
+                    await free.acquire()
+                    knock = tasks.create_task(self._knock(door), name="knock")
+                    knock.add_done_callback(lambda _: free.release())
 
     async def _knock(self, door: DoorAddress) -> None:
         try:
@@ -197,6 +212,15 @@ class _Search:
             self._wrong = error
             soon = asyncio.get_running_loop().time() + LOOK_ON_S
             self._deadline.reschedule(min(self._deadline.when() or soon, soon))
+
+
+def offer_doors(doors: "asyncio.Queue[DoorAddress]", *sightings: Sighting) -> None:
+    """Let a search know of nodes' doors, the first address of each before any second; too many are left out."""
+    for turn in range(MAX_ADDRESSES):
+        for sighting in sightings:
+            for address in sighting.addresses[turn : turn + 1]:
+                if not doors.full() and is_dialable(address, sighting.door_port):
+                    doors.put_nowait(DoorAddress(address, sighting.door_port))
 
 
 @contextlib.asynccontextmanager

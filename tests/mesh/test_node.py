@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from mesh.certificates import BrokerAuthority, TlsKey, client_context
 from mesh.core import crypto
 from mesh.core.door_messages import Grant
+from mesh.core.entries import Entry
+from mesh.core.epochs import EpochKey
 from mesh.core.topic_policy import CommonName, Role
 from mesh.errors import (
     AlreadyMemberError,
@@ -132,6 +134,38 @@ async def test_two_nodes_pair_link_and_talk(tmp_path: Path, kinds: tuple[Kind, K
         assert views[0] == views[1]
         assert views[0] is not None
         assert [(one.name, one.role) for one in views[0].members] == [("Anna", "voter"), ("Ben", "observer")]
+
+
+async def test_nobody_knocks_at_the_door_of_a_joiner_that_is_on_its_way_in(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Keys are exchanged in the pairing itself; the others learn of the newcomer when it knows them."""
+    caplog.set_level("INFO", "mesh")
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben, running(tmp_path, "Cleo") as cleo:
+        await anna.until(lambda: len(anna.node.nearby()) > 1)
+        await ben.until(lambda: len(ben.node.nearby()) > 1)
+        await paired(anna, ben)
+        await paired(anna, cleo)
+        await asyncio.gather(ben.linked_to(cleo), cleo.linked_to(ben))
+    assert "does not know this one" not in caplog.text
+
+
+async def test_a_join_whose_caller_gave_up_still_counts(tmp_path: Path) -> None:
+    """What is saved is acted on: the links come up although nobody waits for the answer."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        offer = await anna.node.open_offer()
+        joining = asyncio.create_task(ben.node.join(offer.words))
+        enter = ben.node._store.enter
+
+        def enter_and_give_up(entries: Iterable[Entry], keys: Iterable[EpochKey]) -> None:
+            enter(entries, keys)
+            joining.cancel()
+
+        ben.node._store.enter = enter_and_give_up  # type: ignore[method-assign]
+        with pytest.raises(asyncio.CancelledError):
+            await joining
+        await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
+        assert ben.node.community() == anna.node.community()
 
 
 async def test_a_restarted_node_links_again(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from mesh.errors import (
 from mesh.identity import Identity
 from mesh.offers import OpenOffer, key_of
 from mesh.reception import Reception, ReceptionEvents
-from mesh.visits import DoorAddress, Visitor
+from mesh.visits import MAX_DOORS, DoorAddress, Visitor, offer_doors
 
 
 class Host:
@@ -42,7 +42,8 @@ class Host:
         self.store = CommunityStore(directory / name / "community.db", self.identity)
         self.access = Access(self.identity, directory / name / "tls")
         self.met: asyncio.Queue[tuple[bytes, Grant, Sighting]] = asyncio.Queue()
-        self.admitted: list[Entry] = []
+        self.admitted: list[bytes] = []
+        self.settled: asyncio.Queue[Entry] = asyncio.Queue()
         self.reception = Reception(
             identity=self.identity,
             name=name,
@@ -50,7 +51,9 @@ class Host:
             access=self.access,
             ports=lambda: Ports(1883, self.door.port),
             events=ReceptionEvents(
-                on_admitted=self.admitted.append, on_met=lambda *meeting: self.met.put_nowait(meeting)
+                on_admitted=self.admitted.append,
+                on_settled=self.settled.put_nowait,
+                on_met=lambda *meeting: self.met.put_nowait(meeting),
             ),
         )
         self.door = Door(0, self.reception.answer)
@@ -129,11 +132,13 @@ async def test_an_interrupted_pairing_is_resumed(tmp_path: Path) -> None:
         async with await Conversation.open("127.0.0.1", anna.door.port) as conversation:
             await up_to_the_proof(conversation, ben.joiner(key))
             assert (await conversation.receive())[0] is DoorType.SEALED
-        assert len(anna.admitted) == 1
+        assert anna.admitted == [ben.identity.raw_id]
+        await anna.settled.get()
         assert ben.store.membership is None
         await ben.joins(anna, key)
         assert len(anna.admitted) == 1
         assert ben.store.membership == anna.store.membership
+        assert anna.settled.empty()
         raw_id, grant, sighting = await anna.met.get()
         assert raw_id == ben.identity.raw_id
         assert sighting == Sighting(ben.identity.node_id, ("127.0.0.1",), 1883, ben.door.port)
@@ -152,6 +157,61 @@ async def test_a_guesser_is_told_no_and_does_not_end_the_offer(tmp_path: Path) -
         await ben.joins(anna, key)  # meets BUSY at first
         assert ben.store.membership is not None
         assert eve.store.membership is None
+
+
+async def test_a_pairing_that_breaks_after_it_was_saved_is_a_pairing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The joiner belongs; the offerer, which has not heard so, gets its key at the joiner's door."""
+    async with hosts(tmp_path, "Anna", "Ben") as [anna, ben]:
+        key = await words_of(anna)
+        send = Conversation.send
+
+        async def send_until_entered(conversation: Conversation, data: bytes) -> None:
+            if ben.store.membership is not None:
+                conversation._writer.transport.abort()
+                raise LinkDownError("the connection broke")
+            await send(conversation, data)
+
+        monkeypatch.setattr(Conversation, "send", send_until_entered)
+        await ben.joins(anna, key)
+        monkeypatch.setattr(Conversation, "send", send)
+        assert ben.store.membership == anna.store.membership
+        await anna.settled.get()
+        assert anna.met.empty()
+        met = await anna.visitor.enrol(ben.as_seen_by(anna), ben.address)
+        assert set(anna.access.contexts(met.grant)) == set(Lane)
+
+
+async def test_one_probe_a_conversation(tmp_path: Path) -> None:
+    """A second one ends it, and so does the answer that no offer is open."""
+    async with hosts(tmp_path, "Anna", "Ben") as [anna, ben]:
+        joiner = ben.joiner(await words_of(anna))
+        async with await Conversation.open("127.0.0.1", anna.door.port) as conversation:
+            await conversation.send(joiner.probe() * 2)
+            assert (await conversation.receive())[0] is DoorType.OFFER
+            with pytest.raises(LinkDownError):
+                await conversation.receive()
+        anna.reception.offer = None
+        async with await Conversation.open("127.0.0.1", anna.door.port) as conversation:
+            await conversation.send(joiner.probe())
+            assert (await conversation.receive())[0] is DoorType.CLOSED
+            with pytest.raises(LinkDownError):
+                await conversation.receive()
+
+
+async def test_forged_doors_do_not_use_up_a_search(tmp_path: Path) -> None:
+    """Hundreds of records that lead nowhere, or to one address: the right door is still knocked at."""
+    async with hosts(tmp_path, "Anna", "Ben") as [anna, ben]:
+        doors: asyncio.Queue[DoorAddress] = asyncio.Queue(MAX_DOORS)
+        forged = [
+            Sighting("a" * 52, tuple(f"127.{i // 100}.{i % 100}.{j}" for j in range(1, 9)), 8883, 1024)
+            for i in range(255)
+        ]
+        right = Sighting(anna.identity.node_id, ("127.0.0.1",), 8883, anna.door.port)
+        offer_doors(doors, *forged, right)
+        await ben.visitor.join(await words_of(anna), doors)
+        assert ben.store.membership == anna.store.membership
 
 
 async def test_an_expired_offer_is_no_offer(tmp_path: Path) -> None:
