@@ -2,13 +2,17 @@
 
 import os
 import shutil
+import signal
 
 import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marks that speak of the machine."""
+    """Declare the marks that speak of the machine, and let Ctrl-C reach what the tests start."""
     config.addinivalue_line("markers", "program(name): needs a program of the system")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Started in the background, a shell's children inherit that SIGINT is ignored; ours must not.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
