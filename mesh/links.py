@@ -12,7 +12,8 @@ import random
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,6 +34,7 @@ RETRY_MAX_S: Final = 30.0
 STRANDED_PAUSE_S: Final = 1.0  # frames of a lost session ask for a handshake this often at most
 ANSWERS_PER_S: Final = 8.0  # handshakes answered on a lane; a flood of them costs no more than this
 DROPS_LOGGED_PER_S: Final = 0.2
+HINTS_PER_S: Final = 0.1  # announcements of another place that are followed at once; then each place has its turn
 
 
 class LinkState(enum.StrEnum):
@@ -63,15 +65,14 @@ class LinkEvents:
 class Link:
     """The link to one neighbour.
 
-    `tls` holds the context of each lane's connection (its certificate names node and lane); `keys` gives the epoch
-    keys of the moment.
+    `endpoints`, where the neighbour may be, are dialled in turn.  `tls` holds the context of each lane's connection
+    (its certificate names node and lane); `keys` gives the epoch keys of the moment.
     """
 
     def __init__(
         self,
         ends: Ends,
-        endpoint: Endpoint,
-        *,
+        *endpoints: Endpoint,
         tls: Mapping[Lane, ssl.SSLContext],
         keys: Callable[[], KeyRing],
         events: LinkEvents,
@@ -81,7 +82,7 @@ class Link:
         self.state = LinkState.CONNECTING
         self._events = events
         self._lanes = {
-            lane: _LaneConnection(self, ends, lane, endpoint, tls=tls[lane], keys=keys, events=events) for lane in Lane
+            lane: _LaneConnection(self, ends, lane, endpoints, tls=tls[lane], keys=keys, events=events) for lane in Lane
         }
 
     async def run(self) -> None:
@@ -105,10 +106,10 @@ class Link:
         """Whether something can be sent on every lane, if only to catch up."""
         return all(connection.is_open for connection in self._lanes.values())
 
-    def sighted(self, endpoint: Endpoint) -> None:
-        """Take note of where the neighbour is now, and try at once if it is not connected."""
+    def sighted(self, *endpoints: Endpoint) -> None:
+        """Take note of where the neighbour may be, the newest last, and try there soon if it is not connected."""
         for connection in self._lanes.values():
-            connection.sighted(endpoint)
+            connection.sighted(endpoints)
 
     def renew(self) -> None:
         """Begin handshakes anew: our own subscription was away, and what the neighbour said meanwhile is lost."""
@@ -156,7 +157,7 @@ class _LaneConnection:
         link: Link,
         ends: Ends,
         lane: Lane,
-        endpoint: Endpoint,
+        endpoints: Sequence[Endpoint],
         *,
         tls: ssl.SSLContext,
         keys: Callable[[], KeyRing],
@@ -172,10 +173,12 @@ class _LaneConnection:
         self._answered = False  # by a handshake since we connected: until then nobody may be listening there
         self._stranded = False  # a frame of a session unknown here has come
         self._wake = asyncio.Event()  # something has changed that the session's keeper must know
+        self._endpoints = deque(endpoints)  # the first is the one being dialled
+        self._hints = _Allowance(HINTS_PER_S)
         self._answers = _Allowance(ANSWERS_PER_S)
         self._drop_lines = _Allowance(DROPS_LOGGED_PER_S)
         self._client = MqttClient(
-            *endpoint.addresses, port=endpoint.port, tls=tls, client_id=str(name), on_state=self._connected
+            *endpoints[0].addresses, port=endpoints[0].port, tls=tls, client_id=str(name), on_state=self._connected
         )
 
     @property
@@ -195,9 +198,17 @@ class _LaneConnection:
             tasks.create_task(self._client.run(), name="connection")
             tasks.create_task(self._keep_session(), name="session")
 
-    def sighted(self, endpoint: Endpoint) -> None:
-        if not self._client.connected:
-            self._client.wake(*endpoint.addresses, port=endpoint.port)
+    def sighted(self, endpoints: Sequence[Endpoint]) -> None:
+        if self._client.connected:
+            self._endpoints = deque(endpoints)
+        elif len(endpoints) == 1 or self._hints.take():
+            self._endpoints = deque(reversed(endpoints))
+            self._dial()
+        else:  # forged news must not keep it from the place where the neighbour was met
+            self._endpoints = deque(sorted(endpoints, key=self._endpoints[0].__ne__))
+
+    def _dial(self) -> None:
+        self._client.wake(*self._endpoints[0].addresses, port=self._endpoints[0].port)
 
     def keys_changed(self) -> None:
         self._sessions.drop_stale(self._keys(), now=time.monotonic())
@@ -287,6 +298,9 @@ class _LaneConnection:
             await self._woken_within((CHECK_EVERY_S if self.is_open else retry_s) * random.uniform(1.0, 1.25))  # noqa: S311  not a secret
             retry_s = HANDSHAKE_TIMEOUT_S if self.is_open else min(2 * retry_s, RETRY_MAX_S)
             self._sessions.drop_stale(self._keys(), now=time.monotonic())
+            if not self._client.connected and len(self._endpoints) > 1:
+                self._endpoints.rotate(-1)
+                self._dial()
             stranded, self._stranded = self._stranded, False
             if stranded or self._wants_handshake():
                 self.renew()

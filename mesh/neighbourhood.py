@@ -11,7 +11,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mesh.access import ROLES, Access
@@ -104,6 +104,9 @@ class Neighbourhood:
         self._on_change = on_change
         self._slots: dict[str, _Slot] = {}  # by node id
         self._sightings: dict[str, Sighting] = {}
+        self._proven: dict[
+            str, Sighting
+        ] = {}  # where a member has shown itself in a handshake, which records cannot move
         self._expected: bytes | None = None  # raw id of the member that is being told so at this node's door
         self._tasks: asyncio.TaskGroup | None = None
         self._policy_changed = asyncio.Event()
@@ -160,14 +163,11 @@ class Neighbourhood:
 
     def sighted(self, sighting: Sighting) -> None:
         """Take note of where a node is; a hint, no more."""
-        ports = (sighting.mqtt_port, sighting.door_port)
-        addresses = tuple(a for a in sighting.addresses if all(is_dialable(a, port) for port in ports))
-        if not addresses or sighting.node_id == self._identity.node_id:
+        dialable = _dialable(sighting)
+        if dialable is None or sighting.node_id == self._identity.node_id:
             return
         self._sightings.pop(sighting.node_id, None)
-        self._sightings[sighting.node_id] = Sighting(
-            sighting.node_id, addresses, sighting.mqtt_port, sighting.door_port
-        )
+        self._sightings[sighting.node_id] = dialable
         if len(self._sightings) > MAX_SIGHTINGS:
             del self._sightings[next(iter(self._sightings))]
         self.reconcile()
@@ -175,7 +175,7 @@ class Neighbourhood:
         if slot is not None:
             slot.stirred.set()
             if slot.link is not None:
-                slot.link.sighted(Endpoint(addresses, sighting.mqtt_port))
+                slot.link.sighted(*self._endpoints(sighting.node_id))
         self._on_change()
 
     def lost(self, node_id: str) -> None:
@@ -187,6 +187,7 @@ class Neighbourhood:
         """A member has given this node a key to its broker.  Errors: CertificateError, StorageError; it is not kept."""
         self._access.check(grant)
         self._store.save_grant(raw_id, grant)
+        self._prove(sighting)
         self.sighted(sighting)
         slot = self._slots.get(sighting.node_id)
         if slot is not None and (slot.link is None or slot.link.state is not LinkState.LINKED):
@@ -230,10 +231,11 @@ class Neighbourhood:
             if wanted.get(node_id) != slot.member:
                 self._stop(slot)
                 del self._slots[node_id]
+                self._proven.pop(node_id, None)
         for node_id, member in wanted.items():
             slot = self._slots.setdefault(node_id, _Slot(member))
             busy = sum(other.task is not None for other in self._slots.values())
-            if slot.task is None and node_id in self._sightings and busy < MAX_NEIGHBOURS:
+            if slot.task is None and self._places(node_id) and busy < MAX_NEIGHBOURS:
                 self._start(slot)
         self._policy_changed.set()
 
@@ -246,6 +248,20 @@ class Neighbourhood:
         slot = self._slots.get(name.node_id)
         if slot is not None and slot.link is not None:
             slot.link.receive(LANES[name.role], payload)
+
+    def _prove(self, sighting: Sighting) -> None:
+        if dialable := _dialable(sighting):
+            self._proven[sighting.node_id] = dialable
+
+    def _places(self, node_id: str) -> Sequence[Sighting]:
+        """Where to look for a node: first where it was met, then where a record says it is."""
+        return [found[node_id] for found in (self._proven, self._sightings) if node_id in found]
+
+    def _endpoints(self, node_id: str) -> Sequence[Endpoint]:
+        by_port: dict[int, list[str]] = {}
+        for place in self._places(node_id):
+            by_port.setdefault(place.mqtt_port, []).extend(place.addresses)
+        return [Endpoint(tuple(dict.fromkeys(addresses)), port) for port, addresses in by_port.items()]
 
     def _wanted(self) -> list[Member]:
         return [member for member in self._store.others if member.raw_id not in self._store.blocked]
@@ -301,8 +317,8 @@ class Neighbourhood:
 
     async def _keep_link(self, slot: _Slot, contexts: dict[Lane, ssl.SSLContext]) -> None:
         """Keep one link until it should be built anew with a new key."""
-        membership, sighting = self._store.membership, self._sightings.get(slot.member.node_id)
-        if membership is None or sighting is None:
+        membership, endpoints = self._store.membership, self._endpoints(slot.member.node_id)
+        if membership is None or not endpoints:
             slot.stirred.clear()  # or the wait would not wait, and the loop never turn
             await slot.stirred.wait()
             return
@@ -313,8 +329,7 @@ class Neighbourhood:
             slot.member.static,
             membership.community,
         )
-        endpoint = Endpoint(sighting.addresses, sighting.mqtt_port)
-        link = Link(ends, endpoint, tls=contexts, keys=lambda: self._store.keys, events=self._events)
+        link = Link(ends, *endpoints, tls=contexts, keys=lambda: self._store.keys, events=self._events)
         slot.link = link
         running = asyncio.create_task(link.run(), name=f"link to {link.peer_id[:8]}")
         try:
@@ -334,16 +349,17 @@ class Neighbourhood:
 
     async def _enrol(self, slot: _Slot) -> bool:
         """Knock at the neighbour's door for a key to its broker; return whether there is one now."""
-        sighting = self._sightings.get(slot.member.node_id)
-        if sighting is None or slot.member.raw_id == self._expected:
+        if slot.member.raw_id == self._expected:
             return False
-        for address in sighting.addresses:
+        places = self._places(slot.member.node_id)
+        for door in dict.fromkeys(DoorAddress(a, place.door_port) for place in places for a in place.addresses):
             try:
-                met = await self._visitor.enrol(slot.member, DoorAddress(address, sighting.door_port))
+                met = await self._visitor.enrol(slot.member, door)
             except MeshError as error:
                 log.debug("no key to %s's broker yet: %s", slot.member.name, error)
             else:
                 self._store.save_grant(met.raw_id, met.grant)
+                self._prove(met.sighting)
                 return True
         return False
 
@@ -352,6 +368,13 @@ class Neighbourhood:
         if slot is not None:
             slot.stirred.set()
         self._on_state(link)
+
+
+def _dialable(sighting: Sighting) -> Sighting | None:
+    """Keep the addresses this node may dial, if there are any."""
+    ports = (sighting.mqtt_port, sighting.door_port)
+    addresses = tuple(a for a in sighting.addresses if all(is_dialable(a, port) for port in ports))
+    return replace(sighting, addresses=addresses) if addresses else None
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -21,6 +21,7 @@ from mesh.core.door_messages import Grant
 from mesh.core.entries import Entry
 from mesh.core.epochs import EpochKey
 from mesh.core.topic_policy import CommonName, Role
+from mesh.discovery import Sighting
 from mesh.errors import (
     AlreadyMemberError,
     DoorRefusedError,
@@ -164,8 +165,29 @@ async def test_a_join_whose_caller_gave_up_still_counts(tmp_path: Path) -> None:
         ben.node._store.enter = enter_and_give_up  # type: ignore[method-assign]
         with pytest.raises(asyncio.CancelledError):
             await joining
+        assert [one.node_id for one in ben.node.neighbours()] == [anna.node.node_id]
         await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
         assert ben.node.community() == anna.node.community()
+
+
+async def test_a_forged_record_does_not_move_a_neighbour(tmp_path: Path) -> None:
+    """It is dialled where it was met, whatever was announced since, and however often."""
+    async with running(tmp_path, "Anna", interfaces=()) as anna, running(tmp_path, "Ben", interfaces=()) as ben:
+        offer = await anna.node.open_offer()
+        await ben.node.join(offer.words, at=f"127.0.0.1:{anna.node.door_port}")
+        await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
+        with socket.create_server(("127.0.0.2", 0)) as nobody:
+            port = nobody.getsockname()[1]
+            forged = Sighting(ben.node.node_id, ("127.0.0.2",), port, port)
+            anna.node.sighted(forged)
+            assert ben.node._broker._process is not None
+            ben.node._broker._process.kill()
+            await anna.until(lambda: anna.state_of(ben) != "linked")
+            for _ in range(10):
+                anna.node.sighted(forged)
+            await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
+            await anna.node.send(ben.node.node_id, PING, b"there")
+            await ben.until(lambda: [one.body for one in ben.received] == [b"there"])
 
 
 async def test_a_restarted_node_links_again(tmp_path: Path) -> None:
