@@ -138,6 +138,7 @@ class Broker:
         before, self._peers = self._peers, frozenset(ids)
         if self._written == self._peers:
             return
+        removed = (before | (self._written or frozenset())) - self._peers
         for peer_id in self._peers - before:
             for role in NEIGHBOUR_ROLES:
                 self._uninvited.pop(str(CommonName(peer_id, role)), None)
@@ -145,13 +146,13 @@ class Broker:
             self._write_policy()
             self._reload()
         finally:  # on a full disk too: who comes back is thrown out again
-            for peer_id in before - self._peers:
+            for peer_id in removed:
                 await self.kick(peer_id)
 
     async def kick(self, peer_id: str) -> None:
         """Close a neighbour's connections by taking its client ids; it may come back if it is still let in."""
         names = [CommonName(peer_id, role) for role in NEIGHBOUR_ROLES]
-        if peer_id in self._peers:
+        if peer_id in self._peers or (self.kind == "amqtt" and self._written != self._peers):
             await asyncio.gather(*(self._take_over(name) for name in names))
         else:
             for name in names:

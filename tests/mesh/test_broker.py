@@ -224,3 +224,32 @@ async def test_an_access_list_that_cannot_be_written_is_written_later(tmp_path: 
     assert peer in broker._policy_path.read_text()
     await broker.set_peers([])
     assert peer not in broker._policy_path.read_text()
+
+
+async def test_who_is_removed_is_thrown_out_on_a_full_disk_too(broker: RunningBroker) -> None:
+    """The error comes after that; a removal is not put off until there is room."""
+    async with broker.owner(), broker.neighbour() as alice:
+        folder, elsewhere = broker.directory / "broker", broker.directory / "elsewhere"
+        folder.rename(elsewhere)
+        with pytest.raises(StorageError):
+            await broker.broker.set_peers(())
+        await until(lambda: False in alice.states)
+        elsewhere.rename(folder)
+        await broker.broker.set_peers(())
+        assert ALICE not in broker.broker._policy_path.read_text()
+
+
+async def test_a_broker_that_ends_on_a_full_disk_comes_back_when_there_is_room(
+    broker: RunningBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its files cannot be written meanwhile; that is said, and tried again."""
+    folder, elsewhere, pid = broker.directory / "broker", broker.directory / "elsewhere", broker.broker.pid
+    assert pid is not None
+    folder.rename(elsewhere)
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: "cannot be written" in caplog.text)
+    assert not broker.task.done()
+    elsewhere.rename(folder)
+    await until(lambda: broker.broker.pid not in (None, pid))
+    async with broker.owner() as owner:
+        assert owner.mqtt.connected
