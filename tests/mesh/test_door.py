@@ -143,6 +143,7 @@ async def test_who_never_reads_is_cut_off() -> None:
         async with asyncio.timeout(10):
             await talked.wait()
             while door._talking:
+                assert door._sources.total() == 1  # its place is taken until it is gone
                 await asyncio.wait(door._talking)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

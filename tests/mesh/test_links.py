@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,11 +15,11 @@ from mesh.certificates import BrokerAuthority, TlsKey, client_context
 from mesh.core import crypto
 from mesh.core.envelope import Envelope
 from mesh.core.epochs import EpochKey, KeyRing
-from mesh.core.frames import Lane
+from mesh.core.frames import Frame, FrameType, Header, Lane
 from mesh.core.lane import Ends
 from mesh.core.topic_policy import INBOX, CommonName, Role
 from mesh.errors import LinkDownError
-from mesh.links import ROLES, Endpoint, Link, LinkEvents, LinkState
+from mesh.links import ANSWERS_PER_S, ROLES, Endpoint, Link, LinkEvents, LinkState
 from mesh.mqtt import MqttClient
 from tests.mesh.core.world import Person
 
@@ -210,5 +211,26 @@ async def test_nonsense_from_a_member_is_dropped(tmp_path: Path) -> None:
         assert ben.link is not None
         for payload in (b"", b"\x13" * 100, crypto.raw_id(b"x") * 40):
             ben.link.receive(Lane.CTL, payload)
+        says(ada, b"sound")
+        await ben.reaches(lambda one: [e.body for e in one.heard] == [b"sound"])
+
+
+async def test_a_flood_of_handshakes_costs_a_bounded_number_of_exchanges(tmp_path: Path) -> None:
+    """What is too many is dropped before anything is computed."""
+    async with linked(tmp_path) as (ada, ben):
+        assert ben.link is not None
+        sessions = ben.link._lanes[Lane.CTL]._sessions
+        looked_at: list[Frame] = []
+        receive = sessions.receive
+
+        def counted(frame: Frame, *rest: Any, **more: Any) -> Any:  # noqa: ANN401  passed on as it is
+            looked_at.append(frame)
+            return receive(frame, *rest, **more)
+
+        sessions.receive = counted  # type: ignore[method-assign]
+        header = Header(FrameType.H1, Lane.CTL, ADA.raw_id, BEN.raw_id, 0)
+        for _ in range(1000):
+            ben.link.receive(Lane.CTL, Frame(header, bytes(200)).to_bytes())
+        assert len(looked_at) <= 11 * ANSWERS_PER_S
         says(ada, b"sound")
         await ben.reaches(lambda one: [e.body for e in one.heard] == [b"sound"])

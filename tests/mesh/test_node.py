@@ -428,10 +428,10 @@ async def test_a_link_whose_key_counts_no_more_gets_a_new_one(tmp_path: Path) ->
         assert ben.node._store.grant_of(crypto.parse_node_id(anna.node.node_id)) is not None
 
 
-@pytest.mark.parametrize("at", ["no-such-host.invalid", "8.8.8.8", "127.0.0.1:80"])
+@pytest.mark.parametrize("at", ["no-such-host.invalid", "8.8.8.8", "127.0.0.1:80", "a..b", "x" * 70])
 async def test_doors_that_are_none_are_named(tmp_path: Path, at: str) -> None:
-    """A name nobody has, an address of the internet, a port of the system."""
-    async with running(tmp_path, "Anna", static_peers=("no-such-host.invalid",)) as anna:
+    """A name nobody has, an address of the internet, a port of the system, what is no name at all."""
+    async with running(tmp_path, "Anna", static_peers=("no-such-host.invalid", "my..host")) as anna:
         with pytest.raises(NoOfferError):
             await anna.node.join("zoo zoo zoo zoo zoo zoo", at=at)
 
