@@ -5,6 +5,10 @@ import shutil
 import signal
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
