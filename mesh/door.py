@@ -5,7 +5,6 @@ open or noise is cut; a stranger costs a socket for ten seconds and nothing that
 """
 
 import asyncio
-import contextlib
 import errno
 import logging
 import socket
@@ -26,6 +25,7 @@ MAX_PER_SOURCE: Final = 4  # so that one host cannot hold every place
 PATIENCE_S: Final = 10.0
 CONNECT_S: Final = 3.0
 CLOSE_S: Final = 1.0
+ACCEPTING_TURNS: Final = 2  # of the loop, from a connection's arrival to its conversation
 READ_BYTES: Final = 4096
 BACKLOG: Final = 16
 
@@ -57,10 +57,13 @@ class Conversation:
     ) -> None:
         """Close the connection; the other side may be gone already, or read nothing of what is still to be sent."""
         self._writer.close()
-        with contextlib.suppress(OSError, TimeoutError):
+        try:
             async with asyncio.timeout(CLOSE_S):
                 await self._writer.wait_closed()
-        self._writer.transport.abort()
+        except (OSError, TimeoutError):
+            log.debug("a conversation with %s was cut short", self.source)
+        finally:
+            self._writer.transport.abort()
 
     async def receive(self) -> tuple[DoorType, bytes]:
         """Return the next message.  Errors: PeerMisbehavedError, DoorRefusedError, LinkDownError at the end."""
@@ -113,6 +116,10 @@ class Door:
             ready.set()
             await asyncio.Event().wait()
         finally:
+            for sock in sockets:
+                asyncio.get_running_loop().remove_reader(sock)
+            for _ in range(ACCEPTING_TURNS):  # a server closed meanwhile would lose the socket
+                await asyncio.sleep(0)
             for server in servers:
                 server.close()
             for task in self._talking:
@@ -123,6 +130,7 @@ class Door:
         task = asyncio.create_task(self._talk(Conversation(reader, writer)), name="door conversation")
         self._talking.add(task)
         task.add_done_callback(self._talking.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())  # a task cancelled before it began closes nothing
 
     async def _talk(self, conversation: Conversation) -> None:
         source = conversation.source

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncIterator
 
@@ -147,4 +148,22 @@ async def test_who_never_reads_is_cut_off() -> None:
                 await asyncio.wait(door._talking)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+    assert not door._talking
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_who_knocks_while_the_door_closes_is_cut_off(turns: int) -> None:
+    """Whenever it comes, no socket is left open."""
+    door, ready = Door(0, echo, bind_address="127.0.0.1"), asyncio.Event()
+    running = asyncio.create_task(door.run(ready))
+    await ready.wait()
+    with socket.create_connection(("127.0.0.1", door.port)) as peer:
+        peer.settimeout(SOON_S)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        gc.collect()
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.to_thread(peer.recv, 1) == b""
     assert not door._talking
