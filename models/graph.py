@@ -1,7 +1,7 @@
 """A llama-architecture GGUF as an ONNX graph of onnxruntime's own operators, without torch and without loss.
 
-Weights keep ggml's quants. Q4_0 and Q8_0 are exactly MatMulNBits' form; Q4_1 has a minimum for each block besides, so
-x @ W.T = MatMulNBits(x) + block_sums(x) @ offsets.T (see core.quantization). F16 and F32 matrices are multiplied as
+Weights keep ggml's quants. Q4_0 and Q8_0 are exactly MatMulNBits' form; Q4_1 has a minimum for each block besides,
+which meets the sums of x's blocks in further columns (see core.quantization). F16 and F32 matrices are multiplied as
 float32: whoever keeps them that wide wants them exact, and onnxruntime has no faster exact kernel for the CPU.
 Inputs: input_ids (batch, tokens), seqlens_k (batch) = tokens held after this run - 1, total_sequence_length,
 rows (1, wanted) = flat indices of the tokens whose logits are wanted, past.N.key|value (batch, kv heads, room,
@@ -19,12 +19,12 @@ import onnx
 from onnx import TensorProto, helper
 
 from models.architecture import LlamaConfig
-from models.core.quantization import BLOCK, rope_tables
+from models.core.quantization import BLOCK, offset_spread, rope_tables
 from models.errors import CorruptModelError
 from models.gguf import GgufFile
 from models.weights import Matrix, Part, WeightsWriter
 
-CONVERTER_VERSION = 1  # part of the key under which graphs are cached: raise it when the bytes change
+CONVERTER_VERSION = 2  # part of the key under which graphs are cached: raise it when the bytes change
 MODEL_FILE = "model.onnx"
 DATA_FILE = "model.onnx.data"
 CONTRIB = "com.microsoft"
@@ -105,7 +105,8 @@ class _LlamaGraph:
         self._config = config
         self._weights = weights
         self._nodes: list[onnx.NodeProto] = []
-        self._block_sums: dict[str, str] = {}  # of activations that several matrices share
+        self._extended: dict[str, str] = {}  # activations with what meets the offsets behind them
+        self._spreads: dict[int, str] = {}
 
     def build(self) -> onnx.GraphProto:
         config = self._config
@@ -254,13 +255,16 @@ class _LlamaGraph:
         embedded = self._node(
             "GatherBlockQuantized", [quants, "input_ids", matrix.scales], ["embedded.scaled"], CONTRIB, **gather
         )
-        if matrix.offsets is None:
+        if not matrix.offset_columns:
             return embedded
-        whole = self._weights.constant("embedded.whole", np.array([0, 0, -1], np.int64))
-        cut = self._node("Reshape", [embedded, "blocks"], ["embedded.cut"])
-        offsets = self._node("Gather", [matrix.offsets, "input_ids"], ["embedded.offsets"], axis=0)
+        ends = self._weights.constant("embedding.ends", np.array([matrix.columns, matrix.offset_columns], np.int64))
+        self._node("Split", [embedded, ends], ["embedded.quants", "embedded.digits"], axis=-1)
+        spread = self._spread(matrix.columns)
+        offsets = self._node("FusedMatMul", ["embedded.digits", spread], ["embedded.offsets"], CONTRIB, transB=1)
+        cut = self._node("Reshape", ["embedded.quants", "blocks"], ["embedded.cut"])
         columns = self._node("Unsqueeze", [offsets, "last_axis"], ["embedded.columns"])
         shifted = self._node("Add", [cut, columns], ["embedded.shifted"])
+        whole = self._weights.constant("embedded.whole", np.array([0, 0, -1], np.int64))
         return self._node("Reshape", [shifted, whole], ["embedded"])
 
     def _matmul(self, name: str, x: str, matrix: Matrix) -> str:
@@ -272,23 +276,27 @@ class _LlamaGraph:
             return self._node("FusedMatMul", [x, values], [name], CONTRIB, transB=1)
         attributes = {
             "N": matrix.rows,
-            "K": matrix.columns,
+            "K": matrix.columns + matrix.offset_columns,
             "bits": matrix.bits,
             "block_size": BLOCK,
             "accuracy_level": INT8_ACTIVATIONS,
         }
-        product = name if matrix.offsets is None else f"{name}.scaled"
-        self._node("MatMulNBits", [x, matrix.values, matrix.scales], [product], CONTRIB, **attributes)
-        if matrix.offsets is None:
-            return product
-        correction = self._node(
-            "FusedMatMul", [self._sums(x), matrix.offsets], [f"{name}.correction"], CONTRIB, transB=1
-        )
-        return self._node("Add", [product, correction], [name])
+        if matrix.offset_columns:
+            x = self._extend(x, matrix.columns)
+        return self._node("MatMulNBits", [x, matrix.values, matrix.scales], [name], CONTRIB, **attributes)
 
-    def _sums(self, x: str) -> str:
-        """Add up each block of x: (..., columns) -> (..., blocks)."""
-        if x not in self._block_sums:
+    def _extend(self, x: str, columns: int) -> str:
+        """Put behind x (..., columns) what meets the offsets of Q4_1: the sums of its blocks, once for each digit."""
+        if x not in self._extended:
             cut = self._node("Reshape", [x, "blocks"], [f"{x}.cut"])
-            self._block_sums[x] = self._node("ReduceSum", [cut, "last_axis"], [f"{x}.sums"], keepdims=0)
-        return self._block_sums[x]
+            sums = self._node("ReduceSum", [cut, "last_axis"], [f"{x}.sums"], keepdims=0)
+            spread = self._node("MatMul", [sums, self._spread(columns)], [f"{x}.spread"])
+            self._extended[x] = self._node("Concat", [x, spread], [f"{x}.extended"], axis=-1)
+        return self._extended[x]
+
+    def _spread(self, columns: int) -> str:
+        """Name the constant that spreads the sums of a row's blocks; one serves all rows of a length."""
+        if columns not in self._spreads:
+            spread = offset_spread(columns // BLOCK)
+            self._spreads[columns] = self._weights.constant(f"spread.{columns}", spread)
+        return self._spreads[columns]

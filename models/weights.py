@@ -14,7 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
 
-from models.core.quantization import BLOCK, QuantizedRows, from_q4_0, from_q4_1, from_q8_0, rope_row_order
+from models.core.quantization import (
+    BLOCK,
+    QuantizedRows,
+    from_q4_0,
+    from_q4_1,
+    from_q8_0,
+    offset_columns,
+    rope_row_order,
+)
 from models.gguf import GgufFile, TensorInfo, TensorType
 
 SLICE_BYTES = 4 * 1024 * 1024  # of the GGUF, rewritten at a time
@@ -47,8 +55,8 @@ class Part:
 class Matrix:
     """A weight matrix in the graph: the names of its initializers.
 
-    Quantised: `values` (rows, blocks, bytes) with `scales` (rows, blocks) and, for Q4_1, `offsets` (rows, blocks).
-    F16 and F32: `values` (rows, columns), scales and offsets None.
+    Quantised: `values` (rows, blocks, bytes) with `scales` (rows, blocks); those of Q4_1 have `offset_columns` behind
+    the `columns`.  F16 and F32: `values` (rows, columns), scales None.
     """
 
     type: TensorType
@@ -56,7 +64,7 @@ class Matrix:
     columns: int
     values: str
     scales: str | None = None
-    offsets: str | None = None
+    offset_columns: int = 0
 
     @property
     def bits(self) -> int:
@@ -99,27 +107,23 @@ class WeightsWriter:
         return Matrix(type=kind, rows=rows, columns=columns, values=f"{name}.values")
 
     def _quantized(self, name: str, parts: tuple[Part, ...], kind: TensorType, rows: int, columns: int) -> Matrix:
-        blocks, block_bytes = columns // BLOCK, BLOCK * BITS[kind] // 8
+        offsets = offset_columns(columns // BLOCK) if kind is TensorType.Q4_1 else 0
+        blocks, block_bytes = (columns + offsets) // BLOCK, BLOCK * BITS[kind] // 8
         quants_at = self._allocate(f"{name}.quants", np.dtype("uint8"), (rows, blocks, block_bytes))
         scales_at = self._allocate(f"{name}.scales", np.dtype("float32"), (rows, blocks))
-        has_offsets = kind is TensorType.Q4_1
-        offsets_at = self._allocate(f"{name}.offsets", np.dtype("float32"), (rows, blocks)) if has_offsets else 0
         for raw in self._slices(parts):
             quantized = REWRITE[kind](raw)
             self._write(quants_at, quantized.quants)
             self._write(scales_at, quantized.scales)
             quants_at += quantized.quants.nbytes
             scales_at += quantized.scales.nbytes
-            if quantized.offsets is not None:
-                self._write(offsets_at, quantized.offsets)
-                offsets_at += quantized.offsets.nbytes
         return Matrix(
             type=kind,
             rows=rows,
             columns=columns,
             values=f"{name}.quants",
             scales=f"{name}.scales",
-            offsets=f"{name}.offsets" if has_offsets else None,
+            offset_columns=offsets,
         )
 
     def _slices(self, parts: tuple[Part, ...]) -> Iterator[npt.NDArray[np.uint8]]:

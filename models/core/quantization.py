@@ -3,6 +3,10 @@
 A row of `columns` weights is cut into blocks of 32. ggml writes each block as its scale(s) followed by its quants;
 MatMulNBits wants the quants of a matrix in one array and the scales in another, with
 w = scale * (q - zero point), zero point 8 (4 bits) or 128 (8 bits).  Source: ggml-common.h, block_q4_0, q4_1, q8_0.
+
+Q4_1 has a minimum for each block besides.  What it adds to every weight of the block, the block's offset, goes into
+further columns that meet the sums of x's blocks: x @ W.T = [x, sums(x) @ spread] @ [quants, digits].T, where an offset
+is written as OFFSET_DIGITS digits to the base OFFSET_BASE, each a 4-bit quant of its own (docs/adr/0007).
 """
 
 from dataclasses import dataclass
@@ -16,6 +20,9 @@ Float32Array = npt.NDArray[np.float32]
 BLOCK = 32  # weights that share a scale, in every supported format
 INT4_ZERO_POINT = 8
 INT8_ZERO_POINT = 128
+OFFSET_DIGITS = 3  # an offset errs by at most 0.5 / 7 / 15^2, 1/3150, of its row's greatest: less than float16's own
+OFFSET_BASE = 15  # digits run from -7 to 7
+MAX_DIGIT = OFFSET_BASE // 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +30,11 @@ class QuantizedRows:
     """Rows of a matrix in MatMulNBits' form.
 
     quants: (rows, blocks, bytes of a block) uint8; scales: (rows, blocks) float32.
-    offsets: (rows, blocks) float32 to be added to every weight of a block, or None where the format has none.
+    The blocks of Q4_1 are followed by those of its offsets.
     """
 
     quants: UInt8Array
     scales: Float32Array
-    offsets: Float32Array | None = None
 
 
 def from_q4_0(raw: UInt8Array) -> QuantizedRows:
@@ -47,8 +53,39 @@ def from_q4_1(raw: UInt8Array) -> QuantizedRows:
     """
     blocks = _blocks(raw, 20)
     scales, minima = _halves(blocks[..., :2]), _halves(blocks[..., 2:4])
-    offsets = minima + np.float32(INT4_ZERO_POINT) * scales
-    return QuantizedRows(quants=_pair_neighbours(blocks[..., 4:]), scales=scales, offsets=offsets)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # a hostile file's scales may be anything
+        offset_scales, digits = _digits(minima + np.float32(INT4_ZERO_POINT) * scales)
+    return QuantizedRows(
+        quants=np.concatenate([_pair_neighbours(blocks[..., 4:]), digits], axis=1),
+        scales=np.concatenate([scales, np.repeat(offset_scales, digits.shape[1], axis=1)], axis=1),
+    )
+
+
+def offset_columns(blocks: int) -> int:
+    """Give how many columns hold the offsets of a row of `blocks` blocks: whole blocks themselves."""
+    return -(-blocks * OFFSET_DIGITS // BLOCK) * BLOCK
+
+
+def offset_spread(blocks: int) -> Float32Array:
+    """Give the matrix (blocks, offset_columns) that turns sums of x's blocks into what meets the offsets' digits."""
+    spread = np.zeros((blocks, offset_columns(blocks)), np.float32)
+    for digit in range(OFFSET_DIGITS):
+        np.fill_diagonal(spread[:, digit * blocks :], float(OFFSET_BASE) ** -digit)
+    return spread
+
+
+def _digits(offsets: Float32Array) -> tuple[Float32Array, UInt8Array]:
+    """Write offsets (rows, blocks) as digits: scales (rows, 1) and quants (rows, blocks of digits, 16)."""
+    rows, blocks = offsets.shape
+    scales = np.abs(offsets).max(axis=1, keepdims=True) / np.float32(MAX_DIGIT)
+    rest = np.nan_to_num(offsets / scales)
+    quants = np.full((rows, offset_columns(blocks)), INT4_ZERO_POINT, np.uint8)
+    for digit in range(OFFSET_DIGITS):
+        whole = np.clip(np.rint(rest), -MAX_DIGIT, MAX_DIGIT)
+        quants[:, digit * blocks : (digit + 1) * blocks] = whole + INT4_ZERO_POINT
+        rest = (rest - whole) * OFFSET_BASE
+    packed: UInt8Array = quants[:, 0::2] | quants[:, 1::2] << np.uint8(4)
+    return scales, packed.reshape(rows, -1, BLOCK // 2)
 
 
 def from_q8_0(raw: UInt8Array) -> QuantizedRows:

@@ -1,6 +1,7 @@
 """The engine against llama.cpp (the prebuilt xllamacpp) on the same Q4_1 file: decode, prefill, memory.
 
 Each runs in a process of its own, so that neither's idle threads spin while the other is timed, and they take turns.
+Ours has the environment that the daemon gives its engine.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from models.engine import Engine
 from models.fetch import cache_directory, pull
 from models.graph import convert
 from models.store import ModelStore
+from models.worker_process import board_memory_bytes, worker_environment
 from tests.bench.rows import Row
 from tests.models.llama_cpp import LlamaCpp
 
@@ -87,6 +89,7 @@ class Contestant:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            env={**os.environ, **(worker_environment(board_memory_bytes()) if kind == "ours" else {})},
         )
 
     def measure(self, task: str) -> float:

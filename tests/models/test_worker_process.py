@@ -13,7 +13,7 @@ import pytest
 from models.core.request import GenerationRequest, Message, SamplingParams, TokensGenerated
 from models.core.worker_protocol import MAX_REPORT_BYTES, Convert, Generate, Ready
 from models.errors import EngineError, WorkerDiedError, WorkerProtocolError
-from models.worker_process import MAX_LOG_LINES, WorkerProcess
+from models.worker_process import MAX_LOG_LINES, WorkerProcess, worker_environment
 from tests.models.waiting import until
 
 ASK = Generate(GenerationRequest((Message("user", "Hello"),), SamplingParams()))
@@ -147,3 +147,10 @@ channel.close(); lines.close()
     assert len(caplog.records) == MAX_LOG_LINES
     assert caplog.records[0].getMessage() == f"worker {worker.pid}: hello"
     assert all(len(record.getMessage()) < 600 and "\x1b" not in record.getMessage() for record in caplog.records)
+
+
+def test_small_boards_keep_the_memory_that_huge_pages_cost() -> None:
+    """Only the tunable differs; nothing of the daemon's environment is passed on."""
+    small, large = worker_environment(500_000_000), worker_environment(2_000_000_000)
+    assert set(large) - set(small) == {"GLIBC_TUNABLES"}
+    assert set(small) == {"LANG", "MALLOC_ARENA_MAX"}
