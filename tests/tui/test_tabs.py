@@ -16,7 +16,7 @@ from tui.widgets.transcript import MAX_TURNS, Transcript
 async def test_overview(app: HearthApp, daemon: SimulatedDaemon) -> None:
     """This node, its neighbours, and their changes."""
     async with app.run_test(notifications=True) as pilot:
-        await until_seen(pilot, "k3v5x2ab", "127.0.0.1:4327", "willow street, 3 members", "61.2 MB", "12 answered")
+        await until_seen(pilot, "k3v5x2ab", "127.0.0.1:4327", "willow street, 3 members", "61.2 MB", "12 for others")
         await until_seen(pilot, "mq7wz4td", "● linked", "smollm2-135m", "○ unreachable")
         daemon.status["neighbours"][1]["state"] = "linked"
         await until_gone(pilot, "○ unreachable")

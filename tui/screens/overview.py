@@ -55,7 +55,7 @@ class OverviewTab(TabPane):
                 ("models", ", ".join(model.name for model in status.models) or "none here: see 2 Models"),
                 ("memory", f"{size(status.memory.rss_bytes)}, {size(status.memory.available_bytes)} left"),
                 ("questions", f"{queries.running} running, {queries.waiting} waiting"),
-                ("so far", f"{queries.answered} answered, {queries.asked} asked"),
+                ("so far", f"{queries.asked} asked, {queries.answered} for others"),
             ]
         )
         self.query_one("#neighbours", ListTable).show([(node.node_id, self._row(node)) for node in status.neighbours])
