@@ -44,12 +44,21 @@ LANES: Final = {role: lane for lane, role in ROLES.items()}
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A member, or a blocked node, as people see it; since_s: for how long it has been in this state."""
+    """A member, or a blocked node, as people see it.
+
+    since_s: for how long it has been in this state; hops: 1 for a direct link, 0 for whom nothing reaches.
+    """
 
     node_id: str
     name: str
     state: str
     since_s: float
+    hops: int = 0
+
+    @property
+    def reachable(self) -> bool:
+        """Whether messages get there, directly or over others."""
+        return self.hops > 0
 
 
 @dataclass(eq=False)
@@ -154,7 +163,8 @@ class Neighbourhood:
         seen = []
         for slot in self._slots.values():
             since = slot.link.since if slot.link is not None else slot.since
-            seen.append(Neighbour(slot.member.node_id, slot.member.name, str(slot.state), now - since))
+            hops = 1 if slot.state is LinkState.LINKED else 0
+            seen.append(Neighbour(slot.member.node_id, slot.member.name, str(slot.state), now - since, hops))
         names = {member.raw_id: member.name for member in self._store.others}
         for raw_id in sorted(self._store.blocked):
             node_id = crypto.node_id(raw_id)

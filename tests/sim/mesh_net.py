@@ -78,7 +78,7 @@ class SimulatedMesh:
     def neighbours(self) -> tuple[Neighbour, ...]:
         """Every other node of the net."""
         return tuple(
-            Neighbour(node_id=other.node_id, name=other.name, state=self._state(other), since_s=0.0)
+            Neighbour(other.node_id, other.name, state := self._state(other), 0.0, hops=int(state == "linked"))
             for other in self._net.nodes.values()
             if other is not self
         )
