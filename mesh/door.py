@@ -15,6 +15,7 @@ from typing import Final, Self
 
 from mesh import ports
 from mesh.core.door_messages import DoorReader, DoorType, parse_message
+from mesh.counters import Counted, Counters
 from mesh.errors import LinkDownError, MeshError, PeerMisbehavedError
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,8 @@ class Conversation:
 class Door:
     """Listens for whoever knocks; `answer` holds the conversation, and may take `patience_s`.
 
-    bind_address: the one IPv4 address to listen on; None = every address of both families.
+    bind_address: the one IPv4 address to listen on; None = every address of both families.  counters: where
+    conversations are counted that broke the protocol or its bounds.
     """
 
     def __init__(
@@ -99,11 +101,13 @@ class Door:
         *,
         bind_address: str | None = None,
         patience_s: float = PATIENCE_S,
+        counters: Counters | None = None,
     ) -> None:
         self.port = port
         self._bind_address = bind_address
         self._patience_s = patience_s
         self._answer = answer
+        self._counters = counters or Counters()
         self._sources: Counter[str] = Counter()
         self._talking: set[asyncio.Task[None]] = set()
 
@@ -135,6 +139,7 @@ class Door:
     async def _talk(self, conversation: Conversation) -> None:
         source = conversation.source
         if self._sources.total() >= MAX_CONNECTIONS or self._sources[source] >= MAX_PER_SOURCE:
+            self._counters.count(Counted.HUNG_UP_AT_DOOR)
             async with conversation:
                 return
         self._sources[source] += 1
@@ -142,8 +147,12 @@ class Door:
             async with conversation, asyncio.timeout(self._patience_s):
                 await self._answer(conversation)
         except PeerMisbehavedError as error:
+            self._counters.count(Counted.HUNG_UP_AT_DOOR)
             log.info("hung up on %s at the door: %s", source, error)
-        except (MeshError, TimeoutError) as error:
+        except TimeoutError:
+            self._counters.count(Counted.HUNG_UP_AT_DOOR)
+            log.debug("a conversation with %s at the door took too long", source)
+        except MeshError as error:
             log.debug("a conversation with %s at the door ended: %s", source, error)
         finally:
             self._sources[source] -= 1

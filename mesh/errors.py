@@ -23,6 +23,10 @@ class MalformedError(PeerMisbehavedError):
     """Bytes from outside are not the message they claim to be."""
 
 
+class ReplayedError(MalformedError):
+    """A sealed message was taken before, or is too old to tell; it was dropped."""
+
+
 class LinkDownError(MeshError):
     """The neighbour cannot be reached now; the message was not sent."""
 

@@ -24,6 +24,7 @@ from mesh.core.frames import Lane
 from mesh.core.lane import Ends
 from mesh.core.membership import Member
 from mesh.core.topic_policy import CommonName, Role
+from mesh.counters import Counted
 from mesh.discovery import Sighting
 from mesh.errors import CertificateError, LinkDownError, MeshError, StorageError
 from mesh.identity import Identity
@@ -106,9 +107,7 @@ class Neighbourhood:
         self._access = access
         self._visitor = visitor
         self._broker = broker
-        self._events = LinkEvents(
-            on_message=events.on_message, on_session=events.on_session, on_state=self._state_changed
-        )
+        self._events = replace(events, on_state=self._state_changed)
         self._on_state = events.on_state
         self._on_change = on_change
         self._slots: dict[str, _Slot] = {}  # by node id
@@ -253,10 +252,10 @@ class Neighbourhood:
         """Hand in what arrived at the own broker."""
         parts = topic.split("/")
         name = CommonName.parse(parts[1]) if len(parts) == 3 else None  # noqa: PLR2004  in/<name>/f
-        if name is None or name.role is Role.OWNER:
-            return
-        slot = self._slots.get(name.node_id)
-        if slot is not None and slot.link is not None:
+        slot = None if name is None or name.role is Role.OWNER else self._slots.get(name.node_id)
+        if name is None or slot is None or slot.link is None:
+            self._events.counters.count(Counted.DROPPED_UNKNOWN_SENDER)
+        else:
             slot.link.receive(LANES[name.role], payload)
 
     def _prove(self, sighting: Sighting) -> None:

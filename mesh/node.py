@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -19,6 +19,7 @@ from mesh.core.envelope import FIRST_DEVICE_KIND, Envelope
 from mesh.core.frames import Lane
 from mesh.core.pairing import PairingKey
 from mesh.core.topic_policy import INBOX, CommonName, Role
+from mesh.counters import Counters
 from mesh.discovery import Discovery, Sighting
 from mesh.door import Door
 from mesh.errors import (
@@ -87,6 +88,7 @@ class MeshNode:
         """Open or make the node's identity and community.  Errors: MeshError."""
         directory = config.data_dir / "mesh"
         self.name = config.name
+        self._counters = Counters()
         self._config = config
         self._identity = Identity.open(directory / "identity")
         try:
@@ -110,7 +112,9 @@ class MeshNode:
             ports=self._ports,
             events=ReceptionEvents(on_admitted=self._admitted, on_settled=self._settled, on_met=self._met),
         )
-        self._door = Door(config.door_port, self._reception.answer, bind_address=config.bind_address)
+        self._door = Door(
+            config.door_port, self._reception.answer, bind_address=config.bind_address, counters=self._counters
+        )
         self._visitor = Visitor(
             identity=self._identity, name=self.name, store=self._store, access=self._access, ports=self._ports
         )
@@ -124,6 +128,7 @@ class MeshNode:
                 on_message=self._received,
                 on_session=self._session_up,
                 on_state=lambda _link: self._changed(),
+                counters=self._counters,
             ),
             on_change=self._changed,
         )
@@ -205,6 +210,10 @@ class MeshNode:
             raise ValueError(f"kind {kind} belongs to the mesh")
         link = await self._neighbourhood.link_to(peer)
         return link.send(kind, body, re=re, lane=lane, ttl_s=ttl_s)
+
+    def counters(self) -> Mapping[str, int]:
+        """What was dropped, sent and received since the start, by name (mesh/counters.py)."""
+        return self._counters.snapshot()
 
     def neighbours(self) -> tuple[Neighbour, ...]:
         """Every other member and what its link does; blocked nodes too."""

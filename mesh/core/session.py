@@ -10,7 +10,7 @@ from typing import Final
 from mesh.core import crypto
 from mesh.core.frames import Frame, FrameType, Header, Lane
 from mesh.core.noise import SplitKeys
-from mesh.errors import CryptoError, MalformedError
+from mesh.errors import CryptoError, ReplayedError
 
 WINDOW: Final = 2048  # RFC 6479's idea on one big integer, whose shift of 256 bytes costs nothing here
 REKEY_AFTER_S: Final = 3600.0
@@ -87,9 +87,9 @@ class Session:
         return Frame(header, sealed, counter=counter).to_bytes()
 
     def open(self, frame: Frame) -> bytes:
-        """Open a frame of the peer's once.  Errors: MalformedError for a replay, CryptoError for a forgery."""
+        """Open a frame of the peer's once.  Errors: ReplayedError, CryptoError for a forgery."""
         if not self.window.is_fresh(frame.counter):
-            raise MalformedError("a frame seen before, or older than the window")
+            raise ReplayedError("a frame seen before, or older than the window")
         plaintext = crypto.unseal(self.keys.receive, frame.counter, frame.header.associated(), frame.body)
         self.window.mark(frame.counter)
         return plaintext
