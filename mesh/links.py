@@ -152,7 +152,7 @@ class Link:
 
 
 class _LaneConnection:
-    """One lane: the connection we send over, and the channel that it carries."""
+    """One lane: the connection we send over, and its sessions."""
 
     def __init__(
         self,
@@ -166,43 +166,39 @@ class _LaneConnection:
         events: LinkEvents,
     ) -> None:
         self._link = link
+        self._lane = lane
+        self._keys = keys
+        self._events = events
+        self._sessions = LaneSessions(ends, lane)
         name = CommonName(crypto.node_id(ends.local), ROLES[lane])
         self._topic = inbox_topic(name)
-        self._wake = asyncio.Event()  # the connection has changed
+        self._answered = False  # by a handshake since we connected: until then nobody may be listening there
+        self._stranded = False  # a frame of a session unknown here has come
+        self._wake = asyncio.Event()  # something has changed that the session's keeper must know
         self._endpoints = deque(endpoints)  # the first is the one being dialled
-        self._hints = Allowance(HINTS_PER_S)
+        self._hints = _Allowance(HINTS_PER_S)
+        self._answers = _Allowance(ANSWERS_PER_S)
+        self._drop_lines = _Allowance(DROPS_LOGGED_PER_S)
         self._client = MqttClient(
             *endpoints[0].addresses, port=endpoints[0].port, tls=tls, client_id=str(name), on_state=self._connected
         )
-        self.channel = Channel(
-            ends,
-            lane,
-            keys=keys,
-            carry=self.publish,
-            events=ChannelEvents(
-                on_envelope=lambda envelope: events.on_message(link, lane, envelope),
-                on_session=lambda: events.on_session(link) if lane is Lane.CTL else None,
-                on_state=link.refresh,
-                on_drop=events.on_drop,
-            ),
-        )
+
+    @property
+    def is_open(self) -> bool:
+        return self._client.connected and self._answered and self._sessions.is_open
+
+    @property
+    def catch_up(self) -> bool:
+        return self._sessions.catch_up
 
     @property
     def last_error(self) -> str:
         return "" if self._client.connected else self._client.last_error
 
-    @property
-    def connected(self) -> bool:
-        return self._client.connected
-
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._client.run(), name="connection")
-            tasks.create_task(self.channel.run(), name="session")
-            tasks.create_task(self._look_elsewhere(), name="endpoints")
-
-    def publish(self, frame: bytes) -> None:
-        self._client.publish(self._topic, frame)
+            tasks.create_task(self._keep_session(), name="session")
 
     def sighted(self, endpoints: Sequence[Endpoint]) -> None:
         if self._client.connected:
@@ -216,22 +212,137 @@ class _LaneConnection:
     def _dial(self) -> None:
         self._client.wake(*self._endpoints[0].addresses, port=self._endpoints[0].port)
 
+    def keys_changed(self) -> None:
+        self._sessions.drop_stale(self._keys(), now=time.monotonic())
+        if self._sessions.catch_up or not self._sessions.is_open:
+            self.renew()
+
+    def renew(self) -> None:
+        """Begin a handshake; without a connection there will be one when it comes."""
+        if not self._client.connected:
+            return
+        frame = self._sessions.begin(
+            self._keys(),
+            now=time.monotonic(),
+            index=secrets.randbits(32),
+            ephemeral=secrets.token_bytes(crypto.KEY_BYTES),
+        )
+        self._publish(frame)
+
+    def send(self, envelope: Envelope) -> None:
+        if envelope.kind >= FIRST_DEVICE_KIND and self.catch_up:
+            raise LinkDownError("the neighbour has yet to catch up with the community's keys")
+        if not self._client.connected:
+            raise LinkDownError(f"no connection to the neighbour: {self._client.last_error or 'not dialled yet'}")
+        if not self._answered:
+            raise LinkDownError("the neighbour has not answered the handshake yet")
+        self._client.publish(self._topic, self._sessions.seal(envelope.to_bytes()))
+        self._events.counters.count(Counted.MESSAGES_SENT)
+
+    def receive(self, payload: bytes) -> None:
+        try:
+            frame = Frame.parse(payload)
+            if frame.header.type is FrameType.H1 and not self._answers.take():
+                self._events.counters.count(Counted.DROPPED_RATE_LIMITED)
+                return
+            events = self._sessions.receive(
+                frame,
+                self._keys(),
+                now=time.monotonic(),
+                index=secrets.randbits(32),
+                ephemeral=secrets.token_bytes(crypto.KEY_BYTES),
+            )
+            for event in events:
+                self._handle(event)
+        except PeerMisbehavedError as error:
+            self._events.counters.dropped(error)
+            if self._drop_lines.take():
+                log.warning("dropped a frame of %s: %s", self._link.peer_id[:8], error)
+
+    def _handle(self, event: Answer | Opened | Established | Stranded) -> None:
+        match event:
+            case Answer(frame):
+                self._publish(frame)
+            case Established(confirm):
+                if confirm is not None:
+                    note = Envelope(MeshKind.CONFIRM, secrets.token_bytes(MESSAGE_ID_BYTES), None, 0, b"")
+                    self._publish(confirm(note.to_bytes()))
+                self._answered, self._stranded = True, False
+                self._link.refresh()
+                if self._lane is Lane.CTL:
+                    self._events.on_session(self._link)
+            case Opened(plaintext, catch_up):
+                envelope = Envelope.parse(plaintext)
+                self._events.counters.count(Counted.MESSAGES_RECEIVED)
+                if catch_up and envelope.kind >= FIRST_DEVICE_KIND:
+                    self._events.counters.count(Counted.DROPPED_CATCHING_UP)
+                elif envelope.kind != MeshKind.CONFIRM:
+                    self._events.on_message(self._link, envelope)
+            case Stranded():
+                self._events.counters.count(Counted.DROPPED_UNKNOWN_SESSION)
+                self._stranded = True
+                self._wake.set()
+
     def _connected(self, connected: bool) -> None:  # noqa: FBT001  MqttClient's callback
+        """A new connection may lead to a restarted neighbour: its sessions are gone, so ours is renewed."""
+        self._answered = False
         if connected:
-            self.channel.way_opened()
+            self.renew()
         else:
-            self.channel.way_closed()
+            self._sessions.give_up()
         self._wake.set()
         self._link.refresh()
 
-    async def _look_elsewhere(self) -> None:
-        """While there is no connection, dial the places where the neighbour may be in turn."""
+    def _publish(self, frame: bytes) -> None:
+        """Publish a frame of a handshake; when that fails, the handshake is begun again later."""
+        try:
+            self._client.publish(self._topic, frame)
+        except MeshError as error:
+            log.debug("a handshake frame to %s was not sent: %s", self._link.peer_id[:8], error)
+
+    async def _keep_session(self) -> None:
+        """Begin handshakes where they are due: unanswered, worn out, or asked for by a stranded frame."""
+        retry_s = HANDSHAKE_TIMEOUT_S
         while True:
-            self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ELSEWHERE_S * random.uniform(1.0, 1.25)):  # noqa: S311  not a secret
-                    await self._wake.wait()
-                    continue
+            await self._woken_within((CHECK_EVERY_S if self.is_open else retry_s) * random.uniform(1.0, 1.25))  # noqa: S311  not a secret
+            retry_s = HANDSHAKE_TIMEOUT_S if self.is_open else min(2 * retry_s, RETRY_MAX_S)
+            self._sessions.drop_stale(self._keys(), now=time.monotonic())
             if not self._client.connected and len(self._endpoints) > 1:
                 self._endpoints.rotate(-1)
                 self._dial()
+            stranded, self._stranded = self._stranded, False
+            if stranded or self._wants_handshake():
+                self.renew()
+            self._link.refresh()
+            if stranded:
+                await asyncio.sleep(STRANDED_PAUSE_S)
+
+    def _wants_handshake(self) -> bool:
+        unasked = not self._answered and self._sessions.state in {State.IDLE, State.OPEN}
+        return unasked or self._sessions.wants_handshake(now=time.monotonic())
+
+    async def _woken_within(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        self._wake.clear()
+
+
+class _Allowance:
+    """Lets something happen a number of times a second, and ten seconds' worth of it at once."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._most = max(1.0, 10 * per_second)
+        self._left = self._most
+        self._at = time.monotonic()
+
+    def take(self) -> bool:
+        """Use one, if there is one left."""
+        now = time.monotonic()
+        self._left = min(self._most, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
