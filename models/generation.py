@@ -1,6 +1,9 @@
-"""From a conversation to an answer: template, tokens, prefill, decode, sampling, stop strings."""
+"""From a conversation to an answer: template, tokens, prefill, decode, sampling, stop strings.
 
-import random
+An answer that another engine began is gone on with: its tokens are computed together with the prompt, and the draws,
+the penalty, the stop strings and the text see both parts as one.
+"""
+
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Generator as Iteration
@@ -15,12 +18,14 @@ from models.core.request import (
     SamplingParams,
     TokensGenerated,
 )
-from models.core.sampling import choose, penalized
+from models.core.sampling import choose, penalized, uniform_draw
 from models.core.stops import StopScanner
 from models.engine import PREFILL_CHUNK, Engine, FloatArray
 from models.errors import CorruptModelError, EngineError, InvalidRequestError, PromptTooLongError
 from models.templates import ChatTemplate
 from models.tokenizer import Tokenizer
+
+PIECE_CHARACTERS = 4096  # of text that is given out at once; what tokens add is far less
 
 
 class Generator:
@@ -56,26 +61,44 @@ class Generator:
         """Yield tokens as they come, then GenerationFinished.
 
         `cancelled` is asked between tokens and between chunks of the prompt. The same request gives the same answer
-        whatever was answered before. Raises what `prompt` raises before the first event, EngineError at any time.
+        whatever was answered before. Raises what `prompt` raises and InvalidRequestError for a begun answer that this
+        model cannot have given before the first event, EngineError at any time.
         """
         ids = self.prompt(request)
+        answer = self._begun(request, len(ids))
         started = time.perf_counter()
-        logits = self._prefill(ids, cancelled)
+        ended = answer.ended
+        logits = None if ended else self._prefill([*ids, *answer.ids], cancelled)
         prefilled = time.perf_counter()
-        generated = 0
-        reason: FinishReason = "cancelled"
         if logits is not None:
-            generated, reason = yield from self._decode(ids, logits, request.sampling, cancelled)
+            ended = yield from self._decode(ids, answer, logits, request.sampling, cancelled)
+        yield from answer.rest()
         yield GenerationFinished(
-            reason=reason,
+            reason=ended or "cancelled",
             prompt_tokens=len(ids),
-            completion_tokens=generated,
+            completion_tokens=len(answer.ids),
             prefill_s=prefilled - started,
             decode_s=time.perf_counter() - prefilled,
         )
 
+    def _begun(self, request: GenerationRequest, prompt_tokens: int) -> "_Answer":
+        """Take up the part of the answer that is there."""
+        if not all(token < self._tokenizer.size and token not in self._tokenizer.eos_ids for token in request.answered):
+            raise InvalidRequestError("answered: tokens that this model does not give")
+        if request.characters > len(self._tokenizer.decode(request.answered)):
+            raise InvalidRequestError("characters: more than the answer's tokens have")
+        # The last token of an answer needs no room: nothing is computed from it.
+        room = self._engine.context_tokens + 1 - prompt_tokens
+        if len(request.answered) > room:
+            raise PromptTooLongError(prompt_tokens + len(request.answered), self._engine.context_tokens)
+        text = _AnswerText(self._tokenizer, request.sampling.stop, request.characters)
+        answer = _Answer(text, most=min(request.sampling.max_tokens, room))
+        for token in request.answered:
+            answer.add(token)
+        return answer
+
     def _prefill(self, ids: list[int], cancelled: Callable[[], bool]) -> FloatArray | None:
-        """Compute the prompt and return its last logits; None where it was cancelled."""
+        """Compute the prompt and what follows it; return the last logits, None where it was cancelled."""
         self._engine.reset()
         logits: FloatArray | None = None
         for start in range(0, len(ids), PREFILL_CHUNK):
@@ -85,33 +108,88 @@ class Generator:
         return logits
 
     def _decode(
-        self, ids: list[int], logits: FloatArray, sampling: SamplingParams, cancelled: Callable[[], bool]
-    ) -> Iteration[TokensGenerated, None, tuple[int, FinishReason]]:
-        """Yield an event for each token and one for text held back; return the number of tokens and why it ended."""
-        stream, stops = self._tokenizer.stream(), StopScanner(sampling.stop)
-        draws = random.Random(sampling.seed)  # noqa: S311  a seed is for answers that can be repeated
-        history = list(ids)
-        # The last token of an answer needs no room: nothing is computed from it.
-        end = min(len(ids) + sampling.max_tokens, self._engine.context_tokens + 1)
-        reason: FinishReason = "length"
-        while len(history) < end:
-            if cancelled():
-                reason = "cancelled"
-                break
-            if len(history) > len(ids):
+        self,
+        ids: list[int],
+        answer: "_Answer",
+        logits: FloatArray,
+        sampling: SamplingParams,
+        cancelled: Callable[[], bool],
+    ) -> Iteration[TokensGenerated, None, FinishReason | None]:
+        """Yield an event for each further token; return why the answer ended, None where it was cancelled."""
+        history = [*ids, *answer.ids]
+        computed = len(history)
+        while not cancelled():
+            if len(history) > computed:
                 logits = self._engine.decode(history[-1])
-            token = _sample(logits, history, sampling, draws.random())
+                computed += 1
+            token = _sample(logits, history, sampling, uniform_draw(sampling.seed, len(answer.ids)))
             if token in self._tokenizer.eos_ids:
-                reason = "stop"
-                break
+                return "stop"
             history.append(token)
-            yield TokensGenerated((token,), stops.feed(stream.feed(token)))
-            if stops.stopped:
-                reason = "stop"
-                break
-        if tail := stops.feed(stream.finish()) + stops.finish():
-            yield TokensGenerated((), tail)
-        return len(history) - len(ids), reason
+            answer.add(token)
+            yield TokensGenerated((token,), answer.text.take())
+            if answer.ended:
+                return answer.ended
+        return None
+
+
+class _Answer:
+    """The tokens of an answer and its text.  most: how many tokens it may have."""
+
+    def __init__(self, text: "_AnswerText", *, most: int) -> None:
+        self.ids: list[int] = []
+        self.text = text
+        self._most = most
+
+    def add(self, token: int) -> None:
+        """Append a token."""
+        self.ids.append(token)
+        self.text.feed(token)
+
+    @property
+    def ended(self) -> FinishReason | None:
+        """Why no token can follow; None while one can."""
+        if self.text.stopped:
+            return "stop"
+        return "length" if len(self.ids) >= self._most else None
+
+    def rest(self) -> Iterator[TokensGenerated]:
+        """Yield the text that was held back, now that no token follows."""
+        self.text.finish()
+        while piece := self.text.take():
+            yield TokensGenerated((), piece)
+
+
+class _AnswerText:
+    """Text of an answer up to its stop string, but for the `characters` that the asker has."""
+
+    def __init__(self, tokenizer: Tokenizer, stop: tuple[str, ...], characters: int) -> None:
+        self._stream, self._stops = tokenizer.stream(), StopScanner(stop)
+        self._characters_known = characters
+        self._text = ""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string is complete."""
+        return self._stops.stopped
+
+    def feed(self, token: int) -> None:
+        """Add what a token completes."""
+        self._add(self._stops.feed(self._stream.feed(token)))
+
+    def finish(self) -> None:
+        """Add what was held back."""
+        self._add(self._stops.feed(self._stream.finish()) + self._stops.finish())
+
+    def take(self) -> str:
+        """Take text that has not been taken, PIECE_CHARACTERS at most."""
+        piece, self._text = self._text[:PIECE_CHARACTERS], self._text[PIECE_CHARACTERS:]
+        return piece
+
+    def _add(self, text: str) -> None:
+        known = min(self._characters_known, len(text))
+        self._characters_known -= known
+        self._text += text[known:]
 
 
 def _sample(logits: FloatArray, history: list[int], sampling: SamplingParams, uniform: float) -> int:

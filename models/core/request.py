@@ -18,6 +18,8 @@ MAX_TEMPERATURE: Final = 5.0
 MIN_REPETITION_PENALTY: Final = 0.1
 MAX_REPETITION_PENALTY: Final = 10.0
 MAX_SEED: Final = 2**63 - 1
+MAX_TOKEN_ID: Final = 2**31
+MAX_ANSWER_CHARACTERS: Final = 64 * MAX_NEW_TOKENS + 4096  # a token is rarely more than a word
 
 
 @dataclass(frozen=True)
@@ -67,15 +69,28 @@ class SamplingParams:
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """A conversation to continue and how.  Raises InvalidRequestError."""
+    """A conversation to continue and how.  Raises InvalidRequestError.
+
+    answered: ids of the tokens that the answer begins with, where another engine gave its first part; max_tokens
+    counts them too.  characters: how much of the answer's text the asker has; it is not given out again.
+    """
 
     messages: tuple[Message, ...]
     sampling: SamplingParams
+    answered: tuple[int, ...] = ()
+    characters: int = 0
 
     def __post_init__(self) -> None:
         _require(1 <= len(self.messages) <= MAX_MESSAGES, f"messages: 1 to {MAX_MESSAGES}")
         size = sum(len(message.content.encode()) for message in self.messages)
         _require(size <= MAX_PROMPT_BYTES, f"messages: {size} bytes, at most {MAX_PROMPT_BYTES}")
+        _require(
+            isinstance(self.answered, tuple)
+            and len(self.answered) <= self.sampling.max_tokens
+            and all(is_count(token, MAX_TOKEN_ID) for token in self.answered),
+            "answered: ids of tokens, max_tokens of them at most",
+        )
+        _require(is_count(self.characters, MAX_ANSWER_CHARACTERS), f"characters: 0 to {MAX_ANSWER_CHARACTERS}")
 
 
 @dataclass(frozen=True)
@@ -88,7 +103,7 @@ class TokensGenerated:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationFinished:
-    """The end of an answer; always the last event."""
+    """The end of an answer; always the last event.  It counts the whole answer, and times the part made here."""
 
     reason: FinishReason
     prompt_tokens: int

@@ -1,5 +1,10 @@
-"""How the next token is chosen from logits: repetition penalty, top-k, top-p, temperature, in llama.cpp's order."""
+"""How the next token is chosen from logits: repetition penalty, top-k, top-p, temperature, in llama.cpp's order.
 
+Chance is a function of the seed and of the token's place in the answer alone: whoever goes on with an answer that
+another engine began draws what that engine would have drawn.
+"""
+
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +13,16 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float32]
 
 REPETITION_WINDOW = 64  # latest tokens that the penalty looks at, as in llama.cpp
+_MANTISSA_BITS = 53
+
+
+def uniform_draw(seed: int, place: int) -> float:
+    """Draw the number in [0, 1) that chooses token `place` of an answer, counted from 0.
+
+    The first 53 bits of BLAKE2b-64 over seed(8) ‖ place(8), big endian, as a binary fraction.
+    """
+    digest = hashlib.blake2b(seed.to_bytes(8, "big") + place.to_bytes(8, "big"), digest_size=8).digest()
+    return float((int.from_bytes(digest, "big") >> (64 - _MANTISSA_BITS)) * 2.0**-_MANTISSA_BITS)
 
 
 def penalized(logits: FloatArray, recent: Sequence[int], *, penalty: float) -> FloatArray:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from models.core.request import (
+    MAX_TOKEN_ID,
     GenerationFinished,
     GenerationRequest,
     Message,
@@ -119,6 +120,8 @@ def encode_order(order: Order) -> bytes:
             fields: dict[str, object] = {
                 "messages": [[message.role, message.content] for message in request.messages],
                 "sampling": asdict(request.sampling),
+                "answered": request.answered,
+                "characters": request.characters,
             }
         case _:
             fields = asdict(command)
@@ -152,8 +155,15 @@ def parse_order(line: bytes) -> Order:
                 gguf=_path(gguf), graphs=_path(graphs), template=template, threads=threads, context_tokens=context
             )
             return Order(number, load)
-        case "Generate", {"messages": list(messages), "sampling": dict(sampling), **rest} if not rest:
-            return Order(number, Generate(_request(messages, sampling)))
+        case "Generate", {
+            "messages": list(messages),
+            "sampling": dict(sampling),
+            "answered": list(answered),
+            "characters": characters,
+            **rest,
+        } if not rest:
+            turns, params = _messages(messages), _sampling(sampling)
+            return Order(number, Generate(GenerationRequest(turns, params, tuple(answered), characters)))
         case "Cancel", {**rest} if not rest:
             return Order(number, Cancel())
     raise WorkerProtocolError(f"an order that is none: {kind[:40]}")
@@ -194,7 +204,7 @@ def _tokens_generated(fields: dict[str, Any]) -> TokensGenerated | None:
         case {"ids": list(ids), "text": str(text), **rest} if (
             not rest
             and len(ids) <= MAX_IDS
-            and all(is_count(item, 2**31) for item in ids)
+            and all(is_count(item, MAX_TOKEN_ID) for item in ids)
             and len(text) <= MAX_TEXT_CHARACTERS
             and is_text(text)
         ):
@@ -249,7 +259,7 @@ _EVENTS: Final[Mapping[str, Callable[[dict[str, Any]], Event | None]]] = {
 }
 
 
-def _request(messages: list[object], sampling: dict[str, Any]) -> GenerationRequest:
+def _messages(messages: list[object]) -> tuple[Message, ...]:
     turns = []
     for message in messages:
         match message:
@@ -257,9 +267,13 @@ def _request(messages: list[object], sampling: dict[str, Any]) -> GenerationRequ
                 turns.append(Message(role, content))
             case _:
                 raise WorkerProtocolError("a message that is none")
+    return tuple(turns)
+
+
+def _sampling(sampling: dict[str, Any]) -> SamplingParams:
     match sampling:
         case {"stop": list(stop), **rest} if rest.keys() | {"stop"} == SamplingParams.__dataclass_fields__.keys():
-            return GenerationRequest(tuple(turns), SamplingParams(stop=tuple(stop), **rest))
+            return SamplingParams(stop=tuple(stop), **rest)
     raise WorkerProtocolError("sampling parameters that are none")
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.core.sampling import REPETITION_WINDOW, FloatArray, choose, penalized
+from models.core.sampling import REPETITION_WINDOW, FloatArray, choose, penalized, uniform_draw
 
 LOGITS = arrays(np.float32, st.integers(2, 40), elements=st.floats(-30, 30, width=32))
 UNIFORM = st.floats(0, 1, exclude_max=True)
@@ -81,3 +81,28 @@ def test_no_penalty_costs_no_copy(recent: list[int], penalty: float) -> None:
     """Where there is nothing to do, the logits are handed through."""
     logits = np.array([1.0, 2.0], np.float32)
     assert penalized(logits, recent, penalty=penalty) is logits
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(0, 2**31))
+def test_a_draw_depends_on_seed_and_place_alone(seed: int, place: int) -> None:
+    """Whoever computes token `place` of an answer draws the same number, below 1."""
+    assert 0.0 <= uniform_draw(seed, place) < 1.0
+    assert uniform_draw(seed, place) == uniform_draw(seed, place)
+    assert uniform_draw(seed, place) != uniform_draw(seed, place + 1)
+
+
+def test_draws_are_those_of_every_version() -> None:
+    """Nodes of different versions must agree: these numbers never change."""
+    assert [round(uniform_draw(seed, place), 6) for seed, place in ((0, 0), (0, 1), (7, 0), (2**63 - 1, 9))] == [
+        0.321543,
+        0.742809,
+        0.707952,
+        0.710678,
+    ]
+
+
+def test_draws_fill_their_range_evenly() -> None:
+    """Each tenth of the range gets its part of 10,000 draws, within what chance allows."""
+    counts, _ = np.histogram([uniform_draw(3, place) for place in range(10_000)], bins=10, range=(0, 1))
+    assert counts.min() > 900
+    assert counts.max() < 1100

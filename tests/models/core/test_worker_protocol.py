@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.core.request import (
+    MAX_ANSWER_CHARACTERS,
+    MAX_NEW_TOKENS,
     MAX_PROMPT_BYTES,
+    MAX_TOKEN_ID,
     GenerationFinished,
     GenerationRequest,
     Message,
@@ -59,12 +62,18 @@ sampling = st.builds(
     max_tokens=st.integers(1, 32_768),
     stop=st.lists(st.text(min_size=1, max_size=9), max_size=8).map(tuple),
 )
-requests = st.builds(
-    GenerationRequest,
-    st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), texts), min_size=1, max_size=4).map(
-        tuple
+conversations = st.lists(
+    st.builds(Message, st.sampled_from(["system", "user", "assistant"]), texts), min_size=1, max_size=4
+).map(tuple)
+requests = st.one_of(
+    st.builds(GenerationRequest, conversations, sampling),
+    st.builds(
+        GenerationRequest,
+        conversations,
+        sampling.map(lambda params: replace(params, max_tokens=50)),
+        st.lists(st.integers(0, 2**31), max_size=50).map(tuple),
+        st.integers(0, 4000),
     ),
-    sampling,
 )
 paths = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=40)
 commands: st.SearchStrategy[Command] = st.one_of(
@@ -187,6 +196,9 @@ def test_wrong_types_in_a_report_never_escape(kind: str, data: st.DataObject) ->
         {"op": "Load", "gguf": "a", "graphs": "g", "template": None, "threads": True, "context_tokens": 1},
         {"op": "Generate", "messages": [["user"]], "sampling": {}},
         {"op": "Generate", "messages": [["user", "hello"]], "sampling": {"stop": []}},
+        {"op": "Generate", "messages": [["user"]], "sampling": {}, "answered": [], "characters": 0},
+        {"op": "Generate", "messages": [["user", "x"]], "sampling": {"stop": []}, "answered": [], "characters": 0},
+        {"op": "Generate", "messages": [["user", "x"]], "sampling": {"stop": []}, "answered": 5, "characters": 0},
         {"op": "Cancel", "more": 1},
     ],
 )
@@ -205,7 +217,9 @@ def test_lines_are_bounded() -> None:
     widest = Report(1, TokensGenerated((2**31,) * 5000, "\U0001f525" * 10_000))
     assert len(encode_report(widest)) <= MAX_REPORT_BYTES
     assert isinstance(parse_report(encode_report(widest)).event, TokensGenerated)
-    prompt = GenerationRequest((Message("user", "\0" * MAX_PROMPT_BYTES),), SamplingParams())
+    params = SamplingParams(max_tokens=MAX_NEW_TOKENS)
+    answered = (MAX_TOKEN_ID,) * MAX_NEW_TOKENS
+    prompt = GenerationRequest((Message("user", "\0" * MAX_PROMPT_BYTES),), params, answered, MAX_ANSWER_CHARACTERS)
     assert parse_order(encode_order(Order(1, Generate(prompt)))).command == Generate(prompt)
 
 
@@ -244,6 +258,26 @@ def test_a_conversation_is_bounded_and_writable() -> None:
         GenerationRequest((), SamplingParams())
     with pytest.raises(InvalidRequestError, match="bytes"):
         GenerationRequest((Message("user", "x" * (MAX_PROMPT_BYTES + 1)),), SamplingParams())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("answered", (1,) * 513),
+        ("answered", (-1,)),
+        ("answered", (2**31 + 1,)),
+        ("answered", (True,)),
+        ("answered", ("1",)),
+        ("answered", [1]),
+        ("characters", -1),
+        ("characters", 1.0),
+        ("characters", MAX_ANSWER_CHARACTERS + 1),
+    ],
+)
+def test_a_begun_answer_is_bounded(name: str, value: Any) -> None:  # noqa: ANN401  wrong types on purpose
+    """No more tokens than the whole answer may have, and no ids or counts that are none."""
+    with pytest.raises(InvalidRequestError, match=f"^{name}: "):
+        replace(ASK, **{name: value})
 
 
 def test_events_compare_by_value() -> None:
