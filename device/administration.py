@@ -11,6 +11,7 @@ from device.api import (
     HttpAddress,
     Joined,
     Member,
+    Memory,
     Nearby,
     Neighbour,
     Offer,
@@ -38,17 +39,27 @@ class Administration:
     started_at: float
     clock: Callable[[], float] = time.monotonic
 
+    @property
+    def uptime_s(self) -> float:
+        """For how long the daemon has been running."""
+        return self.clock() - self.started_at
+
+    @property
+    def memory(self) -> Memory:
+        """What the daemon uses and what the machine has left."""
+        return memory()
+
     def status(self) -> Status:
         """This node now."""
         return Status(
             node_id=self.mesh.node_id,
             name=self.mesh.name,
             version=self.version,
-            uptime_s=round(self.clock() - self.started_at, 1),
+            uptime_s=round(self.uptime_s, 1),
             http=self.http,
             mqtt=BrokerAddress(port=self.mesh.mqtt_port, broker=self.mesh.broker_kind),
             door=DoorAddress(port=self.mesh.door_port),
-            memory=memory(),
+            memory=self.memory,
             queries=self.queries.counts(),
             community=self._community(),
             neighbours=self._neighbours(),

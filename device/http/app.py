@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from device.administration import Administration
 from device.errors import DeviceError
 from device.http.errors import on_error, on_http_error
+from device.http.metrics import metrics_routes
 from device.http.openai import public_routes
 from device.http.owner import owner_routes
 from device.http.requests import LoopbackOnly
@@ -22,12 +23,13 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is left to read it
 
 def public_app(queries: Queries, administration: Administration) -> ASGIApp:
     """Build the API for programs on this machine."""
-    return LoopbackOnly(_app(public_routes(queries, administration)))
+    return LoopbackOnly(_app([*public_routes(queries, administration), *metrics_routes(administration)]))
 
 
 def owner_app(queries: Queries, administration: Administration) -> ASGIApp:
     """Build the API for the owner's command and terminal."""
-    return _app([*public_routes(queries, administration), *owner_routes(administration)])
+    shared = [*public_routes(queries, administration), *metrics_routes(administration)]
+    return _app([*shared, *owner_routes(administration)])
 
 
 def _app(routes: list[Route]) -> Starlette:
