@@ -12,7 +12,7 @@ from device.errands import Errands
 from device.errors import AnswerLostError, DeviceError, NeighbourMisbehavedError
 from device.ports import Mesh
 from mesh.errors import MeshError
-from models.core.request import GenerationEvent, GenerationFinished
+from models.core.request import GenerationEvent, GenerationFinished, GenerationRequest
 
 SILENCE_S: Final = 60.0  # the answerer says "still at it" four times as often
 QUERY_TTL_S: Final = 30.0
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 class _Reply:
     """What has arrived of one answer and was not read yet."""
 
-    def __init__(self, peer: str, *, max_tokens: int, silence_s: float) -> None:
+    def __init__(self, peer: str, request: GenerationRequest, *, silence_s: float) -> None:
         self.peer = peer
         self._silence_s = silence_s
-        self.assembly = AnswerAssembly(max_tokens=max_tokens)
+        self.assembly = AnswerAssembly(request)
         self._unread: deque[GenerationEvent] = deque()
         self._error: DeviceError | None = None
         self._news = asyncio.Event()
@@ -86,7 +86,7 @@ class Asker:
 
         Raises AnswerLostError, NeighbourFailedError, NeighbourMisbehavedError, and MeshError when it cannot be sent.
         """
-        reply = _Reply(peer, max_tokens=query.request.sampling.max_tokens, silence_s=self._silence_s)
+        reply = _Reply(peer, query.request, silence_s=self._silence_s)
         message_id = await self._mesh.send(peer, Query.KIND, query.to_body(), ttl_s=QUERY_TTL_S)
         self._open[message_id] = reply
         try:

@@ -2,7 +2,7 @@
 
 from device.core.query_messages import Done, Failed, QueryMessage, Tokens
 from device.errors import AnswerLostError, NeighbourFailedError, NeighbourMisbehavedError
-from models.core.request import GenerationEvent
+from models.core.request import GenerationEvent, GenerationRequest
 
 # A token is rarely more than a word; a part without tokens may finish a character of the one before.
 CHARACTERS_A_TOKEN = 64
@@ -10,12 +10,16 @@ CHARACTERS_BESIDES = 4096
 
 
 class AnswerAssembly:
-    """Messages in, events out.  max_tokens: what the question allows; over: the neighbour has said its last word."""
+    """Messages in, events out.  request: what was asked, and how much of the answer was there before.
 
-    def __init__(self, *, max_tokens: int) -> None:
+    over: the neighbour has said its last word.
+    """
+
+    def __init__(self, request: GenerationRequest) -> None:
         self.over = False
-        self._tokens_left = max_tokens
-        self._characters_left = max_tokens * CHARACTERS_A_TOKEN + CHARACTERS_BESIDES
+        most = request.sampling.max_tokens
+        self._tokens_left = most - len(request.answered)
+        self._characters_left = most * CHARACTERS_A_TOKEN + CHARACTERS_BESIDES - request.characters
         self._next_n = 0
 
     def receive(self, message: QueryMessage) -> GenerationEvent | None:

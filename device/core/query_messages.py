@@ -3,14 +3,16 @@
 | kind | name   | body                                                            | re           |
 |------|--------|-----------------------------------------------------------------|--------------|
 | 16   | STATUS | [node name, [[model name, digest, bytes]…], yours is known]     |              |
-| 17   | QUERY  | [digest, [[role, content]…], sampling]                          |              |
+| 17   | QUERY  | [digest, [[role, content]…], sampling, [[ids], characters] or null] |          |
 | 18   | TOKENS | [n, [ids], text]; n counts the TOKENS of an answer from 0       | the QUERY's  |
 | 19   | DONE   | [reason, prompt tokens, completion tokens, prefill ms, decode ms] | the QUERY's |
 | 20   | FAILED | [code, text]                                                    | the QUERY's  |
 | 21   | CANCEL | []                                                              | the QUERY's  |
 
 sampling = [temperature, top_k, top_p, repetition penalty, seed, max tokens, [stops]], its three fractions in
-millionths: the encoding has no floats.  Empty TOKENS say "still at it" while a question waits or a prompt is read.
+millionths: the encoding has no floats.  The fourth field of a QUERY is an answer that another node began: the ids of
+its tokens, and how many characters of their text the asker has.  Empty TOKENS say "still at it" while a question waits
+or a prompt is read.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,14 +22,23 @@ from typing import ClassVar, Final, Literal, TypeVar
 from device.api import HeldModel
 from device.errors import NeighbourMisbehavedError
 from device.parsing import one_line
-from mesh.core.codec import Item, decode_array, encode
+from mesh.core.codec import MAX_ITEMS, Item, decode_array, encode
 from mesh.errors import MalformedError
-from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
+from models.core.request import (
+    MAX_MESSAGES,
+    MAX_NEW_TOKENS,
+    GenerationFinished,
+    GenerationRequest,
+    Message,
+    SamplingParams,
+    TokensGenerated,
+)
 from models.core.worker_protocol import MAX_IDS, MAX_TEXT_CHARACTERS
 from models.errors import InvalidRequestError
 
 MAX_STATUS_BYTES: Final = 64 * 1024
 MAX_QUERY_BYTES: Final = 1024 * 1024
+MAX_QUERY_ITEMS: Final = MAX_NEW_TOKENS + 3 * MAX_MESSAGES + 64  # all there can be in a question
 MAX_ANSWER_BYTES: Final = 64 * 1024
 MAX_NODE_NAME_CHARACTERS: Final = 63
 MAX_MODELS: Final = 256  # told to a neighbour
@@ -72,7 +83,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Query:
-    """A question for the model with that digest."""
+    """A question for the model with that digest, perhaps with the beginning of its answer."""
 
     KIND: ClassVar[int] = 17
     digest: str
@@ -91,7 +102,10 @@ class Query:
             sampling.max_tokens,
             list(sampling.stop),
         ]
-        return encode([bytes.fromhex(self.digest), messages, values])
+        begun: Item = None
+        if self.request.answered or self.request.characters:
+            begun = [list(self.request.answered), self.request.characters]
+        return encode([bytes.fromhex(self.digest), messages, values, begun])
 
 
 @dataclass(frozen=True)
@@ -155,9 +169,9 @@ def parse_message(kind: int, body: bytes) -> QueryMessage | None:
     """
     if kind not in _KINDS:
         return None
-    limit, parse = _KINDS[kind]
+    limit, max_items, parse = _KINDS[kind]
     try:
-        message = parse(decode_array(body, max_bytes=limit))
+        message = parse(decode_array(body, max_bytes=limit, max_items=max_items))
     except MalformedError as error:
         raise NeighbourMisbehavedError(f"a message of kind {kind}: {error}") from error
     except InvalidRequestError as error:
@@ -191,10 +205,20 @@ def _model(item: Item) -> HeldModel | None:
 
 def _query(fields: list[Item]) -> Query | None:
     match fields:
-        case [bytes(digest), list(items), list(values)] if len(digest) == DIGEST_BYTES:
+        case [bytes(digest), list(items), list(values), begun] if len(digest) == DIGEST_BYTES:
             messages = _all([_turn(item) for item in items])
-            return Query(digest.hex(), GenerationRequest(messages, _sampling(values)))
+            return Query(digest.hex(), GenerationRequest(messages, _sampling(values), *_begun(begun)))
     return None
+
+
+def _begun(item: Item) -> tuple[tuple[int, ...], int]:
+    """The ids and characters of an answer that another node began, none for null."""
+    match item:
+        case None:
+            return (), 0
+        case [list(ids), int(characters)] if ids or characters:
+            return _all([token if isinstance(token, int) else None for token in ids]), characters
+    raise MalformedError("the beginning of an answer that is none")
 
 
 def _turn(item: Item) -> Message | None:
@@ -261,13 +285,13 @@ def _cancel(fields: list[Item]) -> Cancel | None:
     return None if fields else Cancel()
 
 
-_KINDS: Final[Mapping[int, tuple[int, Callable[[list[Item]], QueryMessage | None]]]] = {
-    Status.KIND: (MAX_STATUS_BYTES, _status),
-    Query.KIND: (MAX_QUERY_BYTES, _query),
-    Tokens.KIND: (MAX_ANSWER_BYTES, _tokens),
-    Done.KIND: (MAX_ANSWER_BYTES, _done),
-    Failed.KIND: (MAX_ANSWER_BYTES, _failed),
-    Cancel.KIND: (MAX_ANSWER_BYTES, _cancel),
+_KINDS: Final[Mapping[int, tuple[int, int, Callable[[list[Item]], QueryMessage | None]]]] = {
+    Status.KIND: (MAX_STATUS_BYTES, MAX_ITEMS, _status),
+    Query.KIND: (MAX_QUERY_BYTES, MAX_QUERY_ITEMS, _query),
+    Tokens.KIND: (MAX_ANSWER_BYTES, MAX_ITEMS, _tokens),
+    Done.KIND: (MAX_ANSWER_BYTES, MAX_ITEMS, _done),
+    Failed.KIND: (MAX_ANSWER_BYTES, MAX_ITEMS, _failed),
+    Cancel.KIND: (MAX_ANSWER_BYTES, MAX_ITEMS, _cancel),
 }
 
 

@@ -1,5 +1,6 @@
 """A neighbour's answer, put together from what arrives."""
 
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from device.core.answer_assembly import AnswerAssembly
 from device.core.query_messages import Cancel, Done, Failed, QueryMessage, Tokens
 from device.errors import AnswerLostError, DeviceError, NeighbourFailedError, NeighbourMisbehavedError
-from models.core.request import GenerationFinished, TokensGenerated
+from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
+
+ASKED = GenerationRequest((Message("user", "Hello"),), SamplingParams(max_tokens=3))
 
 
 def tokens(n: int, *ids: int) -> Tokens:
@@ -22,7 +25,7 @@ def done(reason: Literal["stop", "length", "cancelled"] = "stop") -> Done:
 
 def test_parts_in_order_become_the_answer() -> None:
     """Empty parts keep the link's silence short and add nothing."""
-    assembly = AnswerAssembly(max_tokens=3)
+    assembly = AnswerAssembly(ASKED)
     events = [assembly.receive(message) for message in (tokens(0), tokens(1, 7, 8), tokens(2), tokens(3, 9))]
     assert [event.ids if isinstance(event, TokensGenerated) else None for event in events] == [None, (7, 8), None, (9,)]
     assert not assembly.over
@@ -43,7 +46,18 @@ def test_parts_in_order_become_the_answer() -> None:
 )
 def test_what_ends_an_answer_early(message: QueryMessage, error: type[DeviceError], over: bool) -> None:  # noqa: FBT001  a parameter
     """A gap, a flood, a stray message and a failure are told apart; `over` says whether the other end still sends."""
-    assembly = AnswerAssembly(max_tokens=3)
+    assembly = AnswerAssembly(ASKED)
     with pytest.raises(error):
         assembly.receive(message)
     assert assembly.over is over
+
+
+def test_what_another_node_gave_counts() -> None:
+    """Tokens and characters of the answer's beginning leave so much less for its end."""
+    begun = replace(ASKED, answered=(7, 8), characters=4200)
+    assembly = AnswerAssembly(begun)
+    assert assembly.receive(Tokens(0, TokensGenerated((9,), "x" * 88))) is not None
+    with pytest.raises(NeighbourMisbehavedError):
+        assembly.receive(Tokens(1, TokensGenerated((), "x")))
+    with pytest.raises(NeighbourMisbehavedError):
+        AnswerAssembly(begun).receive(tokens(0, 9, 10))

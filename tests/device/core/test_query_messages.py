@@ -22,7 +22,18 @@ from device.core.query_messages import (
 )
 from device.errors import NeighbourMisbehavedError
 from mesh.core.codec import Item, encode
-from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
+from models.core.request import (
+    MAX_ANSWER_CHARACTERS,
+    MAX_MESSAGES,
+    MAX_NEW_TOKENS,
+    MAX_PROMPT_BYTES,
+    MAX_TOKEN_ID,
+    GenerationFinished,
+    GenerationRequest,
+    Message,
+    SamplingParams,
+    TokensGenerated,
+)
 
 DIGEST = "0f" * 32
 names = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=63)
@@ -53,6 +64,17 @@ messages = st.one_of(
         yours_is_known=st.booleans(),
     ),
     st.builds(Query, st.just(DIGEST), st.builds(GenerationRequest, conversations.map(tuple), sampling)),
+    st.builds(
+        Query,
+        st.just(DIGEST),
+        st.builds(
+            GenerationRequest,
+            conversations.map(tuple),
+            st.just(SamplingParams(max_tokens=20)),
+            st.lists(counts, max_size=20).map(tuple),
+            st.integers(0, 4000),
+        ),
+    ),
     st.builds(Tokens, counts, st.builds(TokensGenerated, st.lists(counts, max_size=9).map(tuple), texts)),
     st.builds(
         Done,
@@ -105,13 +127,23 @@ SAMPLING: list[Item] = [0, 0, 1_000_000, 1_000_000, 0, 16, []]
         (16, ["name", [["m", bytes(32), -1]], True]),
         (16, ["name", [["m", bytes(32), True]], True]),
         (16, ["name", [["m", bytes(32), 1]] * (MAX_MODELS + 1), True]),
-        (17, [b"short", [["user", "hello"]], SAMPLING]),
-        (17, [bytes(32), [], SAMPLING]),
-        (17, [bytes(32), [["user"]], SAMPLING]),
-        (17, [bytes(32), [["tool", "hello"]], SAMPLING]),
-        (17, [bytes(32), [["user", "hello"]], SAMPLING[:-1]]),
-        (17, [bytes(32), [["user", "hello"]], [*SAMPLING[:-1], [1]]]),
-        (17, [bytes(32), [["user", "hello"]], [10**9, *SAMPLING[1:]]]),
+        (17, [b"short", [["user", "hello"]], SAMPLING, None]),
+        (17, [bytes(32), [], SAMPLING, None]),
+        (17, [bytes(32), [["user"]], SAMPLING, None]),
+        (17, [bytes(32), [["tool", "hello"]], SAMPLING, None]),
+        (17, [bytes(32), [["user", "hello"]], SAMPLING[:-1], None]),
+        (17, [bytes(32), [["user", "hello"]], [*SAMPLING[:-1], [1]], None]),
+        (17, [bytes(32), [["user", "hello"]], [10**9, *SAMPLING[1:]], None]),
+        (17, [bytes(32), [["user", "hello"]], SAMPLING]),
+        (17, [bytes(32), [["user", "hello"]], SAMPLING, []]),
+        (17, [bytes(32), [["user", "hello"]], SAMPLING, [[], 0]]),
+        (17, [bytes(32), [["user", "hello"]], SAMPLING, [["1"], 0]]),
+        (17, [bytes(32), [["user", "hello"]], SAMPLING, [[True], 0]]),
+        (17, [bytes(32), [["user", "hello"]], SAMPLING, [[-1], 0]]),
+        (17, [bytes(32), [["user", "hello"]], SAMPLING, [[1] * 17, 0]]),
+        (17, [bytes(32), [["user", "hello"]], SAMPLING, [[1], -1]]),
+        (17, [bytes(32), [["user", "hello"]], SAMPLING, [[1], 2**40]]),
+        (17, [bytes(32), [["user", "hello"]], SAMPLING, [[1], 1, 1]]),
         (18, [0, [1], b"text"]),
         (18, [0, ["1"], "text"]),
         (18, [0, [-1], "text"]),
@@ -137,6 +169,18 @@ def test_an_oversized_body_is_refused_unread() -> None:
     """The bound of a kind holds before its bytes are looked at."""
     with pytest.raises(NeighbourMisbehavedError, match="bytes"):
         parse_message(21, bytes(query_messages.MAX_ANSWER_BYTES + 1))
+
+
+def test_the_largest_question_fits_its_bounds() -> None:
+    """Every message, every byte of content and every token of an answer that there may be, and not an item more."""
+    turns = (Message("user", "é" * (MAX_PROMPT_BYTES // 2)), *[Message("user", "")] * (MAX_MESSAGES - 1))
+    sampling = SamplingParams(max_tokens=MAX_NEW_TOKENS, seed=2**63 - 1, stop=("x" * 256,) * 8)
+    request = GenerationRequest(turns, sampling, (MAX_TOKEN_ID,) * MAX_NEW_TOKENS, MAX_ANSWER_CHARACTERS)
+    query = Query(DIGEST, request)
+    assert parse_message(Query.KIND, query.to_body()) == query
+    flood: list[Item] = [bytes(32), [["user", "x"]], SAMPLING, [[1] * query_messages.MAX_QUERY_ITEMS, 0]]
+    with pytest.raises(NeighbourMisbehavedError, match="items"):
+        parse_message(Query.KIND, encode(flood))
 
 
 def test_names_lose_what_would_steer_a_terminal() -> None:
