@@ -1,0 +1,283 @@
+"""Nodes in namespaces, driven by a test: started, asked, paused, killed, and waited for."""
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mesh.community import CommunityStore
+from mesh.core.entries import Admit
+from mesh.core.membership import OBSERVER
+from mesh.identity import Identity
+from tests.mesh_lab.net import Namespace
+
+DEADLINE_S: Final = 40.0
+READY_WITHIN_S: Final = 30.0
+STOPPED_WITHIN_S: Final = 15.0
+
+
+class NodeFailedError(Exception):
+    """A node did not do what it was asked, or did not get where it was waited for; the message holds its log's end."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A numbered note that arrived; times are monotonic seconds."""
+
+    peer: str
+    number: int
+    sent: float
+    at: float
+
+
+class Node:
+    """One node in one namespace; `data_dir` outlives its processes."""
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        data_dir: Path,
+        *,
+        broker: str = "auto",
+        static_peers: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+    ) -> None:
+        self.namespace = namespace
+        self.data_dir = data_dir
+        self.name = data_dir.name
+        self.log_path = data_dir.with_name(f"{data_dir.name}.log")
+        self.options: dict[str, Any] = {"broker": broker, "static_peers": [*static_peers]}
+        self.notes: list[Note] = []
+        self.view: dict[str, Any] = {}  # what the node said last of what it sees
+        self.view_at = 0.0
+        self.facts: dict[str, Any] = {}  # what it said of itself when it was ready
+        self.started_at = 0.0
+        # Without measuring of coverage, which would be measured too.
+        self._env = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")} | (env or {})
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, Future[Any]] = {}
+        self._news = threading.Condition()
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+
+    @property
+    def node_id(self) -> str:
+        """Its id; made with its directory."""
+        return Identity.open(self.data_dir / "mesh" / "identity").node_id
+
+    @property
+    def pid(self) -> int:
+        """Process id of the node itself."""
+        return self._running().pid
+
+    @property
+    def broker_pid(self) -> int:
+        """Process id of its broker, as it is now."""
+        return int(self.ask("ports")["broker_pid"])
+
+    def start(self) -> None:
+        """Start the process; `ready` waits for it."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "tests.mesh_lab.node", str(self.data_dir), self.name, json.dumps(self.options)]
+        self.facts, self.view, self.view_at = {}, {}, 0.0
+        self.started_at = time.monotonic()
+        with self.log_path.open("ab") as log, self.namespace.entered():
+            self._process = subprocess.Popen(
+                command, env=self._env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        self._reader = threading.Thread(target=self._read, args=(self._process,), name=f"reads {self.name}")
+        self._reader.start()
+
+    def ready(self) -> None:
+        """Wait until it lives."""
+        self.until(lambda: bool(self.facts), "ready", within_s=READY_WITHIN_S)
+
+    def ask(self, verb: str, *, within_s: float = DEADLINE_S, **how: Any) -> Any:  # noqa: ANN401  whatever the verb says
+        """Have it do something; return what it said.  Errors: NodeFailedError."""
+        return self.asked(verb, **how).result(within_s)
+
+    def asked(self, verb: str, **how: Any) -> "Future[Any]":  # noqa: ANN401  same
+        """Have it do something, and go on."""
+        number, answer = next(self._numbers), Future[Any]()
+        self._waiting[number] = answer
+        stdin = self._running().stdin
+        if stdin is None:
+            raise NodeFailedError(f"{self.name} hears nothing")
+        stdin.write(json.dumps({"n": number, "do": verb, **how}) + "\n")
+        stdin.flush()
+        return answer
+
+    def until(self, condition: Callable[[], bool], what: str, *, within_s: float = DEADLINE_S) -> None:
+        """Wait until something is true of what it said; it is looked at on every line.  Errors: NodeFailedError."""
+        with self._news:
+            if not self._news.wait_for(lambda: condition() or self._ended, within_s) or not condition():
+                raise NodeFailedError(f"{self.name} is not {what}: {json.dumps(self.view)}\n{self.log()[-3000:]}")
+
+    def state_of(self, other: "Node") -> str | None:
+        """Tell what it sees of another node: linked, unreachable …; None: not a member."""
+        found = self.view.get("neighbours", {}).get(other.node_id)
+        return found[0] if found else None
+
+    def linked_to(self, *others: "Node", within_s: float = DEADLINE_S) -> float:
+        """Wait for direct links to them; return when the last of them came up."""
+        return self.sees("linked", *others, within_s=within_s)
+
+    def sees(self, state: str, *others: "Node", within_s: float = DEADLINE_S) -> float:
+        """Wait until it sees them all in a state; return when it did."""
+        names = ", ".join(other.name for other in others)
+        ids = [other.node_id for other in others]
+
+        def condition() -> bool:
+            seen = self.view.get("neighbours", {})
+            return all(node_id in seen and seen[node_id][0] == state for node_id in ids)
+
+        self.until(condition, f"at “{names}: {state}”", within_s=within_s)
+        return self.view_at
+
+    def notes_of(self, other: "Node", first: int, count: int, *, within_s: float = DEADLINE_S) -> list[Note]:
+        """Wait for the notes of these numbers and return them as they came, whatever came twice included."""
+        wanted = set(range(first, first + count))
+        peer = other.node_id
+
+        def found() -> list[Note]:
+            return [note for note in self.notes if note.peer == peer and note.number in wanted]
+
+        self.until(lambda: {note.number for note in found()} == wanted, "told everything", within_s=within_s)
+        return found()
+
+    def pause(self) -> None:
+        """Let the process, but not its broker, do nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it properly: it says goodbye.  Errors: NodeFailedError if it did not end well."""
+        code = self._end(signal.SIGTERM)
+        if code != 0:
+            raise NodeFailedError(f"{self.name} ended with {code}\n{self.log()[-3000:]}")
+
+    def log(self) -> str:
+        """What it wrote so far."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process of it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def _ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            raise NodeFailedError(f"{self.name} is not running\n{self.log()[-3000:]}")
+        return self._process
+
+    def _end(self, how: signal.Signals) -> int:
+        process, reader = self._running(), self._reader
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(how)
+        try:
+            code = process.wait(STOPPED_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        if reader is not None:
+            reader.join()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):  # of what it was told last
+                    pipe.close()
+        self._process = self._reader = None
+        return code
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout or ():
+            if line.endswith("\n"):  # else it was killed in the middle of it
+                self._take(json.loads(line))
+        for number in [*self._waiting]:
+            self._waiting.pop(number).set_exception(NodeFailedError(f"{self.name} ended\n{self.log()[-3000:]}"))
+        with self._news:
+            self._news.notify_all()
+
+    def _take(self, said: dict[str, Any]) -> None:
+        match said.pop("event", None):
+            case "view":
+                self.view_at = said.pop("at")
+                self.view = said
+            case "note":
+                self.notes.append(Note(**said))
+            case "ready":
+                self.facts = said
+            case None if "error" in said:
+                self._waiting.pop(said["n"]).set_exception(NodeFailedError(f"{self.name}: {said['error']}"))
+            case None:
+                self._waiting.pop(said["n"]).set_result(said["said"])
+        with self._news:
+            self._news.notify_all()
+
+
+def settle(*nodes: Node) -> None:
+    """Make nodes that do not run yet one community, the first its founder, as if each had been paired with it."""
+    founder, *others = nodes
+    identities = {node.name: Identity.open(node.data_dir / "mesh" / "identity") for node in nodes}
+    with _store(founder, identities[founder.name]) as store:
+        store.found(founder.name, founder.name)
+        for other in others:
+            store.sign(Admit(identities[other.name].statement, other.name, OBSERVER))
+        ledger = store.ledger
+        entries, keys = ledger.entries if ledger is not None else (), store.keys.keys
+    for other in others:
+        with _store(other, identities[other.name]) as theirs:
+            theirs.enter(entries, keys)
+
+
+def start_all(*nodes: Node) -> None:
+    """Start nodes side by side and wait for all of them."""
+    for node in nodes:
+        node.start()
+    for node in nodes:
+        node.ready()
+
+
+def all_linked(*nodes: Node, within_s: float = DEADLINE_S) -> float:
+    """Wait until each has a direct link to each; return when the last one came up."""
+    return max(node.linked_to(*(other for other in nodes if other is not node), within_s=within_s) for node in nodes)
+
+
+@contextlib.contextmanager
+def living(*nodes: Node) -> Iterator[None]:
+    """End nodes, whatever state they are in, when the block does."""
+    try:
+        yield
+    finally:
+        for node in nodes:
+            if node._process is not None:
+                node.kill()
+
+
+@contextlib.contextmanager
+def _store(node: Node, identity: Identity) -> Iterator[CommunityStore]:
+    store = CommunityStore(node.data_dir / "mesh" / "community.db", identity)
+    try:
+        yield store
+    finally:
+        store.close()
