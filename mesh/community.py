@@ -175,6 +175,13 @@ class CommunityStore:
             row = (raw_id, grant.ca, grant.ctl, grant.bulk)
             self._database.execute("INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?)", row)
 
+    def next_boot(self, *, at_least: int = 1) -> int:
+        """Count a start of the daemon, and have the count on the disk before anyone hears of it."""
+        with self._transaction():
+            self._database.execute("UPDATE boots SET number = max(number + 1, ?)", (at_least,))
+            (number,) = self._database.execute("SELECT number FROM boots").fetchone()
+        return int(number)
+
     def _require_ledger(self) -> Ledger:
         if self.ledger is None:
             raise NoCommunityError("this node belongs to no community")

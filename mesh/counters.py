@@ -24,6 +24,9 @@ class Counted(enum.StrEnum):
     HUNG_UP_AT_DOOR = "hung_up_at_door"  # conversations with strangers that broke the protocol or its bounds
     MESSAGES_SENT = "messages_sent"
     MESSAGES_RECEIVED = "messages_received"
+    MESSAGES_RETRIED = "messages_retried"  # not acknowledged in time, and sent again
+    FRAMES_FORWARDED = "frames_forwarded"  # of others, on their way through this node
+    DROPPED_UNROUTABLE = "dropped_unroutable"  # of others, with no way on or too many hops behind them
 
 
 class Counters:

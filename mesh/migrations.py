@@ -18,6 +18,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
                                 bulk BLOB NOT NULL) WITHOUT ROWID""",
         """CREATE TABLE blocks (raw_id BLOB PRIMARY KEY) WITHOUT ROWID""",
     ),
+    (
+        # How often the daemon has started: orders its announcements.
+        """CREATE TABLE boots (number INTEGER NOT NULL)""",
+        """INSERT INTO boots VALUES (0)""",
+    ),
 )
 
 

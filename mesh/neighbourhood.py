@@ -10,7 +10,7 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -26,7 +26,7 @@ from mesh.core.membership import Member
 from mesh.core.topic_policy import CommonName, Role
 from mesh.counters import Counted
 from mesh.discovery import Sighting
-from mesh.errors import CertificateError, LinkDownError, MeshError, StorageError
+from mesh.errors import CertificateError, MeshError, StorageError
 from mesh.identity import Identity
 from mesh.links import Endpoint, Link, LinkEvents, LinkState
 from mesh.visits import DoorAddress, Visitor
@@ -48,6 +48,7 @@ class Neighbour:
     """A member, or a blocked node, as people see it.
 
     since_s: for how long it has been in this state; hops: 1 for a direct link, 0 for whom nothing reaches.
+    trouble: where and why the last try to reach it failed.
     """
 
     node_id: str
@@ -55,6 +56,7 @@ class Neighbour:
     state: str
     since_s: float
     hops: int = 0
+    trouble: str = ""
 
     @property
     def reachable(self) -> bool:
@@ -71,6 +73,7 @@ class _Slot:
     link: Link | None = None
     since: float = field(default_factory=time.monotonic)
     stirred: asyncio.Event = field(default_factory=asyncio.Event)  # sighted, or its link's state has changed
+    trouble: str = ""  # why its door gave no key to its broker
     rekeying_until: float = 0.0  # the link was up, and is being moved to a new epoch key
 
     @property
@@ -101,6 +104,7 @@ class Neighbourhood:
         broker: Broker,
         events: LinkEvents,
         on_change: Callable[[], None],
+        on_frame: Callable[[Link, Lane, bytes], None],
     ) -> None:
         self._identity = identity
         self._store = store
@@ -110,8 +114,10 @@ class Neighbourhood:
         self._events = replace(events, on_state=self._state_changed)
         self._on_state = events.on_state
         self._on_change = on_change
+        self._on_frame = on_frame
         self._slots: dict[str, _Slot] = {}  # by node id
         self._sightings: dict[str, Sighting] = {}
+        self._hints: dict[str, Sighting] = {}  # where members say they listen
         self._proven: dict[
             str, Sighting
         ] = {}  # where a member has shown itself in a handshake, which records cannot move
@@ -142,15 +148,14 @@ class Neighbourhood:
         """Every link there is, up or not."""
         return [slot.link for slot in self._slots.values() if slot.link is not None]
 
-    async def link_to(self, node_id: str) -> Link:
-        """Return the link to a neighbour, once a change of epoch key under way is over.  Errors: LinkDownError."""
-        slot = self._slots.get(node_id)
-        while slot is not None and slot.is_rekeying:
-            slot.stirred.clear()
-            await _set_within(slot.stirred, max(0.0, slot.rekeying_until - time.monotonic()))
-        if slot is not None and slot.link is not None:
-            return slot.link
-        raise LinkDownError(f"no link to {node_id[:8]}")
+    @property
+    def linked(self) -> Mapping[str, Link]:
+        """The links that are up by node id, those included that only move to a new epoch key."""
+        return {
+            node_id: slot.link
+            for node_id, slot in self._slots.items()
+            if slot.link is not None and slot.state is LinkState.LINKED
+        }
 
     def nearby(self) -> tuple[Sighting, ...]:
         """Whoever says it is in reach, member or not."""
@@ -163,7 +168,8 @@ class Neighbourhood:
         for slot in self._slots.values():
             since = slot.link.since if slot.link is not None else slot.since
             hops = 1 if slot.state is LinkState.LINKED else 0
-            seen.append(Neighbour(slot.member.node_id, slot.member.name, str(slot.state), now - since, hops))
+            trouble = "" if hops else (slot.link.last_error if slot.link is not None else "") or slot.trouble
+            seen.append(Neighbour(slot.member.node_id, slot.member.name, str(slot.state), now - since, hops, trouble))
         names = {member.raw_id: member.name for member in self._store.others}
         for raw_id in sorted(self._store.blocked):
             node_id = crypto.node_id(raw_id)
@@ -191,6 +197,17 @@ class Neighbourhood:
         """A node said goodbye; its link notices by itself."""
         if self._sightings.pop(node_id, None) is not None:
             self._on_change()
+
+    def hinted(self, sighting: Sighting) -> None:
+        """Take note of where a member says it listens: tried where nothing better is known, as without multicast."""
+        dialable = _dialable(sighting)
+        if dialable is None or sighting.node_id not in self._slots:
+            return
+        known = self._hints.get(sighting.node_id)
+        self._hints[sighting.node_id] = dialable
+        if known != dialable:
+            self.reconcile()
+            self._slots[sighting.node_id].stirred.set()
 
     def met(self, raw_id: bytes, grant: Grant, sighting: Sighting) -> None:
         """A member has given this node a key to its broker.  Errors: CertificateError, StorageError; it is not kept."""
@@ -241,6 +258,7 @@ class Neighbourhood:
                 self._stop(slot)
                 del self._slots[node_id]
                 self._proven.pop(node_id, None)
+                self._hints.pop(node_id, None)
         for node_id, member in wanted.items():
             slot = self._slots.setdefault(node_id, _Slot(member))
             busy = sum(other.task is not None for other in self._slots.values())
@@ -256,7 +274,7 @@ class Neighbourhood:
         if name is None or slot is None or slot.link is None:
             self._events.counters.count(Counted.DROPPED_UNKNOWN_SENDER)
         else:
-            slot.link.receive(LANES[name.role], payload)
+            self._on_frame(slot.link, LANES[name.role], payload)
 
     def _prove(self, sighting: Sighting) -> None:
         if dialable := _dialable(sighting):
@@ -264,7 +282,7 @@ class Neighbourhood:
 
     def _places(self, node_id: str) -> Sequence[Sighting]:
         """Where to look for a node: first where it was met, then where a record says it is."""
-        return [found[node_id] for found in (self._proven, self._sightings) if node_id in found]
+        return [found[node_id] for found in (self._proven, self._sightings, self._hints) if node_id in found]
 
     def _endpoints(self, node_id: str) -> Sequence[Endpoint]:
         by_port: dict[int, list[str]] = {}
@@ -365,8 +383,10 @@ class Neighbourhood:
             try:
                 met = await self._visitor.enrol(slot.member, door)
             except MeshError as error:
+                slot.trouble = str(error)
                 log.debug("no key to %s's broker yet: %s", slot.member.name, error)
             else:
+                slot.trouble = ""
                 self._store.save_grant(met.raw_id, met.grant)
                 self._prove(met.sighting)
                 return True

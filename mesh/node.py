@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -15,12 +15,13 @@ from mesh.community import CommunityStore
 from mesh.core import crypto
 from mesh.core.door_messages import Grant, Ports
 from mesh.core.entries import Entry, Remove
-from mesh.core.envelope import FIRST_DEVICE_KIND, Envelope
+from mesh.core.envelope import FIRST_DEVICE_KIND
 from mesh.core.frames import Lane
 from mesh.core.pairing import PairingKey
+from mesh.core.routes import Place
 from mesh.core.topic_policy import INBOX, CommonName, Role
 from mesh.counters import Counters
-from mesh.discovery import Discovery, Sighting
+from mesh.discovery import Discovery, Sighting, addresses_of
 from mesh.door import Door
 from mesh.errors import (
     AlreadyMemberError,
@@ -32,14 +33,14 @@ from mesh.errors import (
     StorageError,
     UnknownNodeError,
 )
+from mesh.exchange import Exchange, ExchangeEvents
 from mesh.identity import Identity, fingerprint
-from mesh.links import Link, LinkEvents
+from mesh.links import LinkEvents, LinkState
 from mesh.mqtt import MqttClient
 from mesh.neighbourhood import Neighbour, Neighbourhood
 from mesh.offers import Offer, OpenOffer, key_of
 from mesh.reception import Reception, ReceptionEvents
 from mesh.static_peers import StaticPeers, resolve
-from mesh.sync import LedgerSync
 from mesh.views import CommunityView, Joined, MemberView, Received
 from mesh.visits import MAX_DOORS, DoorAddress, Met, Visitor, offer_doors
 
@@ -60,6 +61,8 @@ log = logging.getLogger(__name__)
 
 LOOPBACK: Final = "127.0.0.1"
 OFFER_S: Final = 600.0
+REACHABLE: Final = "reachable"  # over relays
+BLOCKED: Final = "blocked"
 FAREWELL_S: Final = 2.0  # for neighbours to hear that this node leaves
 
 
@@ -118,6 +121,23 @@ class MeshNode:
         self._visitor = Visitor(
             identity=self._identity, name=self.name, store=self._store, access=self._access, ports=self._ports
         )
+        self._exchange = Exchange(
+            identity=self._identity,
+            store=self._store,
+            links=lambda: self._neighbourhood.links,
+            linked=lambda: self._neighbourhood.linked,
+            place=self._place,
+            events=ExchangeEvents(
+                on_message=self._received,
+                on_announcement=self._announced,
+                on_ledger=self._ledger_changed,
+                on_keys=self._keys_changed,
+                on_reach=self._changed,
+                on_hint=self._hinted,
+                on_double=self._double_seen,
+            ),
+            counters=self._counters,
+        )
         self._neighbourhood = Neighbourhood(
             identity=self._identity,
             store=self._store,
@@ -125,21 +145,16 @@ class MeshNode:
             visitor=self._visitor,
             broker=self._broker,
             events=LinkEvents(
-                on_message=self._received,
-                on_session=self._session_up,
-                on_state=lambda _link: self._changed(),
+                on_message=self._exchange.envelope_arrived,
+                on_session=self._exchange.session_up,
+                on_state=lambda _link: self._links_changed(),
                 counters=self._counters,
             ),
-            on_change=self._changed,
-        )
-        self._sync = LedgerSync(
-            self._store,
-            own_id=self._identity.node_id,
-            peers=lambda: self._neighbourhood.links,
-            on_ledger=self._ledger_changed,
-            on_keys=self._neighbourhood.keys_changed,
+            on_change=self._links_changed,
+            on_frame=self._exchange.frame_arrived,
         )
         self._message_handlers: list[Callable[[Received], None]] = []
+        self._announcement_handlers: list[Callable[[str, bytes], None]] = []
         self._change_handlers: list[Callable[[], None]] = []
         self._doors: asyncio.Queue[DoorAddress] | None = None  # of a join that is looking for the offer
 
@@ -181,6 +196,7 @@ class MeshNode:
                 subscribed = asyncio.Event()
                 tasks.create_task(self._inbox(subscribed).run(), name="inbox")
                 await subscribed.wait()
+                tasks.create_task(self._exchange.run(), name="exchange")
                 tasks.create_task(self._neighbourhood.run(), name="neighbourhood")
                 discovering = asyncio.Event()
                 tasks.create_task(self._discovery().run(discovering), name="discovery")
@@ -202,22 +218,39 @@ class MeshNode:
     async def send(
         self, peer: str, kind: int, body: bytes, *, re: bytes | None = None, lane: Lane = Lane.CTL, ttl_s: float = 30.0
     ) -> bytes:
-        """Send a message to a neighbour; return its id.
+        """Send a message to a member in reach, near or far; return its id.
 
+        It arrives once, and in order with the others of its lane, whatever becomes of links and relays meanwhile; or,
+        if there was no path for ttl_s, not at all.
         Errors: LinkDownError, QueueFullError, MessageTooLargeError; nothing was sent then.
         """
         if kind < FIRST_DEVICE_KIND:
             raise ValueError(f"kind {kind} belongs to the mesh")
-        link = await self._neighbourhood.link_to(peer)
-        return link.send(kind, body, re=re, lane=lane, ttl_s=ttl_s)
+        return self._exchange.send(peer, kind, body, re=re, lane=lane, ttl_s=ttl_s)
+
+    def announce(self, body: Callable[[], bytes]) -> None:
+        """Tell every member what `body` gives, at most MAX_BODY_BYTES; `announcement_changed` tells it anew."""
+        self._exchange.announce(body)
+
+    def announcement_changed(self) -> None:
+        """Say that what is announced has changed."""
+        self._exchange.announcement_changed()
+
+    def announcements(self) -> Mapping[str, bytes]:
+        """What the other members' devices announced last, by node id."""
+        return {node_id: body for node_id, body in self._exchange.announcements().items() if node_id != self.node_id}
+
+    def on_announcement(self, handler: Callable[[str, bytes], None]) -> None:
+        """Call `handler` in the loop with what a member's device announces."""
+        self._announcement_handlers.append(handler)
+
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        """Every other member and how it is reached; blocked nodes too."""
+        return tuple(self._with_route(one) for one in self._neighbourhood.neighbours())
 
     def counters(self) -> Mapping[str, int]:
         """What was dropped, sent and received since the start, by name (mesh/counters.py)."""
         return self._counters.snapshot()
-
-    def neighbours(self) -> tuple[Neighbour, ...]:
-        """Every other member and what its link does; blocked nodes too."""
-        return self._neighbourhood.neighbours()
 
     def nearby(self) -> tuple[Sighting, ...]:
         """Nodes in reach, members or not."""
@@ -301,7 +334,7 @@ class MeshNode:
             except FeedBehindError as error:
                 log.warning("leaving without a word: %s", error)
             else:
-                self._sync.spread([entry])
+                self._exchange.spread(entry)
                 await self._neighbourhood.shown_out(FAREWELL_S)
         self._reception.offer = None
         self._store.leave()
@@ -316,9 +349,9 @@ class MeshNode:
         if not membership.may_remove(self._identity.public, member.public):
             raise NotAllowedError(f"only the founder or {member.name} itself may end its membership")
         entry = self._store.sign(Remove(member.public, "forgotten"))
-        self._sync.spread([entry])
+        self._exchange.spread(entry)
         self._ledger_changed()
-        self._sync.ensure_key()
+        self._exchange.ensure_key()
 
     async def block(self, node_id: str) -> None:
         """Cut a node off on this side, at once and for good.  Errors: UnknownNodeError."""
@@ -326,6 +359,14 @@ class MeshNode:
         if node_id not in known:
             raise UnknownNodeError(f"no node with the id {node_id[:8]} is known")
         self._store.block(crypto.parse_node_id(node_id))
+        self._ledger_changed()
+
+    async def unblock(self, node_id: str) -> None:
+        """Let a node in again that was cut off on this side.  Errors: UnknownNodeError, StorageError."""
+        raw_id = next((one for one in self._store.blocked if crypto.node_id(one) == node_id), None)
+        if raw_id is None:
+            raise UnknownNodeError(f"no node with the id {node_id[:8]} is blocked")
+        self._store.unblock(raw_id)
         self._ledger_changed()
 
     async def _join_in_reach(self, key: PairingKey, doors: "asyncio.Queue[DoorAddress]") -> Met:
@@ -371,19 +412,27 @@ class MeshNode:
             on_lost=self._neighbourhood.lost,
         )
 
-    def _received(self, link: Link, envelope: Envelope) -> None:
-        if envelope.kind < FIRST_DEVICE_KIND:
-            try:
-                self._sync.receive(link, envelope)
-            except StorageError as error:
-                log.error("%s; %s", error, error.hint)  # noqa: TRY400  a message for people; the cause is in it
-            return
-        message = Received(link.peer_id, envelope.kind, envelope.message_id, envelope.re, envelope.body)
+    def _received(self, message: Received) -> None:
         for handler in self._message_handlers:
             handler(message)
 
-    def _session_up(self, link: Link) -> None:
-        self._sync.compare(link)
+    def _announced(self, node_id: str, body: bytes) -> None:
+        for handler in self._announcement_handlers:
+            handler(node_id, body)
+
+    def _hinted(self, sighting: Sighting) -> None:
+        self._neighbourhood.hinted(sighting)
+
+    def _with_route(self, one: Neighbour) -> Neighbour:
+        hops = self._exchange.hops(one.node_id) if one.state not in {LinkState.LINKED, BLOCKED} else 0
+        return replace(one, state=REACHABLE, hops=hops, trouble="") if hops else one
+
+    def _place(self) -> Place | None:
+        addresses = addresses_of(self._config.interfaces)
+        return Place(addresses, self._broker.port, self._door.port) if addresses else None
+
+    def _double_seen(self) -> None:
+        log.error("another board uses this node's identity: a cloned SD card? hearth doctor says what to do")
 
     def _admitted(self, raw_id: bytes) -> None:
         self._neighbourhood.expect(raw_id)
@@ -391,7 +440,7 @@ class MeshNode:
 
     def _settled(self, entry: Entry) -> None:
         self._neighbourhood.expect(None)
-        self._sync.spread([entry])  # not before: the others would knock at a door that does not know them yet
+        self._exchange.spread(entry)  # not before: the others would knock at a door that does not know them yet
 
     def _met(self, raw_id: bytes, grant: Grant, sighting: Sighting) -> None:
         try:
@@ -401,7 +450,16 @@ class MeshNode:
 
     def _ledger_changed(self) -> None:
         self._neighbourhood.reconcile()
+        self._exchange.ledger_changed()
+        self._keys_changed()
+        self._links_changed()
+
+    def _keys_changed(self) -> None:
         self._neighbourhood.keys_changed()
+        self._exchange.keys_changed()
+
+    def _links_changed(self) -> None:
+        self._exchange.links_changed()
         self._changed()
 
     def _changed(self) -> None:

@@ -1,11 +1,12 @@
 """What one MQTT payload holds: a handshake message or a sealed message, behind one fixed header.
 
-    type(1) hop(1) lane(1) flags(1)=0 source(32) destination(32) receiver_index(4)        the header, 72 bytes
+    type(1) hop(1) lane(1) flags(1) source(32) destination(32) receiver_index(4)        the header, 72 bytes
     H1    header, noise message 1                               receiver_index = 0
     H2    header, key id(16), noise message 2                   key id = zeros: a catch-up session
     DATA  header, counter(8), sealed envelope
 
-Integers are big endian.  Every field but `hop` is authenticated: by the seal as its associated data, or by the
+Integers are big endian.  flags = 1: the session is end to end, and relays carry its frames; 0: it belongs to the link
+that the frame arrived on.  Every field but `hop` is authenticated: by the seal as its associated data, or by the
 handshake's prologue and payload.
 """
 
@@ -23,6 +24,8 @@ HOP_LIMIT: Final = 16
 KEY_ID_BYTES: Final = 16
 CATCH_UP_KEY: Final = bytes(KEY_ID_BYTES)
 HEADER_BYTES: Final = 72
+ROUTED: Final = 1  # the one flag
+_HOP_AT: Final = 1
 COUNTER_BYTES: Final = 8
 MAX_PLAINTEXT_BYTES: Final = MAX_FRAME_BYTES - HEADER_BYTES - COUNTER_BYTES - crypto.TAG_BYTES
 
@@ -54,10 +57,13 @@ class Header:
     destination: bytes
     receiver_index: int
     hop: int = 0
+    routed: bool = False
 
     def to_bytes(self) -> bytes:
         """Write the header as it stands on the wire."""
-        return _HEADER.pack(self.type, self.hop, self.lane, 0, self.source, self.destination, self.receiver_index)
+        return _HEADER.pack(
+            self.type, self.hop, self.lane, self.routed, self.source, self.destination, self.receiver_index
+        )
 
     def associated(self) -> bytes:
         """Return what the seal covers: the header as if no relay had touched it."""
@@ -92,10 +98,10 @@ class Frame:
         if not HEADER_BYTES <= len(data) <= MAX_FRAME_BYTES:
             raise MalformedError(f"a frame of {len(data)} bytes")
         kind, hop, lane, flags, source, destination, receiver_index = _HEADER.unpack_from(data)
-        if flags != 0 or hop > HOP_LIMIT:
+        if flags not in (0, ROUTED) or hop > HOP_LIMIT:
             raise MalformedError("a frame header with unknown flags or too many hops")
         try:
-            header = Header(FrameType(kind), Lane(lane), source, destination, receiver_index, hop)
+            header = Header(FrameType(kind), Lane(lane), source, destination, receiver_index, hop, flags == ROUTED)
         except ValueError as error:
             raise MalformedError("a frame of unknown type or lane") from error
         if header.type is FrameType.H1:
@@ -107,6 +113,14 @@ class Frame:
             return cls(header, body, key_id=key_id)
         counter, body = _cut(data, COUNTER_BYTES)
         return cls(header, body, counter=int.from_bytes(counter, "big"))
+
+
+def one_hop_on(data: bytes) -> bytes:
+    """Return a parsed frame's bytes as a relay passes them on.  Errors: MalformedError at the limit of hops."""
+    hop = data[_HOP_AT] + 1
+    if hop > HOP_LIMIT:
+        raise MalformedError("a frame that has gone too far")
+    return b"".join((data[:_HOP_AT], bytes([hop]), data[_HOP_AT + 1 :]))
 
 
 def _cut(data: bytes, size: int) -> tuple[bytes, bytes]:

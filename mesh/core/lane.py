@@ -95,10 +95,10 @@ class Ends:
     remote_static: bytes
     community: bytes
 
-    def prologue(self, lane: Lane, *, initiator: bool) -> bytes:
+    def prologue(self, lane: Lane, *, initiator: bool, routed: bool = False) -> bytes:
         """Say what both ends must agree on before anything else."""
         first, second = (self.local, self.remote) if initiator else (self.remote, self.local)
-        return b"".join((PROLOGUE, self.community, bytes([lane]), first, second))
+        return b"".join((PROLOGUE, self.community, bytes([lane, routed]), first, second))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,14 +112,15 @@ class _Pending:
 
 
 class LaneSessions:
-    """The sessions of one lane with one peer.
+    """The sessions of one lane with one peer; routed: relays carry its frames, else it belongs to a link.
 
     Times are monotonic seconds; `index` (32 bits) and `ephemeral` (32 bytes) must be fresh random values each time.
     """
 
-    def __init__(self, ends: Ends, lane: Lane) -> None:
+    def __init__(self, ends: Ends, lane: Lane, *, routed: bool = False) -> None:
         self._ends = ends
         self._lane = lane
+        self._routed = routed
         self._pending: _Pending | None = None
         self._sessions: dict[int, Session] = {}  # by local index, oldest first
         self._current: Session | None = None
@@ -183,7 +184,8 @@ class LaneSessions:
     def receive(self, frame: Frame, keys: KeyRing, *, now: float, index: int, ephemeral: bytes) -> list[Event]:
         """Take a frame of the peer's on this lane.  Errors: PeerMisbehavedError; nothing has changed then."""
         header = frame.header
-        if (header.source, header.destination, header.lane) != (self._ends.remote, self._ends.local, self._lane):
+        expected = (self._ends.remote, self._ends.local, self._lane, self._routed)
+        if (header.source, header.destination, header.lane, header.routed) != expected:
             raise MalformedError("a frame that belongs to another lane")
         if header.type is FrameType.H1:
             return [self._answer(frame, keys, now=now, index=index, ephemeral=ephemeral)]
@@ -267,6 +269,7 @@ class LaneSessions:
             initiator=handshake.initiator,
             begun_at=now,
             rival=rival,
+            routed=self._routed,
         )
 
     def _handshake(self, ephemeral: bytes, *, initiator: bool) -> Handshake:
@@ -275,12 +278,12 @@ class LaneSessions:
             initiator=initiator,
             static=self._ends.static,
             ephemeral=ephemeral,
-            prologue=self._ends.prologue(self._lane, initiator=initiator),
+            prologue=self._ends.prologue(self._lane, initiator=initiator, routed=self._routed),
             remote_static=self._ends.remote_static if initiator else None,
         )
 
     def _header(self, kind: FrameType, receiver_index: int = 0) -> Header:
-        return Header(kind, self._lane, self._ends.local, self._ends.remote, receiver_index)
+        return Header(kind, self._lane, self._ends.local, self._ends.remote, receiver_index, routed=self._routed)
 
     def _move(self, saw: Saw) -> None:
         self.state = TRANSITIONS[self.state][saw]

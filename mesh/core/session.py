@@ -60,6 +60,7 @@ class Session:
     initiator: bool
     begun_at: float
     rival: int | None = None
+    routed: bool = False
     sent: int = 0
     window: ReplayWindow = field(default_factory=ReplayWindow)
 
@@ -80,7 +81,7 @@ class Session:
         """Seal one message into a frame.  Errors: MessageTooLargeError."""
         if self.sent >= _COUNTER_END:
             raise CryptoError("the session's counter is used up")
-        header = Header(FrameType.DATA, self.lane, self.local, self.remote, self.remote_index)
+        header = Header(FrameType.DATA, self.lane, self.local, self.remote, self.remote_index, routed=self.routed)
         counter = self.sent
         self.sent += 1
         sealed = crypto.seal(self.keys.send, counter, header.associated(), plaintext)

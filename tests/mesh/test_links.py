@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -12,14 +13,15 @@ import pytest
 
 from mesh.broker import Broker, Kind
 from mesh.certificates import BrokerAuthority, TlsKey, client_context
+from mesh.channel import ANSWERS_PER_S
 from mesh.core import crypto
-from mesh.core.envelope import Envelope
+from mesh.core.envelope import MESSAGE_ID_BYTES, Envelope
 from mesh.core.epochs import EpochKey, KeyRing
 from mesh.core.frames import Frame, FrameType, Header, Lane
 from mesh.core.lane import Ends
 from mesh.core.topic_policy import INBOX, CommonName, Role
 from mesh.errors import LinkDownError
-from mesh.links import ANSWERS_PER_S, ROLES, Endpoint, Link, LinkEvents, LinkState
+from mesh.links import ROLES, Endpoint, Link, LinkEvents, LinkState
 from mesh.mqtt import MqttClient
 from tests.mesh.core.world import Person
 
@@ -79,7 +81,7 @@ def side(me: Person, folder: Path, kind: Kind) -> Side:
 async def start(one: Side, other: Side, tasks: asyncio.TaskGroup) -> tuple[Link, asyncio.Task[None]]:
     """Bring up one side's subscription and its link to the other."""
 
-    def heard(_link: Link, envelope: Envelope) -> None:
+    def heard(_link: Link, _lane: Lane, envelope: Envelope) -> None:
         one.heard.append(envelope)
         one.changed.set()
 
@@ -98,7 +100,9 @@ async def start(one: Side, other: Side, tasks: asyncio.TaskGroup) -> tuple[Link,
     def arrived(topic: str, payload: bytes) -> None:
         name = CommonName.parse(topic.split("/")[1])
         assert name is not None
-        link.receive(Lane[name.role.name], payload)
+        frame = Frame.parse(payload)
+        assert Lane[name.role.name] is frame.header.lane
+        link.receive(frame)
 
     def subscription(up: bool) -> None:  # noqa: FBT001  MqttClient's callback
         subscribed.set()
@@ -150,7 +154,9 @@ def is_linked(one: Side) -> bool:
 def says(one: Side, text: bytes, lane: Lane = Lane.CTL) -> bytes:
     """Send a message of the device's."""
     assert one.link is not None
-    return one.link.send(16, text, lane=lane, ttl_s=30)
+    envelope = Envelope(16, secrets.token_bytes(MESSAGE_ID_BYTES), None, 30_000, text)
+    one.link.send_envelope(lane, envelope)
+    return envelope.message_id
 
 
 @pytest.mark.parametrize("kind", ["mosquitto", "amqtt"])
@@ -209,8 +215,9 @@ async def test_nonsense_from_a_member_is_dropped(tmp_path: Path) -> None:
     """A certificate opens the broker; the session still decides."""
     async with linked(tmp_path) as (ada, ben):
         assert ben.link is not None
-        for payload in (b"", b"\x13" * 100, crypto.raw_id(b"x") * 40):
-            ben.link.receive(Lane.CTL, payload)
+        for index, body in ((0, b""), (7, bytes(100)), (2**32 - 1, crypto.raw_id(b"x") * 40)):
+            header = Header(FrameType.DATA, Lane.CTL, ADA.raw_id, BEN.raw_id, index)
+            ben.link.receive(Frame(header, body))
         says(ada, b"sound")
         await ben.reaches(lambda one: [e.body for e in one.heard] == [b"sound"])
 
@@ -219,7 +226,7 @@ async def test_a_flood_of_handshakes_costs_a_bounded_number_of_exchanges(tmp_pat
     """What is too many is dropped before anything is computed."""
     async with linked(tmp_path) as (ada, ben):
         assert ben.link is not None
-        sessions = ben.link._lanes[Lane.CTL]._sessions
+        sessions = ben.link._lanes[Lane.CTL].channel._sessions
         looked_at: list[Frame] = []
         receive = sessions.receive
 
@@ -230,7 +237,7 @@ async def test_a_flood_of_handshakes_costs_a_bounded_number_of_exchanges(tmp_pat
         sessions.receive = counted  # type: ignore[method-assign]
         header = Header(FrameType.H1, Lane.CTL, ADA.raw_id, BEN.raw_id, 0)
         for _ in range(1000):
-            ben.link.receive(Lane.CTL, Frame(header, bytes(200)).to_bytes())
+            ben.link.receive(Frame(header, bytes(200)))
         assert len(looked_at) <= 11 * ANSWERS_PER_S
         says(ada, b"sound")
         await ben.reaches(lambda one: [e.body for e in one.heard] == [b"sound"])

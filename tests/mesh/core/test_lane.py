@@ -375,7 +375,7 @@ def _handshake_of_higher(*, initiator: bool) -> Handshake:
         initiator=initiator,
         static=HIGHER.static_secret,
         ephemeral=b"e" * 32,
-        prologue=b"".join((PROLOGUE, COMMUNITY, bytes([Lane.CTL]), first.raw_id, second.raw_id)),
+        prologue=b"".join((PROLOGUE, COMMUNITY, bytes([Lane.CTL, 0]), first.raw_id, second.raw_id)),
         remote_static=LOWER.statement.static if initiator else None,
     )
 

@@ -1,0 +1,265 @@
+"""Routes at work: who is in reach, over whom; frames of others passed on; sessions with those beyond the neighbours.
+
+A relay sees who speaks to whom and how much, and nothing else: it passes frames on by their header, unopened.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mesh.allowance import Allowance
+from mesh.community import CommunityStore
+from mesh.core import crypto
+from mesh.core.announcements import Announcement
+from mesh.core.envelope import Envelope
+from mesh.core.frames import Frame, FrameType, Lane, one_hop_on
+from mesh.core.lane import Ends
+from mesh.core.routes import LAN_METRIC, LinksAdvert, RouteTable, short_id
+from mesh.counters import Counted, Counters
+from mesh.errors import LinkDownError, MalformedError, MeshError
+from mesh.far import FarPeer
+from mesh.identity import Identity
+from mesh.links import Link
+
+log = logging.getLogger(__name__)
+
+MAX_FAR: Final = 256
+FORWARDED_FRAMES_PER_S: Final = 2000.0  # of one neighbour's; twice as many at once
+FORWARDED_BYTES_PER_S: Final = 16e6
+FORWARDED_BURST_BYTES: Final = 8e6
+SUSPECT_S: Final = 10.0  # a first hop over which nothing came back is avoided for so long
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouterEvents:
+    """Whom the router tells what, in the event loop."""
+
+    on_envelope: Callable[[str, Lane, Envelope], None]  # from a far member
+    on_path: Callable[[str], None]  # messages for this node may get through now
+    on_change: Callable[[], None]  # who is in reach has changed, or over how many hops
+
+
+class Router:
+    """Knows the way to every member in reach; `run` must be running for far sessions to be kept up.
+
+    `links` gives the links that are up, by node id.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        store: CommunityStore,
+        links: Callable[[], Mapping[str, Link]],
+        events: RouterEvents,
+        counters: Counters,
+    ) -> None:
+        self._identity = identity
+        self._store = store
+        self._links = links
+        self._events = events
+        self._counters = counters
+        self._table = RouteTable(identity.raw_id)
+        self._adverts: dict[bytes, LinksAdvert] = {}
+        self._up: frozenset[str] = frozenset()
+        self._hops: Mapping[bytes, int] = {}
+        self._far: dict[bytes, FarPeer] = {}
+        self._suspects: dict[bytes, tuple[bytes, float]] = {}  # by destination: a first hop, and until when
+        self._limits: dict[str, tuple[Allowance, Allowance]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Keep far sessions until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._tasks = None
+
+    def hops(self, node_id: str) -> int:
+        """Return how far away a node is: 1 for a neighbour, 0 for whom nothing reaches."""
+        return self._hops.get(crypto.parse_node_id(node_id), 0)
+
+    def edges(self) -> Mapping[bytes, int]:
+        """Return what this node says of its own links."""
+        return {short_id(crypto.parse_node_id(node_id)): LAN_METRIC for node_id in self._links()}
+
+    def links_changed(self) -> bool:
+        """Look at the own links anew; return whether others should be told."""
+        up = frozenset(self._links())
+        if up == self._up:
+            return False
+        fresh = up - self._up
+        self._up = up
+        self._recompute()
+        for node_id in fresh:
+            self._events.on_path(node_id)
+        return True
+
+    def heard(self, announcement: Announcement) -> LinksAdvert:
+        """Take what a member says of its links.  Errors: MalformedError."""
+        advert = LinksAdvert.parse(announcement.body)
+        known = self._adverts.get(announcement.author)
+        self._adverts[announcement.author] = advert
+        if known is None or known.edges != advert.edges:
+            self._recompute()
+        return advert
+
+    def forget(self, keep: Callable[[bytes], bool]) -> None:
+        """Drop the adverts and sessions of whoever is not to be kept."""
+        for author in [author for author in self._adverts if not keep(author)]:
+            del self._adverts[author]
+        for raw_id in [raw_id for raw_id in self._far if not self._is_peer(raw_id)]:
+            self._far.pop(raw_id).close()
+        self._recompute()
+
+    def keys_changed(self) -> None:
+        """Let every far session look at the epoch keys again."""
+        for far in self._far.values():
+            far.keys_changed()
+
+    def send(self, node_id: str, lane: Lane, envelope: Envelope, *, retried: bool) -> None:
+        """Send a message over the link, else over relays; retried: the way of before may be at fault.
+
+        Errors: LinkDownError, QueueFullError; it was not sent then.
+        """
+        link = self._links().get(node_id)
+        if link is not None:
+            link.send_envelope(lane, envelope)
+            return
+        destination = crypto.parse_node_id(node_id)
+        if self._table.hops(destination) == 0:
+            raise LinkDownError(f"nothing leads to {node_id[:8]} now")
+        if retried:
+            self._suspect(destination)
+        self._far_peer(destination).send(lane, envelope)
+
+    def arrived(self, link: Link, lane: Lane, payload: bytes) -> None:
+        """Take what a neighbour published at the own broker: for its link, for a far session, or to be passed on."""
+        try:
+            self._sort(link, lane, Frame.parse(payload), payload)
+        except MalformedError as error:
+            self._counters.dropped(error)
+
+    def _sort(self, link: Link, lane: Lane, frame: Frame, payload: bytes) -> None:
+        header = frame.header
+        if header.lane is not lane:
+            raise MalformedError("a frame on another lane's topic")
+        if not header.routed:
+            link.receive(frame)
+        elif header.destination == self._identity.raw_id:
+            self._receive_far(frame)
+        else:
+            self._forward(link, frame, payload)
+
+    def _receive_far(self, frame: Frame) -> None:
+        source = frame.header.source
+        if not self._is_peer(source):
+            self._counters.count(Counted.DROPPED_UNKNOWN_SENDER)
+        elif source in self._far or frame.header.type is FrameType.H1 or self._table.hops(source):
+            self._far_peer(source).receive(frame)
+
+    def _forward(self, link: Link, frame: Frame, payload: bytes) -> None:
+        """Pass a frame on.  Errors: MalformedError for one that has gone too far."""
+        header = frame.header
+        frames, size = self._limits.setdefault(
+            link.peer_id,
+            (
+                Allowance(FORWARDED_FRAMES_PER_S, 2 * FORWARDED_FRAMES_PER_S),
+                Allowance(FORWARDED_BYTES_PER_S, FORWARDED_BURST_BYTES),
+            ),
+        )
+        if not (frames.take() and size.take(len(payload))):
+            self._counters.count(Counted.DROPPED_RATE_LIMITED)
+            return
+        if not (self._is_peer(header.source) and self._is_peer(header.destination)):
+            self._counters.count(Counted.DROPPED_UNKNOWN_SENDER)
+            return
+        onward = one_hop_on(payload)
+        came_from = crypto.parse_node_id(link.peer_id)
+        try:
+            self._carry(header.destination, header.lane, onward, avoiding={came_from}, but_not=came_from)
+        except MeshError as error:
+            log.debug("a frame for %s was not passed on: %s", crypto.node_id(header.destination)[:8], error)
+            self._counters.count(Counted.DROPPED_UNROUTABLE)
+        else:
+            self._counters.count(Counted.FRAMES_FORWARDED)
+
+    def _carry(
+        self,
+        destination: bytes,
+        lane: Lane,
+        frame: bytes,
+        *,
+        avoiding: set[bytes],
+        but_not: bytes | None = None,
+    ) -> None:
+        """Give a frame to the next hop.  Errors: LinkDownError, QueueFullError."""
+        hop = self._table.next_hop(destination, avoiding=avoiding)
+        link = None if hop is None or hop == but_not else self._links().get(crypto.node_id(hop))
+        if link is None:
+            raise LinkDownError("no way on from here")
+        link.carry(lane, frame)
+
+    def _carry_own(self, destination: bytes, lane: Lane, frame: bytes) -> None:
+        suspect, until = self._suspects.get(destination, (b"", 0.0))
+        avoiding = {suspect} if asyncio.get_running_loop().time() < until else set()
+        if FrameType(frame[0]) is FrameType.H1 and not self._far[destination].is_open(lane):
+            # Should this handshake get no answer either, the next one takes another way.
+            hop = self._table.next_hop(destination, avoiding=avoiding)
+            self._suspects[destination] = (hop or b"", asyncio.get_running_loop().time() + SUSPECT_S)
+        self._carry(destination, lane, frame, avoiding=avoiding)
+
+    def _suspect(self, destination: bytes) -> None:
+        """Avoid the present first hop to a node for a while: what went that way was not acknowledged."""
+        now = asyncio.get_running_loop().time()
+        suspect, until = self._suspects.get(destination, (b"", 0.0))
+        hop = self._table.next_hop(destination, avoiding={suspect} if now < until else ())
+        if hop is not None:
+            self._suspects[destination] = (hop, now + SUSPECT_S)
+
+    def _far_peer(self, raw_id: bytes) -> FarPeer:
+        """Return the far sessions with a member, begun when there are none.  Errors: LinkDownError."""
+        membership = self._store.membership
+        member = membership.members.get(raw_id) if membership else None
+        if membership is None or member is None or self._tasks is None:
+            raise LinkDownError("not a member any more")
+        far = self._far.get(raw_id)
+        ends = Ends(self._identity.raw_id, raw_id, self._identity.static, member.static, membership.community)
+        if far is not None and far.ends == ends:
+            return far
+        if far is not None:
+            far.close()
+        elif len(self._far) >= MAX_FAR:
+            self._far.pop(next(iter(self._far))).close()
+        node_id = member.node_id
+        far = self._far[raw_id] = FarPeer(
+            ends,
+            tasks=self._tasks,
+            keys=lambda: self._store.keys,
+            carry=lambda lane, frame: self._carry_own(raw_id, lane, frame),
+            on_envelope=lambda lane, envelope: self._events.on_envelope(node_id, lane, envelope),
+            on_session=lambda: self._events.on_path(node_id),
+            counters=self._counters,
+        )
+        return far
+
+    def _is_peer(self, raw_id: bytes) -> bool:
+        membership = self._store.membership
+        return membership is not None and raw_id in membership.members and raw_id not in self._store.blocked
+
+    def _recompute(self) -> None:
+        """Compute the routes anew and tell of nodes that came into reach, left it, or moved."""
+        links = {crypto.parse_node_id(node_id): LAN_METRIC for node_id in self._links()}
+        self._table.update(links, {author: one for author, one in self._adverts.items() if self._is_peer(author)})
+        before, self._hops = self._hops, {n: hops for n, hops in self._table.reachable().items() if self._is_peer(n)}
+        for raw_id in [raw_id for raw_id in self._suspects if raw_id not in self._hops]:
+            del self._suspects[raw_id]
+        moved: Sequence[bytes] = [raw_id for raw_id, hops in self._hops.items() if before.get(raw_id) != hops]
+        for raw_id in moved:
+            self._events.on_path(crypto.node_id(raw_id))
+        if before != self._hops:
+            self._events.on_change()
