@@ -112,6 +112,10 @@ class Administration:
         """Cut a node off on this side, at once, member or not.  Raises as `forget` does."""
         await self.mesh.block(self._node_id(prefix))
 
+    async def unblock(self, prefix: str) -> None:
+        """Let a node in again that was cut off on this side.  Raises as `forget` does."""
+        await self.mesh.unblock(self._node_id(prefix))
+
     def _node_id(self, prefix: str) -> str:
         """The other node, known or only nearby, that `prefix` means."""
         peers = self.peers()
@@ -133,6 +137,8 @@ class Administration:
                 name=one.name,
                 state=one.state,
                 since_s=round(one.since_s, 1),
+                hops=one.hops,
+                trouble=one.trouble,
                 models=self.queries.models_of(one.node_id),
             )
             for one in self.mesh.neighbours()

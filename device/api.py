@@ -42,12 +42,17 @@ class Models:
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbour:
-    """A member with a direct link, or one that has had it; state: linked, connecting, unreachable or blocked."""
+    """Another member, or a blocked node; state: linked, reachable (over others), connecting, unreachable or blocked.
+
+    hops: 1 for a direct link, 0 for whom nothing reaches; trouble: where and why the last try to reach it failed.
+    """
 
     node_id: str
     name: str
     state: str
     since_s: float = 0.0
+    hops: int = 0
+    trouble: str = ""
     models: tuple[HeldModel, ...] = ()
 
 

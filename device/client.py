@@ -156,6 +156,10 @@ class DaemonClient:
         """Cut a node off at once."""
         await self._call("POST", f"/api/peers/{_segment(node_id)}/block")
 
+    async def unblock(self, node_id: str) -> None:
+        """Let a blocked node in again."""
+        await self._call("DELETE", f"/api/peers/{_segment(node_id)}/block")
+
     async def models(self) -> Models:
         """The store and the catalogue."""
         return self._parse(Models, await self._call("GET", "/api/models"))

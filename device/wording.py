@@ -38,6 +38,11 @@ def duration(seconds: float) -> str:
     return f"{total // _DAY_S} d {total % _DAY_S // _HOUR_S} h"
 
 
+def path(hops: int) -> str:
+    """How messages get there: `direct`, `2 hops`, or `-` when they do not."""
+    return {0: "-", 1: "direct"}.get(hops) or count(hops, "hop")
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """`1 member`, `3 members`."""
     return f"{number} {one if number == 1 else many or one + 's'}"

@@ -17,6 +17,7 @@ from mesh import ports
 from mesh.core.door_messages import DoorReader, DoorType, parse_message
 from mesh.counters import Counted, Counters
 from mesh.errors import LinkDownError, MeshError, PeerMisbehavedError
+from mesh.reach import reason
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Conversation:
             async with asyncio.timeout(CONNECT_S):
                 return cls(*await asyncio.open_connection(address, port, limit=2 * READ_BYTES))
         except (OSError, TimeoutError) as error:
-            raise LinkDownError(f"nobody opens at {address} port {port}") from error
+            raise LinkDownError(f"nobody opens at {address} port {port}: {reason(error)}") from error
 
     async def __aenter__(self) -> Self:
         return self

@@ -18,6 +18,7 @@ from paho.mqtt import MQTTException
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from mesh import reach
 from mesh.core.mqtt_packets import MAX_PACKET_BYTES, MAX_PAYLOAD_BYTES
 from mesh.dialling import SILENCE_MS, dial
 from mesh.errors import LinkDownError, MessageTooLargeError, QueueFullError
@@ -83,7 +84,7 @@ class MqttClient:
         self._woken = asyncio.Event()
         self._closed = asyncio.Event()
         self.last_error = ""
-        """Why the connection is down, for people; empty before the first failure."""
+        """Where and why connecting failed, for people; empty before the first failure."""
 
     @property
     def connected(self) -> bool:
@@ -103,7 +104,7 @@ class MqttClient:
         if len(payload) > MAX_PAYLOAD_BYTES:
             raise MessageTooLargeError(f"a message of {len(payload)} bytes; the most is {MAX_PAYLOAD_BYTES}")
         if self._connection is None:
-            raise LinkDownError(f"no connection to {self._client_id}'s broker at {self._where()}: {self.last_error}")
+            raise LinkDownError(f"no connection to the broker: {self.last_error or 'not dialled yet'}")
         full = self._sent_bytes + len(payload) > self._tuning.max_bytes
         if full or len(self._sent) >= self._tuning.max_messages:
             raise QueueFullError(f"{self._sent_bytes} bytes in {len(self._sent)} messages are on their way already")
@@ -190,10 +191,10 @@ class MqttClient:
             if self._on_state is not None:
                 self._on_state(False)
 
-    def _failed(self, host: str, reason: object) -> None:
-        text = str(reason) or type(reason).__name__
+    def _failed(self, host: str, why: BaseException | str) -> None:
+        text = f"{host} port {self._port}: {reach.reason(why) if isinstance(why, BaseException) else why}"
         if text != self.last_error:  # the same reason again is no news
-            log.info("no connection to the broker at %s port %d as %s: %s", host, self._port, self._client_id, text)
+            log.info("no connection to the broker as %s: %s", self._client_id, text)
         self.last_error = text
 
     def _where(self) -> str:

@@ -369,6 +369,14 @@ class MeshNode:
         self._store.unblock(raw_id)
         self._ledger_changed()
 
+    async def unblock(self, node_id: str) -> None:
+        """Let a node in again that was cut off on this side.  Errors: UnknownNodeError, StorageError."""
+        raw_id = next((one for one in self._store.blocked if crypto.node_id(one) == node_id), None)
+        if raw_id is None:
+            raise UnknownNodeError(f"no node with the id {node_id[:8]} is blocked")
+        self._store.unblock(raw_id)
+        self._ledger_changed()
+
     async def _join_in_reach(self, key: PairingKey, doors: "asyncio.Queue[DoorAddress]") -> Met:
         for peer in self._config.static_peers:
             with contextlib.suppress(NoOfferError):  # one that is away does not keep the others from being asked

@@ -1,4 +1,4 @@
-"""`hearth peers`: who is there, and undoing a pairing."""
+"""`hearth peers`: who is there, how far away or why not, and undoing a pairing."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
     """Add the verb and its actions to the grammar."""
-    parser = verbs.add_parser("peers", parents=[shared], help="list neighbours; forget or block one")
+    parser = verbs.add_parser("peers", parents=[shared], help="list neighbours; forget, block or unblock one")
     parser.set_defaults(run=run_list)
     actions = parser.add_subparsers(metavar="ACTION", title="actions")
     listing = actions.add_parser("list", parents=[shared], help="list neighbours and nodes nearby (the default)")
@@ -23,7 +23,9 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: ar
     forget.set_defaults(run=run_forget)
     block = actions.add_parser("block", parents=[shared], help="cut a node off at once, a stolen one for instance")
     block.set_defaults(run=run_block)
-    for action in (forget, block):
+    unblock = actions.add_parser("unblock", parents=[shared], help="let a blocked node in again")
+    unblock.set_defaults(run=run_unblock)
+    for action in (forget, block, unblock):
         action.add_argument("id", metavar="ID", help="its id, or the beginning of it")
 
 
@@ -51,8 +53,19 @@ def run_block(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_unblock(args: argparse.Namespace) -> int:
+    """Let the node in again."""
+    session.run(args, lambda client: client.unblock(args.id))
+    print_json({}) if args.json else print(f"Unblocked {args.id}: this node speaks with it again if it is a member.")
+    return 0
+
+
 def _print(peers: "Peers") -> None:
     print_neighbours(peers.neighbours)
+    lost = [node for node in peers.neighbours if node.trouble]
+    if lost:
+        print()
+        print_table(("ID", "NOT REACHED", "WHY"), [(short_id(node.node_id), node.name, node.trouble) for node in lost])
     strangers = [node for node in peers.nearby if not node.member]
     if strangers:
         print()

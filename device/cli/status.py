@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from device.cli import session
 from device.cli.printing import BOLD, print_facts, print_json, print_table, styled
-from device.wording import count, duration, short_id, size
+from device.wording import count, duration, path, short_id, size
 
 if TYPE_CHECKING:
     from device.api import Neighbour, Status
@@ -57,12 +57,13 @@ def print_neighbours(neighbours: "tuple[Neighbour, ...]") -> None:
         print("No neighbours yet. Pair with one: hearth pair here, hearth join WORDS there.")
         return
     print_table(
-        ("ID", "NEIGHBOUR", "STATE", "SINCE", "MODELS"),
+        ("ID", "NEIGHBOUR", "STATE", "PATH", "SINCE", "MODELS"),
         [
             (
                 short_id(node.node_id),
                 node.name,
                 node.state,
+                path(node.hops),
                 duration(node.since_s),
                 ", ".join(model.name for model in node.models) or "-",
             )

@@ -67,6 +67,10 @@ def _peer_routes(administration: Administration) -> list[Route]:
         await administration.block(request.path_params["node_id"])
         return JSONResponse({})
 
+    async def unblock(request: Request) -> Response:
+        await administration.unblock(request.path_params["node_id"])
+        return JSONResponse({})
+
     async def forget(request: Request) -> Response:
         await administration.forget(request.path_params["node_id"])
         return JSONResponse({})
@@ -75,6 +79,7 @@ def _peer_routes(administration: Administration) -> list[Route]:
         Route("/api/peers", peers, methods=["GET"]),
         Route("/api/peers/{node_id}", forget, methods=["DELETE"]),
         Route("/api/peers/{node_id}/block", block, methods=["POST"]),
+        Route("/api/peers/{node_id}/block", unblock, methods=["DELETE"]),
     ]
 
 

@@ -56,12 +56,14 @@ async def test_peers_pair_and_join(client: DaemonClient, daemon: SimulatedDaemon
     assert (await client.join(OFFER["words"], at="10.0.0.7:8884")).community == "street"
     await client.forget(EMBER_ID[:8])
     await client.block(EMBER_ID)
+    await client.unblock(EMBER_ID)
     await client.close_offer()
     await client.leave()
     assert [
         ("POST", "/api/join", {"words": OFFER["words"], "at": "10.0.0.7:8884"}),
         ("DELETE", f"/api/peers/{EMBER_ID[:8]}", {}),
         ("POST", f"/api/peers/{EMBER_ID}/block", {}),
+        ("DELETE", f"/api/peers/{EMBER_ID}/block", {}),
         ("DELETE", "/api/pair", {}),
         ("POST", "/api/leave", {}),
     ] == daemon.asked[2:]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device.api import PullProgress
-from device.wording import Pace, count, duration, pull_figures, share, short_id, size, speed
+from device.wording import Pace, count, duration, path, pull_figures, share, short_id, size, speed
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,12 @@ def test_figures_stay_short(number: float) -> None:
     """Whatever the number, a table's column stays narrow."""
     assert len(size(number)) <= 10
     assert len(duration(number / 1e6)) <= 12
+
+
+@pytest.mark.parametrize(("hops", "said"), [(0, "-"), (1, "direct"), (2, "2 hops")])
+def test_path(hops: int, said: str) -> None:
+    """How far away a neighbour is."""
+    assert path(hops) == said
 
 
 def test_words() -> None:

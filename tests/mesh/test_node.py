@@ -264,6 +264,21 @@ async def test_a_blocked_node_is_cut_off_at_once(tmp_path: Path) -> None:
         await anna.until(lambda: anna.state_of(ben) != "linked")
         with pytest.raises(UnknownNodeError):
             await ben.node.block("a" * 52)
+        await ben.node.unblock(anna.node.node_id)
+        await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
+        with pytest.raises(UnknownNodeError):
+            await ben.node.unblock(anna.node.node_id)
+
+
+async def test_why_a_neighbour_is_not_reached_is_known(tmp_path: Path) -> None:
+    """Where it was tried and what came of it; nothing while it is linked."""
+    async with running(tmp_path, "Anna") as anna:
+        async with running(tmp_path, "Ben") as ben:
+            await paired(anna, ben)
+            assert [one.trouble for one in anna.node.neighbours()] == [""]
+            place = f"127.0.0.1 port {ben.node.mqtt_port}"
+        await anna.until(lambda: anna.state_of(ben) == "unreachable")
+        await until(lambda: anna.node.neighbours()[0].trouble == f"{place}: connection refused")
         with pytest.raises(UnknownNodeError):
             await ben.node.forget("a" * 52)
 

@@ -96,6 +96,7 @@ class SimulatedDaemon:
             ("GET", "/api/peers", self._get_peers),
             ("DELETE", "/api/peers/{id}", self._change_peer),
             ("POST", "/api/peers/{id}/block", self._change_peer),
+            ("DELETE", "/api/peers/{id}/block", self._change_peer),
             ("POST", "/api/pair", self._pair),
             ("DELETE", "/api/pair", self._done),
             ("POST", "/api/join", self._join),

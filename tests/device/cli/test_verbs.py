@@ -21,7 +21,7 @@ def test_status_fits_eighty_columns(hearth: Hearth) -> None:
     assert max(map(len, done.out.splitlines())) <= 80
     assert SPARK_ID in done.out
     assert "0 running, 0 waiting; asked 3 here, answered 12 for neighbours\n" in done.out
-    assert f"{EMBER_ID[:8]}  workshop   linked       2 h 13 min  smollm2-135m" in done.out
+    assert f"{EMBER_ID[:8]}  workshop   linked       direct  2 h 13 min  smollm2-135m" in done.out
 
 
 def test_status_for_programs(hearth: Hearth, daemon: SimulatedDaemon) -> None:
@@ -58,8 +58,19 @@ def test_the_fingerprints_to_compare(hearth: Hearth, daemon: SimulatedDaemon) ->
     assert "then compare the fingerprint: hearth peers" in hearth("pair").out
 
 
-@pytest.mark.parametrize(("action", "method", "path"), [("forget", "DELETE", ""), ("block", "POST", "/block")])
-def test_forget_and_block(hearth: Hearth, daemon: SimulatedDaemon, action: str, method: str, path: str) -> None:
+def test_peers_that_are_far_or_away(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """How many hops, and why a member is not reached."""
+    daemon.status["neighbours"][0] |= {"state": "reachable", "hops": 3}
+    out = hearth("peers").out
+    assert "workshop   reachable    3 hops  2 h 13 min" in out
+    assert "attic        192.168.1.33 port 8883: no answer" in out
+
+
+@pytest.mark.parametrize(
+    ("action", "method", "path"),
+    [("forget", "DELETE", ""), ("block", "POST", "/block"), ("unblock", "DELETE", "/block")],
+)
+def test_forget_block_and_unblock(hearth: Hearth, daemon: SimulatedDaemon, action: str, method: str, path: str) -> None:
     """The beginning of an id is enough; a wrong one is refused with the daemon's hint."""
     assert hearth("peers", action, EMBER_ID[:8]).code == 0
     assert daemon.asked[-1] == (method, f"/api/peers/{EMBER_ID[:8]}{path}", {})

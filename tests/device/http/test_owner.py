@@ -59,7 +59,7 @@ async def test_a_lone_node_has_no_peers(client: DaemonClient) -> None:
     """And says so; who is not there cannot be blocked or forgotten."""
     peers = await client.peers()
     assert (peers.neighbours, peers.members) == ((), ())
-    for refused in (client.block("zzzz"), client.forget("zzzz")):
+    for refused in (client.block("zzzz"), client.unblock("zzzz"), client.forget("zzzz")):
         with pytest.raises(RequestRefusedError) as raised:
             await refused
         assert raised.value.code == "node_not_found"
