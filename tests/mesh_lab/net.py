@@ -10,6 +10,7 @@ import itertools
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,19 +73,25 @@ class Interface:
     name: str
     address: str
 
-    def up(self) -> None:
-        """Bring it up."""
+    def up(self) -> float:
+        """Bring it up; return when (monotonic)."""
         _ip(self.namespace, "link", "set", self.name, "up")
+        return time.monotonic()
 
     def down(self) -> None:
         """Take it down, as when the radio is switched off; its addresses of IPv4 stay."""
         _ip(self.namespace, "link", "set", self.name, "down")
 
-    def readdress(self, address: str) -> None:
-        """Give it another IPv4 address in place of the one it has."""
+    def strip(self) -> None:
+        """Take its IPv4 address away."""
         _ip(self.namespace, "addr", "del", f"{self.address}/24", "dev", self.name)
+
+    def readdress(self, address: str) -> float:
+        """Give it another IPv4 address in place of the one it has, and bring it up; return when."""
+        _ip(self.namespace, "-4", "addr", "flush", "dev", self.name)
         _ip(self.namespace, "addr", "add", f"{address}/24", "dev", self.name)
         self.address = address
+        return self.up()
 
     def shape(self, mbit: float, *, queue_ms: int = 20) -> None:
         """Let so much leave, and so much wait."""

@@ -25,8 +25,10 @@ PING: Final = 101
 PONG: Final = 102
 BLOCK: Final = 103
 TAKEN: Final = 104
+FILLING: Final = 105  # what nobody looks at
 NUMBER_BYTES: Final = 8
 TRY_AGAIN_S: Final = 0.02
+NOTE_TTL_S: Final = 120.0
 
 Verb = Callable[..., Awaitable[Any]]
 
@@ -107,7 +109,7 @@ class NodeProgram:
             while True:
                 body = number.to_bytes(NUMBER_BYTES) + time.monotonic_ns().to_bytes(NUMBER_BYTES) + filling
                 try:
-                    await self._node.send(peer, NOTE, body)
+                    await self._node.send(peer, NOTE, body, ttl_s=NOTE_TTL_S)
                 except MeshError:
                     if not refused or refused[-1] != number:
                         refused.append(number)
@@ -140,6 +142,21 @@ class NodeProgram:
                 await places.acquire()
                 tasks.create_task(one())
         return time.monotonic() - began
+
+    async def flood(self, peer: str, seconds: float, size: int) -> dict[str, int]:
+        """Send large notes on the lane for bulk as fast as they are taken; count what was and what was not."""
+        counts = {"taken": 0, "refused": 0}
+        body, until = bytes(size), time.monotonic() + seconds
+        while time.monotonic() < until:
+            try:
+                await self._node.send(peer, FILLING, body, lane=Lane.BULK)
+            except MeshError:
+                counts["refused"] += 1
+                await asyncio.sleep(TRY_AGAIN_S)
+            else:
+                counts["taken"] += 1
+                await asyncio.sleep(0)
+        return counts
 
     async def _asked(self, peer: str, kind: int, body: bytes, lane: Lane) -> float:
         message_id = await self._node.send(peer, kind, body, lane=lane)
@@ -206,7 +223,7 @@ def main() -> None:
     """Run one node."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s.%(msecs)03d %(message)s", datefmt="%H:%M:%S")
     directory, name, options = sys.argv[1:]
-    config = MeshConfig(data_dir=Path(directory), name=name, mqtt_port=0, door_port=0, **json.loads(options))
+    config = MeshConfig(data_dir=Path(directory), name=name, **json.loads(options))
     asyncio.run(NodeProgram(config).run())
 
 

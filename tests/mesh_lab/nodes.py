@@ -123,6 +123,11 @@ class Node:
             if not self._news.wait_for(lambda: condition() or self._ended, within_s) or not condition():
                 raise NodeFailedError(f"{self.name} is not {what}: {json.dumps(self.view)}\n{self.log()[-3000:]}")
 
+    def leaves(self, state: str, other: "Node", *, within_s: float = DEADLINE_S) -> float:
+        """Wait until it sees the other in another state; return when it did."""
+        self.until(lambda: bool(self.view) and self.state_of(other) != state, f"past “{state}”", within_s=within_s)
+        return self.view_at
+
     def state_of(self, other: "Node") -> str | None:
         """Tell what it sees of another node: linked, unreachable …; None: not a member."""
         found = self.view.get("neighbours", {}).get(other.node_id)
@@ -176,6 +181,11 @@ class Node:
     def log(self) -> str:
         """What it wrote so far."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    @property
+    def memory_mb(self) -> float:
+        """What the process holds in memory."""
+        return memory_mb(self.pid)
 
     @property
     def alive(self) -> bool:
@@ -233,6 +243,31 @@ class Node:
                 self._waiting.pop(said["n"]).set_result(said["said"])
         with self._news:
             self._news.notify_all()
+
+
+def memory_mb(pid: int) -> float:
+    """Resident memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def ended(pid: int, *, within_s: float) -> bool:
+    """Wait for the end of a process that is no child of the tests; whether it came."""
+    deadline = time.monotonic() + within_s
+    stat = Path(f"/proc/{pid}/stat")
+    while time.monotonic() < deadline:
+        try:
+            if stat.read_text().rsplit(")", 1)[1].split()[0] in "ZX":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def cpu_s(pid: int) -> float:
+    """What a process has used of a core so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def settle(*nodes: Node) -> None:
