@@ -1,0 +1,96 @@
+"""Vectors of questions and answers: the bodies of kinds 16 to 21."""
+
+from dataclasses import asdict
+
+from device.api import HeldModel
+from device.core.query_messages import Cancel, Done, Failed, Query, Status, Tokens
+from mesh.core import codec
+from mesh.core.codec import Item
+from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
+from tests.vectors.family import Family, Json, case, invalid
+
+DIGEST = b"d" * 32
+SAMPLING: list[Item] = [700_000, 40, 900_000, 1_100_000, 7, 64, ["\n\n"]]
+MESSAGES: list[Item] = [["system", "Be brief."], ["user", "Où est la gare ?"]]
+
+
+def questions() -> Family:
+    """One message of each kind, and everything that is none."""
+    sampling = SamplingParams(
+        temperature=0.7, top_k=40, top_p=0.9, repetition_penalty=1.1, seed=7, max_tokens=64, stop=("\n\n",)
+    )
+    messages = (Message("system", "Be brief."), Message("user", "Où est la gare ?"))
+    request = GenerationRequest(messages, sampling)
+    begun = GenerationRequest(messages, sampling, (3, 14, 15), 9)
+    status = Status(
+        name="kitchen", models=(HeldModel(name="m", digest=DIGEST.hex(), size_bytes=98_000_000),), yours_is_known=False
+    )
+    finished = GenerationFinished(reason="stop", prompt_tokens=20, completion_tokens=5, prefill_s=0.25, decode_s=1.5)
+    cases = [
+        case(
+            "STATUS",
+            status.to_body(),
+            kind=16,
+            name_of_node="kitchen",
+            models=[asdict(one) for one in status.models],
+            yours_is_known=False,
+        ),
+        case("QUERY", Query(DIGEST.hex(), request).to_body(), kind=17, **_query(request)),
+        case("QUERY that goes on with an answer", Query(DIGEST.hex(), begun).to_body(), kind=17, **_query(begun)),
+        case(
+            "TOKENS",
+            Tokens(3, TokensGenerated((1, 70_000), " gare")).to_body(),
+            kind=18,
+            n=3,
+            ids=[1, 70_000],
+            text=" gare",
+        ),
+        case(
+            "TOKENS that say: still at it", Tokens(0, TokensGenerated((), "")).to_body(), kind=18, n=0, ids=[], text=""
+        ),
+        case("DONE", Done(finished).to_body(), kind=19, finished=asdict(finished)),
+        case("FAILED", Failed("busy", "four questions").to_body(), kind=20, code="busy", text="four questions"),
+        case("CANCEL", Cancel().to_body(), kind=21),
+    ]
+    return {
+        "about": "Section 7: bodies of the device's messages, by kind",
+        "cases": cases,
+        "invalid": [invalid(reason, codec.encode(body), kind=kind) for reason, kind, body in _none()],
+    }
+
+
+def _query(request: GenerationRequest) -> Json:
+    return {
+        "digest": DIGEST.hex(),
+        "messages": [asdict(message) for message in request.messages],
+        "sampling": asdict(request.sampling),
+        "answered": list(request.answered),
+        "characters": request.characters,
+    }
+
+
+def _none() -> list[tuple[str, int, list[Item]]]:
+    model: list[Item] = ["m", DIGEST, 1]
+    return [
+        ("a node name of 64 characters", 16, ["n" * 64, [], True]),
+        ("a model without its size", 16, ["n", [model[:2]], True]),
+        ("a digest of 31 bytes", 16, ["n", [["m", DIGEST[:31], 1]], True]),
+        ("a model name that steers a terminal", 16, ["n", [["\x1b[2J", DIGEST, 1]], True]),
+        ("257 models", 16, ["n", [model] * 257, True]),
+        ("`yours is known` is no truth value", 16, ["n", [], 1]),
+        ("a question without its sampling", 17, [DIGEST, MESSAGES]),
+        ("a role that is none", 17, [DIGEST, [["tool", "x"]], SAMPLING, None]),
+        ("no messages", 17, [DIGEST, [], SAMPLING, None]),
+        ("a temperature above 5", 17, [DIGEST, MESSAGES, [5_000_001, *SAMPLING[1:]], None]),
+        ("a top p of 0", 17, [DIGEST, MESSAGES, [*SAMPLING[:2], 0, *SAMPLING[3:]], None]),
+        ("no tokens asked for", 17, [DIGEST, MESSAGES, [*SAMPLING[:5], 0, []], None]),
+        ("a stop of no characters", 17, [DIGEST, MESSAGES, [*SAMPLING[:6], [""]], None]),
+        ("a negative token id", 18, [0, [-1], ""]),
+        ("more than 1024 tokens", 18, [0, [1] * 1025, ""]),
+        ("a negative place", 18, [-1, [], ""]),
+        ("an end for a reason that is none", 19, ["tired", 1, 1, 1, 1]),
+        ("a negative count", 19, ["stop", -1, 1, 1, 1]),
+        ("a code that is none", 20, ["sleepy", "text"]),
+        ("a text of 501 characters", 20, ["busy", "x" * 501]),
+        ("a cancellation with a field", 21, [1]),
+    ]
