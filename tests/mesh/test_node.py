@@ -52,6 +52,7 @@ class Running:
         self._news = asyncio.Event()
         node.on_message(self._hear)
         node.on_change(self._news.set)
+        node.on_announcement(lambda _node_id, _body: self._news.set())
 
     def _hear(self, message: Received) -> None:
         self.received.append(message)
