@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from mesh.core.pairing import PairingKey
 from mesh.core.routes import Place
 from mesh.core.topic_policy import INBOX, CommonName, Role
 from mesh.counters import Counters
-from mesh.discovery import Discovery, Sighting, addresses_of
+from mesh.discovery import Discovery, Sighting
 from mesh.door import Door
 from mesh.errors import (
     AlreadyMemberError,
@@ -35,6 +36,7 @@ from mesh.errors import (
 )
 from mesh.exchange import Exchange, ExchangeEvents
 from mesh.identity import Identity, fingerprint
+from mesh.interfaces import choose, survey
 from mesh.links import LinkEvents, LinkState
 from mesh.mqtt import MqttClient
 from mesh.neighbourhood import Neighbour, Neighbourhood
@@ -369,14 +371,6 @@ class MeshNode:
         self._store.unblock(raw_id)
         self._ledger_changed()
 
-    async def unblock(self, node_id: str) -> None:
-        """Let a node in again that was cut off on this side.  Errors: UnknownNodeError, StorageError."""
-        raw_id = next((one for one in self._store.blocked if crypto.node_id(one) == node_id), None)
-        if raw_id is None:
-            raise UnknownNodeError(f"no node with the id {node_id[:8]} is blocked")
-        self._store.unblock(raw_id)
-        self._ledger_changed()
-
     async def _join_in_reach(self, key: PairingKey, doors: "asyncio.Queue[DoorAddress]") -> Met:
         for peer in self._config.static_peers:
             with contextlib.suppress(NoOfferError):  # one that is away does not keep the others from being asked
@@ -436,7 +430,8 @@ class MeshNode:
         return replace(one, state=REACHABLE, hops=hops, trouble="") if hops else one
 
     def _place(self) -> Place | None:
-        addresses = addresses_of(self._config.interfaces)
+        here = choose(survey(), self._config.interfaces)
+        addresses = tuple(address for address in here if not ipaddress.ip_address(address.split("%")[0]).is_link_local)
         return Place(addresses, self._broker.port, self._door.port) if addresses else None
 
     def _double_seen(self) -> None:
