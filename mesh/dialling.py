@@ -4,7 +4,8 @@ import asyncio
 import socket
 import ssl
 
-SILENCE_MS = 5000  # TCP_USER_TIMEOUT: sent data without any acknowledgement
+SILENCE_MS = 2500  # TCP_USER_TIMEOUT: data or probes without any acknowledgement
+PROBE_S = 1  # an idle connection is probed by the kernel this often, so that a silent loss is noticed without traffic
 
 
 async def dial(host: str, port: int, *, tls: ssl.SSLContext, silence_ms: int = SILENCE_MS) -> ssl.SSLSocket:
@@ -16,6 +17,9 @@ async def dial(host: str, port: int, *, tls: ssl.SSLContext, silence_ms: int = S
         plain.setblocking(False)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # without it every round trip costs 44 ms
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, silence_ms)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_S)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_S)
         await loop.sock_connect(plain, address)
         sock = tls.wrap_socket(plain, do_handshake_on_connect=False)
     except BaseException:

@@ -74,7 +74,6 @@ class _Slot:
     since: float = field(default_factory=time.monotonic)
     stirred: asyncio.Event = field(default_factory=asyncio.Event)  # sighted, or its link's state has changed
     trouble: str = ""  # why its door gave no key to its broker
-    trouble: str = ""  # why its door gave no key to its broker
     rekeying_until: float = 0.0  # the link was up, and is being moved to a new epoch key
 
     @property

@@ -1,7 +1,6 @@
 """One node of the mesh: what the device uses, and where the mesh's parts are put together."""
 
 import asyncio
-import contextlib
 import ipaddress
 import logging
 from collections.abc import Callable, Mapping
@@ -10,29 +9,21 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mesh.access import Access
-from mesh.addresses import parse_door
+from mesh.belonging import Belonging, BelongingEvents
 from mesh.broker import Broker
 from mesh.community import CommunityStore
 from mesh.core import crypto
 from mesh.core.door_messages import Grant, Ports
-from mesh.core.entries import Entry, Remove
+from mesh.core.entries import Entry
 from mesh.core.envelope import FIRST_DEVICE_KIND
 from mesh.core.frames import Lane
-from mesh.core.pairing import PairingKey
 from mesh.core.routes import Place
 from mesh.core.topic_policy import INBOX, CommonName, Role
 from mesh.counters import Counters
 from mesh.discovery import Discovery, Sighting
 from mesh.door import Door
 from mesh.errors import (
-    AlreadyMemberError,
-    FeedBehindError,
-    InvitingNotAllowedError,
-    NoCommunityError,
-    NoOfferError,
-    NotAllowedError,
     StorageError,
-    UnknownNodeError,
 )
 from mesh.exchange import Exchange, ExchangeEvents
 from mesh.identity import Identity, fingerprint
@@ -40,11 +31,11 @@ from mesh.interfaces import choose, survey
 from mesh.links import LinkEvents, LinkState
 from mesh.mqtt import MqttClient
 from mesh.neighbourhood import Neighbour, Neighbourhood
-from mesh.offers import Offer, OpenOffer, key_of
+from mesh.offers import Offer
 from mesh.reception import Reception, ReceptionEvents
-from mesh.static_peers import StaticPeers, resolve
+from mesh.static_peers import StaticPeers
 from mesh.views import CommunityView, Joined, MemberView, Received
-from mesh.visits import MAX_DOORS, DoorAddress, Met, Visitor, offer_doors
+from mesh.visits import Visitor
 
 __all__ = [
     "CommunityView",
@@ -65,7 +56,6 @@ LOOPBACK: Final = "127.0.0.1"
 OFFER_S: Final = 600.0
 REACHABLE: Final = "reachable"  # over relays
 BLOCKED: Final = "blocked"
-FAREWELL_S: Final = 2.0  # for neighbours to hear that this node leaves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +148,17 @@ class MeshNode:
         self._message_handlers: list[Callable[[Received], None]] = []
         self._announcement_handlers: list[Callable[[str, bytes], None]] = []
         self._change_handlers: list[Callable[[], None]] = []
-        self._doors: asyncio.Queue[DoorAddress] | None = None  # of a join that is looking for the offer
+        self._belonging = Belonging(
+            identity=self._identity,
+            name=self.name,
+            store=self._store,
+            reception=self._reception,
+            visitor=self._visitor,
+            neighbourhood=self._neighbourhood,
+            exchange=self._exchange,
+            static_peers=config.static_peers,
+            events=BelongingEvents(on_ledger=self._ledger_changed, on_met=self._met),
+        )
 
     @property
     def node_id(self) -> str:
@@ -269,25 +269,14 @@ class MeshNode:
     def sighted(self, sighting: Sighting) -> None:
         """Take an address found elsewhere: a hint, never trust."""
         self._neighbourhood.sighted(sighting)
-        if self._doors is not None:
-            offer_doors(self._doors, sighting)
+        self._belonging.sighted(sighting)
 
     async def open_offer(self, *, ttl_s: float = OFFER_S) -> Offer:
         """Let one node in by words, or show the offer that is open; a lone node founds a community by it.
 
         Errors: NotAllowedError when this node may not invite.
         """
-        offer = self._reception.offer
-        if offer is not None and offer.is_open and offer.taken_by is None:
-            return offer.shown()
-        if self._store.membership is None:
-            self._store.found(self.name, self.name)
-            self._ledger_changed()
-        membership = self._store.membership
-        if membership is None or not membership.may_admit(self._identity.public):
-            raise InvitingNotAllowedError("only the community's founder lets nodes in")
-        self._reception.offer = await OpenOffer.make(ttl_s=ttl_s)
-        return self._reception.offer.shown()
+        return await self._belonging.open_offer(ttl_s=ttl_s)
 
     async def close_offer(self) -> None:
         """Take the open offer back."""
@@ -298,89 +287,26 @@ class MeshNode:
 
         Errors: AlreadyMemberError, WrongWordsError, NoOfferError, DoorRefusedError, MeshError.
         """
-        membership = self._store.membership
-        if membership is not None and self._store.others:
-            raise AlreadyMemberError(f"this node belongs to the community “{membership.name}”")
-        key = await key_of(words)
-        doors: asyncio.Queue[DoorAddress] = asyncio.Queue(MAX_DOORS)
-        try:
-            if at is not None:
-                doors.put_nowait(await resolve(*parse_door(at)))
-                met = await self._visitor.join(key, doors, only=True)
-            else:
-                met = await self._join_in_reach(key, doors)
-        finally:  # whatever came after it: this node belongs once its admission is saved
-            if self._store.membership is not membership:
-                self._reception.offer = None
-                self._ledger_changed()
-        self._met(met.raw_id, met.grant, met.sighting)
-        community = self._store.membership
-        return Joined(
-            met.sighting.node_id,
-            met.name,
-            fingerprint(met.sighting.node_id),
-            community.name if community is not None else "",
-        )
+        return await self._belonging.join(words, at=at)
 
     async def leave(self) -> None:
         """Leave the community: tell the neighbours, then forget it; the identity stays.
 
         Errors: NoCommunityError, StorageError.
         """
-        membership = self._store.membership
-        if membership is None:
-            raise NoCommunityError("this node belongs to no community")
-        if self._store.others:
-            try:
-                entry = self._store.sign(Remove(self._identity.public, "left"))
-            except FeedBehindError as error:
-                log.warning("leaving without a word: %s", error)
-            else:
-                self._exchange.spread(entry)
-                await self._neighbourhood.shown_out(FAREWELL_S)
-        self._reception.offer = None
-        self._store.leave()
-        self._ledger_changed()
+        await self._belonging.leave()
 
     async def forget(self, node_id: str) -> None:
         """End a node's membership for everyone.  Errors: UnknownNodeError, NotAllowedError (block it instead)."""
-        membership = self._store.membership
-        member = next((one for one in self._store.others if one.node_id == node_id), None)
-        if membership is None or member is None:
-            raise UnknownNodeError(f"no member has the id {node_id[:8]}")
-        if not membership.may_remove(self._identity.public, member.public):
-            raise NotAllowedError(f"only the founder or {member.name} itself may end its membership")
-        entry = self._store.sign(Remove(member.public, "forgotten"))
-        self._exchange.spread(entry)
-        self._ledger_changed()
-        self._exchange.ensure_key()
+        self._belonging.forget(node_id)
 
     async def block(self, node_id: str) -> None:
         """Cut a node off on this side, at once and for good.  Errors: UnknownNodeError."""
-        known = {one.node_id for one in self._store.others} | {one.node_id for one in self.nearby()}
-        if node_id not in known:
-            raise UnknownNodeError(f"no node with the id {node_id[:8]} is known")
-        self._store.block(crypto.parse_node_id(node_id))
-        self._ledger_changed()
+        self._belonging.block(node_id)
 
     async def unblock(self, node_id: str) -> None:
         """Let a node in again that was cut off on this side.  Errors: UnknownNodeError, StorageError."""
-        raw_id = next((one for one in self._store.blocked if crypto.node_id(one) == node_id), None)
-        if raw_id is None:
-            raise UnknownNodeError(f"no node with the id {node_id[:8]} is blocked")
-        self._store.unblock(raw_id)
-        self._ledger_changed()
-
-    async def _join_in_reach(self, key: PairingKey, doors: "asyncio.Queue[DoorAddress]") -> Met:
-        for peer in self._config.static_peers:
-            with contextlib.suppress(NoOfferError):  # one that is away does not keep the others from being asked
-                doors.put_nowait(await resolve(*parse_door(peer)))
-        offer_doors(doors, *self.nearby())
-        self._doors = doors
-        try:
-            return await self._visitor.join(key, doors)
-        finally:
-            self._doors = None
+        self._belonging.unblock(node_id)
 
     def _ports(self) -> Ports:
         return Ports(self._broker.port, self._door.port)
