@@ -250,9 +250,10 @@ class Trunk:
         """Part the two networks."""
         _ip(self.switch, "link", "set", self.name, "down")
 
-    def plug(self) -> None:
-        """Join them again."""
+    def plug(self) -> float:
+        """Join them again; return when (monotonic)."""
         _ip(self.switch, "link", "set", self.name, "up")
+        return time.monotonic()
 
 
 def sweep() -> list[str]:

@@ -95,6 +95,10 @@ class NodeProgram:
         """Tell who is sighted, and at which addresses."""
         return {one.node_id: [*one.addresses] for one in self._node.nearby()}
 
+    async def counters(self) -> dict[str, int]:
+        """Tell what was dropped, sent and received."""
+        return dict(self._node.counters())
+
     async def notes(self, peer: str, count: int, every_s: float, first: int = 0, size: int = 0) -> list[int]:
         """Send numbered notes at a steady pace; one that is refused is tried until it is taken.
 

@@ -149,6 +149,22 @@ class Node:
         self.until(condition, f"at “{names}: {state}”", within_s=within_s)
         return self.view_at
 
+    def reaches(self, *others: "Node", hops: int | None = None, within_s: float = DEADLINE_S) -> float:
+        """Wait until it reaches them all, over so many hops if that is given; return when it did."""
+        names = ", ".join(other.name for other in others)
+        ids = [other.node_id for other in others]
+
+        def condition() -> bool:
+            found = [self.view.get("neighbours", {}).get(node_id, ("", 0))[1] for node_id in ids]
+            return all(found) if hops is None else all(one == hops for one in found)
+
+        self.until(condition, f"in reach of {names}" + (f" over {hops} hops" if hops else ""), within_s=within_s)
+        return self.view_at
+
+    def hops_to(self, other: "Node") -> int:
+        """Tell over how many hops it reaches another node; 0: not at all."""
+        return int(self.view.get("neighbours", {}).get(other.node_id, ("", 0))[1])
+
     def notes_of(self, other: "Node", first: int, count: int, *, within_s: float = DEADLINE_S) -> list[Note]:
         """Wait for the notes of these numbers and return them as they came, whatever came twice included."""
         wanted = set(range(first, first + count))
