@@ -5,6 +5,7 @@ Records, static peers and `--at` alike: nothing a stranger says may aim this nod
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from mesh.errors import NoOfferError
@@ -25,6 +26,22 @@ def is_dialable(address: str, port: int) -> bool:
         return False
     near = parsed.is_private or parsed.is_link_local or parsed.is_loopback
     return near and not (parsed.is_multicast or parsed.is_unspecified) and MIN_PORT <= port <= MAX_PORT
+
+
+def near_first(addresses: Iterable[str], networks: Iterable[str]) -> tuple[str, ...]:
+    """Sort addresses: first those in a network of this machine's ("192.168.1.7/24"), last what cannot be dialled.
+
+    A link-local one without its interface cannot: it was told over IPv4.
+    """
+    here = [ipaddress.ip_network(network, strict=False) for network in networks]
+
+    def distance(address: str) -> int:
+        parsed = ipaddress.ip_address(address)
+        if isinstance(parsed, ipaddress.IPv6Address) and parsed.is_link_local and parsed.scope_id is None:
+            return 2
+        return 0 if any(parsed in network for network in here if network.version == parsed.version) else 1
+
+    return tuple(sorted(addresses, key=distance))
 
 
 def parse_door(text: str) -> tuple[str, int]:

@@ -13,30 +13,32 @@ import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import ifaddr
 from zeroconf import (  # type: ignore[attr-defined]  # the DNS classes are public, though not in __all__
+    DNSAddress,
     DNSOutgoing,
     DNSQuestion,
     DNSQuestionType,
     Error,
     IPVersion,
+    RecordUpdate,
+    RecordUpdateListener,
     ServiceStateChange,
     Zeroconf,
 )
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
+from mesh.addresses import near_first
 from mesh.core.topic_policy import NODE_ID
 from mesh.errors import DuplicateNodeError
+from mesh.facts import Hearing
+from mesh.interfaces import AUTO, Interface, choose, survey, unknown
 
 log = logging.getLogger(__name__)
 
 SERVICE = "_hearthmesh._tcp.local."
 VERSION = "1"
-AUTO = "auto"
-VIRTUAL = re.compile(r"(lo|docker.*|veth.*|br-.*|virbr.*)")
-"""Interfaces that `auto` leaves out: no neighbour is behind them."""
 
 MAX_SIGHTINGS = 256
 MAX_ADDRESSES = 8
@@ -50,6 +52,8 @@ PROBES = 2
 PROBE_S = 0.15
 CLONE_CHECK_S = 60.0
 DROP_LOG_S = 60.0
+HEARD_WITHIN_S = 3.0  # an announcement comes back to its sender at once, and is repeated
+FLUSHED_S = 1.1  # after another address has been told, the old one counts for a second (RFC 6762, 10.2)
 BROWSE_ANEW_S = 600.0  # zeroconf's browser asks no more, and does not say so, once a query of its own has failed
 
 
@@ -99,6 +103,7 @@ class Discovery:
         on_lost: Callable[[str], None] | None = None,
         on_duplicate: Callable[[DuplicateNodeError], None] | None = None,
         poll_s: float = POLL_S,
+        look: Callable[[], tuple[Interface, ...]] = survey,
     ) -> None:
         self._node_id = node_id
         self._name = f"{node_id}.{SERVICE}"
@@ -109,12 +114,19 @@ class Discovery:
         self._on_lost = on_lost
         self._on_duplicate = on_duplicate
         self._poll_s = poll_s
+        self._look = look
         # Fresh for each start, so that a clone's record can be told from our own.
         self._host = f"{node_id[:8]}-{secrets.token_hex(4)}.local."
         self._sightings: OrderedDict[str, Sighting] = OrderedDict()
         self._resolving: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._addresses: tuple[str, ...] = ()
+        self._unknown: tuple[str, ...] = ()
+        self._ears = _Ears(self._host, self._addresses_told)
+        self._addresses_told_at = 0.0
+        self._looking_again = False
+        self._failure = ""
+        self._announced_at = float("inf")
         self._dropped = 0
         self._drop_logged_at = -DROP_LOG_S
         self._clone_reported_at = -CLONE_CHECK_S
@@ -124,10 +136,28 @@ class Discovery:
         """Who is in reach as far as records tell; a node that was killed stays until its record runs out."""
         return tuple(self._sightings.values())
 
+    @property
+    def hearing(self) -> Hearing:
+        """Whether mDNS works here, as far as this node can tell."""
+        announced = time.monotonic() - self._announced_at >= HEARD_WITHIN_S
+        return Hearing(failure=self._failure, announced=announced, own=self._ears.own, others=self._ears.others)
+
     async def run(self, ready: asyncio.Event) -> None:
-        """Browse and announce until cancelled, then say goodbye; `ready` is set once it browses."""
-        self._addresses = addresses_of(self._interfaces)
-        zeroconf = AsyncZeroconf(interfaces=list(self._addresses), ip_version=_ip_version())
+        """Browse and announce until cancelled, then say goodbye; `ready` is set once it browses, or cannot yet."""
+        while True:
+            self._addresses = self._survey()
+            try:
+                zeroconf = AsyncZeroconf(interfaces=list(self._addresses), ip_version=_ip_version())
+            except (OSError, RuntimeError) as error:  # the latter for an address that has gone meanwhile
+                self._fail(error)
+                ready.set()
+                await asyncio.sleep(self._poll_s)
+            else:
+                self._failure = ""
+                await self._live(zeroconf, ready)
+
+    async def _live(self, zeroconf: AsyncZeroconf, ready: asyncio.Event) -> None:
+        zeroconf.zeroconf.async_add_listener(self._ears, None)
         self._browser = self._browse(zeroconf)
         # A task of its own: a cancelled wait would cancel zeroconf's own start, and closing it would then leak sockets.
         starting = asyncio.create_task(zeroconf.zeroconf.async_wait_for_start(), name="discovery start")
@@ -148,7 +178,7 @@ class Discovery:
         browsing_since = time.monotonic()
         while True:
             await asyncio.sleep(self._poll_s)
-            addresses = addresses_of(self._interfaces)
+            addresses = self._survey()
             if addresses == self._addresses:
                 if time.monotonic() - browsing_since >= BROWSE_ANEW_S:
                     await self._browser.async_cancel()
@@ -156,11 +186,41 @@ class Discovery:
                 continue
             log.info("the network changed: %s", ", ".join(addresses) or "no address")
             self._addresses = addresses
+            self._ears.forget()
             await self._browser.async_cancel()
-            await zeroconf.async_update_interfaces(interfaces=list(addresses))
             if zeroconf.zeroconf.registry.async_get_info_name(self._name.lower()) is not None:
-                await zeroconf.async_update_service(self._own_record())
+                await zeroconf.async_update_service(
+                    self._own_record()
+                )  # first: new interfaces announce what stands there
+                self._announced_at = time.monotonic()
+            try:
+                await zeroconf.async_update_interfaces(interfaces=list(addresses))
+                self._failure = ""
+            except (OSError, RuntimeError) as error:  # as above
+                self._fail(error)
+                self._addresses = ()  # so that it is tried again
             self._browser = self._browse(zeroconf)  # a new one asks again, also on the new interfaces
+
+    def _survey(self) -> tuple[str, ...]:
+        """Look at the interfaces; return the addresses to use, and say which of the wanted ones are not there."""
+        interfaces = self._look()
+        self._ears.at(interfaces)
+        missing = unknown(interfaces, self._interfaces)
+        if missing != self._unknown and missing:
+            there = ", ".join(one.name for one in interfaces)
+            log.warning(
+                "[discovery] interfaces: there is no %s here (there are: %s); it is used once it is there",
+                " and no ".join(missing),
+                there,
+            )
+        self._unknown = missing
+        return choose(interfaces, self._interfaces)
+
+    def _fail(self, error: Exception) -> None:
+        failure = getattr(error, "strerror", None) or str(error)
+        if failure != self._failure:
+            log.warning("mDNS cannot be used (%s); it is tried again", failure)
+        self._failure = failure
 
     def _browse(self, zeroconf: AsyncZeroconf) -> AsyncServiceBrowser:
         # QM, not QU: a unicast answer reaches only one of several processes on a machine.
@@ -175,6 +235,7 @@ class Discovery:
             await asyncio.sleep(CLONE_CHECK_S)
         # Its own probing takes 1.2 s; ours is done (zeroconf calls leaving it out "cooperating").
         sent = await zeroconf.async_register_service(self._own_record(), cooperating_responders=True)
+        self._announced_at = time.monotonic()
         await sent
 
     async def _is_taken(self, zeroconf: Zeroconf) -> bool:
@@ -221,6 +282,22 @@ class Discovery:
             self._resolving.add(name)
             self._tasks.create_task(self._resolve(zeroconf, info), name="discovery resolve")
 
+    def _addresses_told(self, zeroconf: Zeroconf) -> None:
+        """Look at the known nodes again, once addresses that are told no more have run out: nobody tells of that."""
+        self._addresses_told_at = time.monotonic()
+        if not self._looking_again and self._tasks is not None:
+            self._looking_again = True
+            self._tasks.create_task(self._look_again(zeroconf), name="discovery addresses")
+
+    async def _look_again(self, zeroconf: Zeroconf) -> None:
+        while (rest_s := self._addresses_told_at + FLUSHED_S - time.monotonic()) > 0:  # noqa: ASYNC110  a time is waited for
+            await asyncio.sleep(rest_s)
+        self._looking_again = False
+        for node_id in list(self._sightings):
+            info = AsyncServiceInfo(SERVICE, f"{node_id}.{SERVICE}")
+            if info.load_from_cache(zeroconf) and info.addresses_by_version(IPVersion.All):
+                self._see(info)
+
     async def _resolve(self, zeroconf: Zeroconf, info: AsyncServiceInfo) -> None:
         try:
             if await info.async_request(zeroconf, RESOLVE_MS, DNSQuestionType.QM):
@@ -234,7 +311,9 @@ class Discovery:
         sighting = Sighting.from_record(info)
         if sighting is None:
             self._drop()
-        elif self._sightings.get(sighting.node_id) != sighting:
+            return
+        sighting = replace(sighting, addresses=near_first(sighting.addresses, self._ears.networks))
+        if self._sightings.get(sighting.node_id) != sighting:
             self._sightings[sighting.node_id] = sighting
             self._sightings.move_to_end(sighting.node_id)
             if len(self._sightings) > MAX_SIGHTINGS:
@@ -263,15 +342,35 @@ class Discovery:
             self._dropped, self._drop_logged_at = 0, now
 
 
-def addresses_of(interfaces: Iterable[str]) -> tuple[str, ...]:
-    """List the addresses of interfaces by name, sorted; `auto` stands for all that lead to a network."""
-    wanted = set(interfaces)
-    found: set[str] = set()
-    for adapter in ifaddr.get_adapters():
-        name = str(adapter.name)
-        if name in wanted or (AUTO in wanted and not VIRTUAL.fullmatch(name)):
-            found |= {str(ip.ip) if ip.is_IPv4 else str(ip.ip[0]) for ip in adapter.ips}
-    return tuple(sorted(found - {"::1"}))  # no multicast there
+class _Ears(RecordUpdateListener):
+    """Notices whether anything is heard over mDNS at all: our own announcement, and other machines."""
+
+    def __init__(self, host: str, on_addresses: Callable[[Zeroconf], None]) -> None:
+        self._host = host.lower()
+        self._on_addresses = on_addresses
+        self._here: frozenset[bytes] = frozenset()
+        self.networks: tuple[str, ...] = ()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: the network is another one."""
+        self.own = self.others = False
+
+    def at(self, interfaces: Iterable[Interface]) -> None:
+        """Know which addresses are this machine's."""
+        self.networks = tuple(network for one in interfaces for network in one.networks)
+        self._here = frozenset(ipaddress.ip_interface(network).ip.packed for network in self.networks)
+
+    def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:  # noqa: ARG002  zeroconf's
+        """Look at the addresses that a packet tells."""
+        addresses = [update.new for update in records if isinstance(update.new, DNSAddress)]
+        for record in addresses:
+            if record.name.lower() == self._host:
+                self.own = True
+            elif record.address not in self._here:
+                self.others = True
+        if addresses:
+            self._on_addresses(zc)
 
 
 def _dialable(addresses: Iterable[str]) -> Iterable[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mesh.addresses import is_dialable, parse_door
+from mesh.addresses import is_dialable, near_first, parse_door
 from mesh.errors import NoOfferError
 
 
@@ -49,3 +49,11 @@ def test_other_texts_are_no_doors(text: str) -> None:
     """Nothing, or a port out of range."""
     with pytest.raises(NoOfferError):
         parse_door(text)
+
+
+def test_near_addresses_come_first() -> None:
+    """Who has two interfaces is tried first where this machine is too; a link-local address needs its interface."""
+    told = ("10.0.0.5", "192.168.1.5", "fd00::5", "fe80::5", "fe80::5%3")
+    here = ("127.0.0.1/8", "192.168.1.7/24", "fe80::7/64")
+    assert near_first(told, here) == ("192.168.1.5", "fe80::5%3", "10.0.0.5", "fd00::5", "fe80::5")
+    assert near_first(told, ()) == ("10.0.0.5", "192.168.1.5", "fd00::5", "fe80::5%3", "fe80::5")

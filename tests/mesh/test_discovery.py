@@ -18,8 +18,10 @@ import pytest
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from mesh import discovery
-from mesh.discovery import SERVICE, Discovery, Sighting, addresses_of
+from mesh.discovery import SERVICE, Discovery, Sighting
 from mesh.errors import DuplicateNodeError
+from mesh.facts import Hearing
+from mesh.interfaces import Interface
 from tests.mesh.running import until
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
@@ -341,20 +343,147 @@ def test_malformed_records_are_logged_once_a_minute(caplog: pytest.LogCaptureFix
     assert len(caplog.records) == 1
 
 
-def test_interfaces_are_chosen_by_name() -> None:
-    """`auto` leaves out the loopback; names mean themselves."""
-    assert addresses_of(("lo",)) == ("127.0.0.1",)
-    assert "127.0.0.1" not in addresses_of(("auto",))
-    assert addresses_of(("nosuch0",)) == ()
+class Machine:
+    """A machine whose interfaces a test switches on and off; they all lead to this one's loopback."""
+
+    def __init__(self, *interfaces: Interface) -> None:
+        self.interfaces = interfaces
+        self.looks = 0
+
+    def look(self) -> tuple[Interface, ...]:
+        """List the interfaces there are now."""
+        self.looks += 1
+        return self.interfaces
 
 
-@pytest.mark.parametrize(
-    ("name", "virtual"),
-    [("lo", True), ("docker0", True), ("veth12ab", True), ("br-1f2e", True), ("wlan0", False), ("eth0", False)],
-)
-def test_auto_leaves_out_what_leads_nowhere(name: str, virtual: bool) -> None:  # noqa: FBT001  a table
-    """Containers' bridges are no neighbourhood; a network named lo0 or br0 is one."""
-    assert bool(discovery.VIRTUAL.fullmatch(name)) == virtual
+@contextlib.asynccontextmanager
+async def on(machine: Machine, node_id: str, *wanted: str) -> AsyncIterator[Running]:
+    """Run a discovery on a machine, which looks at its interfaces all the time."""
+    seen: list[Sighting] = []
+    lost: list[str] = []
+    node = Discovery(
+        node_id=node_id,
+        mqtt_port=18883,
+        door_port=18884,
+        interfaces=wanted or ("auto",),
+        on_sighting=seen.append,
+        on_lost=lost.append,
+        poll_s=0.02,
+        look=machine.look,
+    )
+    ready = asyncio.Event()
+    task = asyncio.create_task(node.run(ready))
+    await asyncio.wait_for(ready.wait(), 5)
+    try:
+        yield Running(node, seen, lost, [])
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+OLD_S = 1.1  # a younger record is not replaced by a new one, but joined by it (RFC 6762, 10.2)
+ETH = Interface("eth0", up=True, networks=("127.0.0.1/32",))
+WLAN = Interface("wlan0", up=True, networks=("127.0.0.2/32",))
+DOCKER = Interface("docker0", up=True, networks=("127.0.0.3/32",))
+
+
+def addresses(running: Running, node_id: str) -> tuple[str, ...]:
+    """List where a node was seen last."""
+    sighting = running.sighting(node_id)
+    return sighting.addresses if sighting else ()
+
+
+async def test_a_machine_without_a_network_starts_and_waits_for_one() -> None:
+    """Wi-Fi that comes up after the start: announced there, and neighbours are found there."""
+    late, first = random_id(), random_id()
+    machine = Machine(Interface("wlan0", up=False))
+    async with running(first) as other, on(machine, late) as node:
+        looks = machine.looks
+        await until(lambda: machine.looks > looks + 2)
+        assert not node.seen
+        assert other.sighting(late) is None
+        machine.interfaces = (WLAN,)
+        await until(lambda: addresses(other, late) == ("127.0.0.2",))
+        await until(lambda: node.sighting(first) is not None)
+
+
+async def test_an_address_that_changes_is_told() -> None:
+    """The router gave another one: the old one is told no more."""
+    moving = random_id()
+    machine = Machine(WLAN)
+    async with running(random_id()) as other, on(machine, moving):
+        await until(lambda: addresses(other, moving) == ("127.0.0.2",))
+        await asyncio.sleep(OLD_S)
+        machine.interfaces = (Interface("wlan0", up=True, networks=("127.0.0.9/32",)),)
+        await until(lambda: addresses(other, moving) == ("127.0.0.9",))
+        assert moving not in other.lost
+
+
+async def test_two_interfaces_are_both_told() -> None:
+    """And when one goes, only the other is left."""
+    node_id = random_id()
+    machine = Machine(ETH, WLAN, DOCKER)
+    async with running(random_id()) as other, on(machine, node_id):
+        await until(lambda: set(addresses(other, node_id)) == {"127.0.0.1", "127.0.0.2"})
+        await asyncio.sleep(OLD_S)
+        machine.interfaces = (WLAN, DOCKER)
+        await until(lambda: addresses(other, node_id) == ("127.0.0.2",))
+
+
+async def test_an_interface_that_is_not_there_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    """A misspelt one must not be silence; once, not at every look; and it is used when it comes."""
+    machine = Machine(ETH)
+    node_id = random_id()
+    async with running(random_id()) as other, on(machine, node_id, "wlan0"):
+        await until(lambda: machine.looks > 3)
+        lines = [one.getMessage() for one in caplog.records if "[discovery] interfaces" in one.getMessage()]
+        assert lines == [
+            "[discovery] interfaces: there is no wlan0 here (there are: eth0); it is used once it is there"
+        ]
+        machine.interfaces = (ETH, WLAN)
+        await until(lambda: addresses(other, node_id) == ("127.0.0.2",))
+
+
+@pytest.mark.usefixtures("_quick_ears")
+async def test_it_hears_itself_and_others() -> None:
+    """Our own announcement comes back over the network; another machine's address was told by another machine."""
+    machine = Machine(ETH)
+    node_id = random_id()
+    async with on(machine, node_id) as node:
+        await until(lambda: node.discovery.hearing == Hearing(announced=True, own=True, others=False))
+        async with on(Machine(WLAN), random_id()):
+            await until(lambda: node.discovery.hearing.others)
+        machine.interfaces = (DOCKER,)
+        await until(lambda: not node.discovery.hearing.own)
+
+
+@pytest.mark.usefixtures("_quick_ears")
+async def test_who_hears_nothing_knows_it() -> None:
+    """An address whose packets are lost: announced, and not heard."""
+    async with on(Machine(Interface("wlan0", up=False)), random_id()) as node:
+        await until(lambda: node.discovery.hearing.announced)
+        assert node.discovery.hearing == Hearing(announced=True, own=False, others=False)
+
+
+@pytest.fixture
+def _quick_ears(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for announcements to be repeated."""
+    monkeypatch.setattr(discovery, "HEARD_WITHIN_S", 0.0)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # zeroconf's socket, when it gives up
+async def test_mdns_that_cannot_be_used_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """An address that has gone before it is used, or a port that is held: said, and no end of the node."""
+    machine = Machine(Interface("wlan0", up=True, networks=("fd00:dead::1/64",)))
+    node_id = random_id()
+    async with running(random_id()) as other, on(machine, node_id) as node:
+        await until(lambda: "fd00:dead::1" in node.discovery.hearing.failure)
+        await until(lambda: machine.looks > 3)
+        assert caplog.text.count("mDNS cannot be used") == 1
+        machine.interfaces = (ETH,)
+        await until(lambda: addresses(other, node_id) == ("127.0.0.1",))
+        assert node.discovery.hearing.failure == ""
 
 
 LATE_INTERFACE = """
