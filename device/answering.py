@@ -24,7 +24,9 @@ from models.errors import QueueFullError as EngineBusyError
 
 MAX_FROM_PEER: Final = 4  # questions of one neighbour at a time, the waiting ones included
 MAX_TOTAL: Final = 16
-STILL_AT_IT_S: Final = 15.0  # a quarter of the asker's patience
+# A third of the asker's patience: a node that went silent is noticed within seconds, and an empty part of some 300
+# bytes on the air, from at most MAX_TOTAL questions, stays below 3 kB a second.
+STILL_AT_IT_S: Final = 2.0
 # Parts of one answer follow each other no faster: at 25 tokens a second or less nothing waits, and beyond, where nobody
 # reads along, sealing and carrying each token by itself would take cores and air from those who compute.
 PACE_S: Final = 0.04

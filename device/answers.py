@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Self
 
 from device.api import Answerer, AnswerFinished, AnswerPiece
+from device.core.failover import AnswerSoFar
 from device.errors import AnswerLostError, StoppingError
 from models.core.request import GenerationEvent, GenerationFinished, TokensGenerated
 
@@ -13,19 +14,19 @@ from models.core.request import GenerationEvent, GenerationFinished, TokensGener
 class Answer:
     """An async iterator of AnswerPiece..., then AnswerFinished; `aclose` cancels the rest wherever it is made.
 
-    `by` says who answers before the first piece is there.  Times are the asker's own, from the moment of asking
-    (monotonic); the rate counts the tokens after the first, over the time after the first.
+    so_far: what has come of it and from whom, kept by whoever makes the events.  Times are the asker's own, from the
+    moment of asking (monotonic); the rate counts the tokens after the first, over the time after the first.
     """
 
     def __init__(
         self,
-        by: Answerer,
+        so_far: AnswerSoFar,
         events: AsyncGenerator[GenerationEvent, None],
         *,
         on_close: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.by = by
+        self._so_far = so_far
         self._events = events
         self._on_close = on_close
         self._clock = clock
@@ -34,6 +35,16 @@ class Answer:
         self._over = False
         self._stopped = False
         self._waiting: asyncio.Timeout | None = None
+
+    @property
+    def by(self) -> Answerer:
+        """Who gives it now; the node of the piece that came last."""
+        return self._so_far.by
+
+    @property
+    def first(self) -> Answerer:
+        """Who gave its beginning, or is about to."""
+        return self._so_far.first
 
     def __aiter__(self) -> Self:
         """An answer is read once."""
@@ -88,10 +99,11 @@ class Answer:
         else:
             rate = end.completion_tokens / max(now - self._asked_at, 1e-6)
         return AnswerFinished(
-            answerer=self.by,
+            answerer=self.first,
             finish_reason=end.reason,
             prompt_tokens=end.prompt_tokens,
             completion_tokens=end.completion_tokens,
             ttft_ms=round((first_at - self._asked_at) * 1000, 1),
             tokens_per_s=round(rate, 1),
+            parts=self._so_far.parts(),
         )

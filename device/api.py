@@ -226,8 +226,21 @@ class AnswerPiece:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerPart:
+    """The tokens of an answer that one of several nodes gave; from_token counts from 0."""
+
+    node_id: str
+    node_name: str
+    from_token: int
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnswerFinished:
-    """The end of an answer: why it ended (stop, length) and what it took."""
+    """The end of an answer: why it ended (stop, length) and what it took.
+
+    answerer: who gave its beginning; parts: who gave which tokens, where it was more than one node.
+    """
 
     answerer: Answerer
     finish_reason: str
@@ -235,3 +248,4 @@ class AnswerFinished:
     completion_tokens: int
     ttft_ms: float
     tokens_per_s: float
+    parts: tuple[AnswerPart, ...] = ()

@@ -14,7 +14,7 @@ from device.ports import Mesh
 from mesh.errors import MeshError
 from models.core.request import GenerationEvent, GenerationFinished, GenerationRequest
 
-SILENCE_S: Final = 60.0  # the answerer says "still at it" four times as often
+SILENCE_S: Final = 6.0  # the answerer says "still at it" three times as often
 QUERY_TTL_S: Final = 30.0
 MAX_UNREAD: Final = 8192  # parts of one answer that nobody has read yet; their texts are bounded by the question
 
@@ -109,7 +109,7 @@ class Asker:
         """End the answers that were coming from there."""
         for reply in self._open.values():
             if reply.peer == peer:
-                reply.end(AnswerLostError("the link to the neighbour went down in the middle of the answer"))
+                reply.end(AnswerLostError("the link to the neighbour went down"))
 
     async def _cancel(self, peer: str, message_id: bytes) -> None:
         try:

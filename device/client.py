@@ -15,6 +15,7 @@ from urllib.parse import quote
 from device.api import (
     Answerer,
     AnswerFinished,
+    AnswerPart,
     AnswerPiece,
     CatalogueEntry,
     ChatMessage,
@@ -36,11 +37,12 @@ from device.api import (
 from device.errors import DaemonUnreachableError, DeviceError
 from device.parsing import MalformedReplyError, one_line, parse, prose
 from device.socket_http import ConnectError, NotHttpError, Reply, request
-from device.wording import Pace, count, duration, pull_figures, share, short_id, size, speed
+from device.wording import Pace, answered_by, count, duration, pull_figures, share, short_id, size, speed
 
 __all__ = [  # what a user interface needs, in one place
     "AnswerBrokenOffError",
     "AnswerFinished",
+    "AnswerPart",
     "AnswerPiece",
     "Answerer",
     "CatalogueEntry",
@@ -66,6 +68,7 @@ __all__ = [  # what a user interface needs, in one place
     "Sampling",
     "Status",
     "UnexpectedReplyError",
+    "answered_by",
     "count",
     "duration",
     "pull_figures",

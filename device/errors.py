@@ -81,7 +81,7 @@ class NoSuchRouteError(DeviceError):
 
 
 class NoSuchModelError(DeviceError):
-    """Neither this node nor a linked neighbour holds the model asked for."""
+    """Neither this node nor one in reach holds the model asked for."""
 
     hint = "see what is here and what can be had: hearth models ls"
 
@@ -99,9 +99,9 @@ class AmbiguousNodeError(DeviceError):
 
 
 class NodeUnreachableError(DeviceError):
-    """The neighbour is known but there is no link to it now."""
+    """The node is known but nothing reaches it now."""
 
-    hint = "is it switched on and in reach?  hearth peers shows the links; ask again once it is linked"
+    hint = "is it switched on and in reach?  hearth peers shows who is; ask again once it is linked or reachable"
 
 
 class AnswerLostError(DeviceError):

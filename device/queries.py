@@ -1,5 +1,7 @@
 """Questions and answers of this node: its owner's, routed here or to a neighbour, and the neighbours' own.
 
+Where a node cannot go on with an answer, another that holds the same model does.
+
 Neighbours tell one another what they hold (STATUS) when their link comes up and whenever it changes; one that has not
 heard the other's yet says so and is told again, so that a restart which no link noticed does no harm.
 """
@@ -7,28 +9,38 @@ heard the other's yet says so and is told again, so that a restart which no link
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncGenerator, Collection
 from typing import Final
 
-from device.answering import Answerer
+from device.answering import STILL_AT_IT_S, Answerer
 from device.answers import Answer
 from device.api import Answerer as AnsweredBy
 from device.api import HeldModel, QueryCounts
-from device.asking import Asker
+from device.asking import SILENCE_S, Asker
 from device.core.chat_request import ChatRequest
+from device.core.failover import AnswerSoFar
 from device.core.query_messages import Cancel, Done, Failed, Query, Status, Tokens, parse_message
-from device.core.routing import Candidate, Route, choose_route
+from device.core.routing import AUTO, Candidate, Route, choose_route, choose_successor
 from device.errands import Errands
-from device.errors import BusyError, NeighbourMisbehavedError, NodeUnreachableError, NoSuchModelError, StoppingError
+from device.errors import (
+    BusyError,
+    DeviceError,
+    NeighbourMisbehavedError,
+    NodeUnreachableError,
+    NoSuchModelError,
+    StoppingError,
+)
 from device.library import Library
 from device.ports import Mesh
 from mesh.errors import MeshError
 from mesh.node import Received
+from models.core.request import GenerationEvent, GenerationRequest, TokensGenerated
+from models.errors import ModelsError
 
 MAX_ANSWERS: Final = 32  # of the owner's programs at a time, the waiting ones included
 NEWS_WITHIN_S: Final = 5.0  # how long a question waits for a neighbour that is just coming up
 LAST_WORDS_S: Final = 2.0
 DROPS_LOGGED_EVERY_S: Final = 10.0
-LINKED: Final = "linked"
 CONNECTING: Final = "connecting"
 
 log = logging.getLogger(__name__)
@@ -37,17 +49,26 @@ log = logging.getLogger(__name__)
 class Queries:
     """Joins mesh and models: `ask` for the owner, everything else by itself once it was started."""
 
-    def __init__(self, *, mesh: Mesh, library: Library, errands: Errands, default_model: str) -> None:
+    def __init__(
+        self,
+        *,
+        mesh: Mesh,
+        library: Library,
+        errands: Errands,
+        default_model: str,
+        silence_s: float = SILENCE_S,
+        still_at_it_s: float = STILL_AT_IT_S,
+    ) -> None:
         self._mesh = mesh
         self._library = library
         self._default_model = default_model
         self._errands = errands
-        self._asker = Asker(mesh, errands)
+        self._asker = Asker(mesh, errands, silence_s=silence_s)
         self._one_ended = asyncio.Event()
-        self._answerer = Answerer(mesh, library, errands, on_end=self._one_ended.set)
+        self._answerer = Answerer(mesh, library, errands, on_end=self._one_ended.set, still_at_it_s=still_at_it_s)
         self._told: dict[str, Status] = {}  # the last STATUS of each neighbour
         self._heard: set[str] = set()  # who sent one since its link came up
-        self._linked: set[str] = set()
+        self._reachable: set[str] = set()
         self._answers: set[Answer] = set()
         self._asked = 0
         self._stopping = False
@@ -84,27 +105,16 @@ class Queries:
             raise StoppingError("the node is stopping; it takes no more questions")
         if len(self._answers) >= MAX_ANSWERS:
             raise BusyError(f"{MAX_ANSWERS} questions are being answered already")
-        route = await self._route(chat)
-        digest = route.model.digest
-        by = AnsweredBy(
-            node_id=route.node_id,
-            node_name=route.node_name,
-            model=route.model.name,
-            model_digest=digest,
-            local=route.local,
-        )
-        if route.local:
-            events = self._library.generate(digest, chat.generation)
-        else:
-            events = self._asker.ask(route.node_id, Query(digest, chat.generation))
-        answer = Answer(by, events, on_close=lambda: self._closed(answer))
+        so_far = AnswerSoFar(chat.generation, _answerer(await self._route(chat)))
+        events = self._whole(so_far, pinned=chat.node != AUTO)
+        answer = Answer(so_far, events, on_close=lambda: self._closed(answer))
         self._answers.add(answer)
         self._asked += 1
         return answer
 
     def models_changed(self) -> None:
-        """Tell every linked neighbour what is here now."""
-        for peer in self._linked:
+        """Tell everyone in reach what is here now."""
+        for peer in self._reachable:
             self._tell(peer)
 
     async def stop(self, *, grace_s: float) -> None:
@@ -129,26 +139,62 @@ class Queries:
         self._answers.discard(answer)
         self._one_ended.set()
 
+    async def _whole(self, so_far: AnswerSoFar, *, pinned: bool) -> AsyncGenerator[GenerationEvent, None]:
+        """Yield the events of one answer, whichever nodes give it; pinned: none but the one that began."""
+        while True:
+            try:
+                async with contextlib.aclosing(self._given_by(so_far.by, so_far.rest())) as events:
+                    async for event in events:
+                        if isinstance(event, TokensGenerated):
+                            so_far.add(event)
+                        yield event
+            except (DeviceError, MeshError, ModelsError) as error:
+                if not so_far.may_pass_on(error):
+                    raise
+                successor = None if pinned else await self._successor(so_far)
+                if successor is None:
+                    raise so_far.broken_off(error, pinned=pinned) from error
+                log.info(
+                    "another node goes on with an answer",
+                    extra={"peer": successor.node_id, "tokens": so_far.tokens, "reason": str(error)},
+                )
+                so_far.pass_on(_answerer(successor))
+            else:
+                return
+
+    def _given_by(self, by: AnsweredBy, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+        if by.local:
+            return self._library.generate(by.model_digest, request)
+        return self._asker.ask(by.node_id, Query(by.model_digest, request))
+
     async def _route(self, chat: ChatRequest) -> Route:
         """Choose, and while a neighbour is just coming up, wait a moment for what it holds before saying no."""
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + NEWS_WITHIN_S
+        give_up_at = asyncio.get_running_loop().time() + NEWS_WITHIN_S
         while True:
             try:
                 return choose_route(
                     model=chat.model,
                     node=chat.node,
                     default_model=self._default_model,
-                    here=Candidate(node_id=self._mesh.node_id, name=self._mesh.name, models=self._library.held()),
+                    here=self._here(),
                     neighbours=self._candidates(),
                 )
             except (NoSuchModelError, NodeUnreachableError):
-                if not self._may_hear_more() or loop.time() >= give_up_at:
+                if not await self._heard_more(give_up_at):
                     raise
-            self._news.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(give_up_at):
-                    await self._news.wait()
+
+    async def _successor(self, so_far: AnswerSoFar) -> Route | None:
+        """Choose who goes on, as patiently; every node gets one turn."""
+        give_up_at = asyncio.get_running_loop().time() + NEWS_WITHIN_S
+        tried = {*so_far.failed, so_far.by.node_id}
+        while True:
+            digest = so_far.by.model_digest
+            route = choose_successor(digest, here=self._here(), neighbours=self._candidates(), without=tried)
+            if route is not None or not await self._heard_more(give_up_at, but=tried):
+                return route
+
+    def _here(self) -> Candidate:
+        return Candidate(node_id=self._mesh.node_id, name=self._mesh.name, models=self._library.held())
 
     def _candidates(self) -> list[Candidate]:
         return [
@@ -156,29 +202,39 @@ class Queries:
                 node_id=one.node_id,
                 name=one.name,
                 models=self.models_of(one.node_id),
-                linked=one.state == LINKED,
+                hops=one.hops,
                 running=self._asker.running(one.node_id),
             )
             for one in self._mesh.neighbours()
         ]
 
-    def _may_hear_more(self) -> bool:
+    async def _heard_more(self, give_up_at: float, *, but: Collection[str] = ()) -> bool:
+        """Wait for news of a neighbour that is just coming up; False when there is none, or no time left."""
+        if not self._may_hear_more(but) or asyncio.get_running_loop().time() >= give_up_at:
+            return False
+        self._news.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(give_up_at):
+                await self._news.wait()
+        return True
+
+    def _may_hear_more(self, but: Collection[str]) -> bool:
         return any(
-            one.state == CONNECTING or (one.state == LINKED and one.node_id not in self._heard)
+            one.state == CONNECTING or (one.reachable and one.node_id not in self._heard)
             for one in self._mesh.neighbours()
-            if one.since_s < NEWS_WITHIN_S
+            if one.since_s < NEWS_WITHIN_S and one.node_id not in but
         )
 
     def _on_change(self) -> None:
-        """Notice links that came up or went down."""
-        states = {one.node_id: one.state for one in self._mesh.neighbours()}
-        linked = {node_id for node_id, state in states.items() if state == LINKED}
-        for peer in self._linked - linked:
+        """Notice who came into reach or went out of it; whether directly or over others makes no difference."""
+        known = {one.node_id: one.reachable for one in self._mesh.neighbours()}
+        reachable = {node_id for node_id, is_reachable in known.items() if is_reachable}
+        for peer in self._reachable - reachable:
             self._asker.link_down(peer)
             self._answerer.link_down(peer)
             self._heard.discard(peer)
-        new, self._linked = linked - self._linked, linked
-        for peer in self._told.keys() - states.keys():
+        new, self._reachable = reachable - self._reachable, reachable
+        for peer in self._told.keys() - known.keys():
             del self._told[peer]
         for peer in new:
             self._tell(peer)
@@ -222,3 +278,13 @@ class Queries:
         except MeshError as error:
             # The next time the link comes up it is told again.
             log.info("status not sent", extra={"peer": peer, "reason": str(error)})
+
+
+def _answerer(route: Route) -> AnsweredBy:
+    return AnsweredBy(
+        node_id=route.node_id,
+        node_name=route.node_name,
+        model=route.model.name,
+        model_digest=route.model.digest,
+        local=route.local,
+    )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from device.api import PullProgress
+    from device.api import AnswerFinished, PullProgress
 
 SHORT_ID_CHARACTERS = 8
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -51,6 +51,24 @@ def count(number: int, one: str, many: str = "") -> str:
 def speed(tokens_per_s: float) -> str:
     """`31 tokens/s`; a slow one with a decimal."""
     return f"{tokens_per_s:.0f} tokens/s" if tokens_per_s >= 9.95 else f"{tokens_per_s:.1f} tokens/s"  # noqa: PLR2004  two figures
+
+
+def answered_by(finished: "AnswerFinished", *, one: str = "") -> str:
+    """`ember (gknbzabw) with smollm2-135m`, or `…, then workshop (mq7wz4td) from token 57, with smollm2-135m`.
+
+    one: what to call a node that gave the whole answer.
+    """
+    by = finished.answerer
+    if not finished.parts:
+        return f"{one or _node(by.node_name, by.node_id)} with {by.model}"
+    first, *later = finished.parts
+    names = [_node(first.node_name, first.node_id)]
+    names += [f"then {_node(part.node_name, part.node_id)} from token {part.from_token}" for part in later]
+    return f"{', '.join(names)}, with {by.model}"
+
+
+def _node(name: str, node_id: str) -> str:
+    return f"{name} ({short_id(node_id)})"
 
 
 class Pace:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from device.cli.printing import dash, print_note
-from device.wording import count, short_id, speed
+from device.wording import answered_by, count, speed
 
 if TYPE_CHECKING:
     from device.api import AnswerFinished, ChatMessage, Sampling
@@ -105,13 +105,9 @@ async def stream(
 
 def print_answerer(finished: "AnswerFinished") -> None:
     """Say on stderr who answered, with what and how fast."""
-    by = finished.answerer
     allowed = f" ({count(finished.completion_tokens, 'token')}; --max-tokens)"
     cut = f", cut at the length allowed{allowed}" if finished.finish_reason == "length" else ""
-    print_note(
-        f"{dash(sys.stderr)} answered by {by.node_name} ({short_id(by.node_id)}) with {by.model}, "
-        f"{speed(finished.tokens_per_s)}{cut}"
-    )
+    print_note(f"{dash(sys.stderr)} answered by {answered_by(finished)}, {speed(finished.tokens_per_s)}{cut}")
 
 
 def as_json(text: str, finished: "AnswerFinished") -> dict[str, Any]:
@@ -128,4 +124,5 @@ def as_json(text: str, finished: "AnswerFinished") -> dict[str, Any]:
         "ttft_ms": finished.ttft_ms,
         "tokens_per_s": finished.tokens_per_s,
         "finish_reason": finished.finish_reason,
+        "parts": [vars(part) for part in finished.parts],
     }

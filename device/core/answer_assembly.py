@@ -18,7 +18,8 @@ class AnswerAssembly:
     def __init__(self, request: GenerationRequest) -> None:
         self.over = False
         most = request.sampling.max_tokens
-        self._tokens_left = most - len(request.answered)
+        self._most = most
+        self._tokens = len(request.answered)
         self._characters_left = most * CHARACTERS_A_TOKEN + CHARACTERS_BESIDES - request.characters
         self._next_n = 0
 
@@ -34,14 +35,16 @@ class AnswerAssembly:
                 if n != self._next_n:
                     raise AnswerLostError(f"part {self._next_n} of the neighbour's answer was lost on the way")
                 self._next_n += 1
-                self._tokens_left -= len(tokens.ids)
+                self._tokens += len(tokens.ids)
                 self._characters_left -= len(tokens.text)
-                if self._tokens_left < 0 or self._characters_left < 0:
+                if self._tokens > self._most or self._characters_left < 0:
                     raise NeighbourMisbehavedError("the neighbour sent more than was asked for")
                 return tokens if tokens.ids or tokens.text else None
             case Done(finished):
                 if finished.reason == "cancelled":
                     raise AnswerLostError("the neighbour stopped in the middle of its answer")
+                if finished.completion_tokens != self._tokens:
+                    raise AnswerLostError("the last part of the neighbour's answer was lost on the way")
                 return finished
             case Failed(code, text):
                 raise NeighbourFailedError(code, text)

@@ -1,6 +1,6 @@
-"""Who answers: this node if the model is here, else the linked neighbour that holds it and has least to do for us."""
+"""Who answers: this node if the model is here, else of those that hold it the nearest with least to do for us."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,13 +18,18 @@ MAX_LISTED: Final = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A node that may answer.  running: questions of ours it is answering now."""
+    """A node that may answer.  hops: how far away it is, 0 = out of reach; running: our questions it answers now."""
 
     node_id: str
     name: str
     models: tuple[HeldModel, ...]
-    linked: bool = True
+    hops: int = 1
     running: int = 0
+
+    @property
+    def reachable(self) -> bool:
+        """Whether a question gets there."""
+        return self.hops > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,20 +55,35 @@ def choose_route(
         return _at(here, model, default_model, local=True)
     if node != AUTO:
         chosen = find_node(node, [here, *neighbours])
-        if chosen is not here and not chosen.linked:
-            raise NodeUnreachableError(f"there is no link to {_shown(chosen)} now")
+        if chosen is not here and not chosen.reachable:
+            raise NodeUnreachableError(f"{_shown(chosen)} is out of reach now")
         return _at(chosen, model, default_model, local=chosen is here)
     if find_model(here.models, model, default_model):
         return _at(here, model, default_model, local=True)
     holders = [(one, held) for one in neighbours if (held := find_model(one.models, model, default_model))]
-    linked = [(one, held) for one, held in holders if one.linked]
-    if linked:
-        best, held = min(linked, key=lambda pair: (_is_second_choice(model, default_model, pair[1]), *_load(pair[0])))
+    near = [(one, held) for one, held in holders if one.reachable]
+    if near:
+        best, held = min(near, key=lambda pair: (_is_second_choice(model, default_model, pair[1]), *_cost(pair[0])))
         return Route(node_id=best.node_id, node_name=best.name, model=held, local=False)
     if holders:
         names = ", ".join(_shown(one) for one, _ in holders[:MAX_LISTED])
-        raise NodeUnreachableError(f"{holders[0][1].name} is held by {names}, but there is no link to it now")
-    raise _no_such_model(model, [here, *(one for one in neighbours if one.linked)], "here or at a linked neighbour")
+        raise NodeUnreachableError(f"{holders[0][1].name} is held by {names}, out of reach now")
+    raise _no_such_model(model, [here, *(one for one in neighbours if one.reachable)], "here or in reach")
+
+
+def choose_successor(
+    digest: str, *, here: Candidate, neighbours: Sequence[Candidate], without: Collection[str]
+) -> Route | None:
+    """Choose who goes on with an answer that other nodes could not end: none of `without`, and the very same model.
+
+    A neighbour before this node, for were this node the better one, the question would not have left it.
+    """
+    by_cost = sorted((one for one in neighbours if one.reachable), key=_cost)
+    for one in (*by_cost, here):
+        held = next((held for held in one.models if held.digest == digest), None)
+        if held is not None and one.node_id not in without:
+            return Route(node_id=one.node_id, node_name=one.name, model=held, local=one is here)
+    return None
 
 
 def find_node(prefix: str, nodes: Iterable[Candidate]) -> Candidate:
@@ -103,8 +123,8 @@ def _is_second_choice(wanted: str, default_model: str, held: HeldModel) -> bool:
     return wanted == DEFAULT_MODEL and held.name != default_model
 
 
-def _load(node: Candidate) -> tuple[int, str]:
-    return node.running, node.node_id
+def _cost(node: Candidate) -> tuple[int, int, str]:
+    return node.hops, node.running, node.node_id
 
 
 def _no_such_model(wanted: str, nodes: Iterable[Candidate], where: str) -> NoSuchModelError:

@@ -1,7 +1,8 @@
 """The public API: /v1/chat/completions, /v1/models, /health, as OpenAI's clients expect them.
 
 Beyond OpenAI, every answer says who gave it and with which model, in `hearthmesh` and in two headers; the end adds how
-fast it was.  Source: OpenAI's API reference, chat/object and chat/streaming.
+fast it was.  Where several nodes gave it in turn, the headers and the end name the first, each chunk names its own, and
+the end lists the parts.  Source: OpenAI's API reference, chat/object and chat/streaming.
 """
 
 import json
@@ -40,11 +41,11 @@ def public_routes(queries: Queries, administration: Administration) -> list[Rout
     async def chat_completions(request: Request) -> Response | EventStream:
         chat = parse_chat_request(await read_body(request))
         answer = await while_connected(request.receive, queries.ask(chat))
-        completion = _Completion(chat, answer.by)
+        completion = _Completion(chat, answer.by.model)
         if not chat.stream:
             async with aclosing(answer):
                 body = await while_connected(request.receive, completion.whole(answer))
-            return JSONResponse(body, headers=_headers(answer.by))
+            return JSONResponse(body, headers=_headers(answer.first))
         try:
             # Waited for before the first header: what fails until then still gets a status of its own.
             first = await while_connected(request.receive, anext(answer))
@@ -83,7 +84,7 @@ class EventStream:
 
     async def _send(self, send: Send) -> None:
         headers = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store"}
-        headers |= _headers(self._answer.by)
+        headers |= _headers(self._answer.first)
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
         async with aclosing(self._chunks):
@@ -95,10 +96,9 @@ class EventStream:
 class _Completion:
     """The JSON objects of one answer."""
 
-    def __init__(self, chat: ChatRequest, by: Answerer) -> None:
+    def __init__(self, chat: ChatRequest, model: str) -> None:
         self._chat = chat
-        self._head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": by.model}
-        self._by = asdict(by)
+        self._head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": model}
 
     async def whole(self, answer: Answer) -> dict[str, Any]:
         """Gather the answer into one chat.completion."""
@@ -107,44 +107,37 @@ class _Completion:
             if isinstance(item, AnswerFinished):
                 message = {"role": "assistant", "content": "".join(texts), "refusal": None}
                 choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": item.finish_reason}
-                about = self._by | _speed(item)
                 return self._head | {
                     "object": "chat.completion",
                     "choices": [choice],
                     "usage": _usage(item),
-                    "hearthmesh": about,
+                    "hearthmesh": _summary(item),
                 }
             texts.append(item.text)
         raise AssertionError("an answer ends with AnswerFinished")
 
     async def chunks(self, first: AnswerPiece | AnswerFinished, answer: Answer) -> AsyncGenerator[bytes, None]:
         """Yield chat.completion.chunk events, [DONE] at the end; what goes wrong becomes an error event before it."""
-        yield self._event({"role": "assistant", "content": ""})
+        yield self._event({"role": "assistant", "content": ""}, about=asdict(first.answerer))
         try:
             item = first
             while isinstance(item, AnswerPiece):
-                yield self._event({"content": item.text})
+                yield self._event({"content": item.text}, about=asdict(item.answerer))
                 item = await anext(answer)
-            speed = _speed(item)
-            yield self._event({}, finish_reason=item.finish_reason, about=speed)
+            about = _summary(item)
+            yield self._event({}, finish_reason=item.finish_reason, about=about)
             if self._chat.include_usage:
-                yield _data(self._chunk([], about=speed) | {"usage": _usage(item)})
+                yield _data(self._chunk([], about=about) | {"usage": _usage(item)})
         except OWN_ERRORS as error:
             yield _data({"error": error_fields(error)})
         yield DONE
 
-    def _event(
-        self, delta: dict[str, str], *, finish_reason: str | None = None, about: dict[str, float] | None = None
-    ) -> bytes:
+    def _event(self, delta: dict[str, str], *, about: dict[str, Any], finish_reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        return _data(self._chunk([choice], about=about or {}))
+        return _data(self._chunk([choice], about=about))
 
-    def _chunk(self, choices: list[dict[str, object]], *, about: dict[str, float]) -> dict[str, Any]:
-        chunk = self._head | {
-            "object": "chat.completion.chunk",
-            "choices": choices,
-            "hearthmesh": self._by | about,
-        }
+    def _chunk(self, choices: list[dict[str, object]], *, about: dict[str, Any]) -> dict[str, Any]:
+        chunk = self._head | {"object": "chat.completion.chunk", "choices": choices, "hearthmesh": about}
         return chunk | {"usage": None} if self._chat.include_usage else chunk
 
 
@@ -160,8 +153,10 @@ def _usage(end: AnswerFinished) -> dict[str, int]:
     }
 
 
-def _speed(end: AnswerFinished) -> dict[str, float]:
-    return {"ttft_ms": end.ttft_ms, "tokens_per_s": end.tokens_per_s}
+def _summary(end: AnswerFinished) -> dict[str, Any]:
+    """Who gave the answer, how fast, and which parts by whom where it was more than one node."""
+    about = {**asdict(end.answerer), "ttft_ms": end.ttft_ms, "tokens_per_s": end.tokens_per_s}
+    return about | {"parts": [asdict(part) for part in end.parts]} if end.parts else about
 
 
 def _headers(by: Answerer) -> dict[str, str]:
@@ -169,13 +164,13 @@ def _headers(by: Answerer) -> dict[str, str]:
 
 
 def _models(administration: Administration) -> list[dict[str, Any]]:
-    """Each model once, by name and digest; owned by this node if it is here, else by a linked neighbour."""
+    """Each model once, by name and digest; owned by this node if it is here, else by a node in reach."""
     own = administration.mesh.node_id
     holders: dict[tuple[str, str], list[str]] = {}
     for model in administration.library.held():
         holders.setdefault((model.name, model.digest), []).append(own)
     for neighbour in administration.status().neighbours:
-        for model in neighbour.models if neighbour.state == "linked" else ():
+        for model in neighbour.models if neighbour.hops else ():
             holders.setdefault((model.name, model.digest), []).append(neighbour.node_id)
     return [
         {

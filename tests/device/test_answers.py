@@ -7,10 +7,23 @@ import pytest
 
 from device.answers import Answer
 from device.api import Answerer, AnswerFinished, AnswerPiece
+from device.core.failover import AnswerSoFar
 from device.errors import AnswerLostError, StoppingError
-from models.core.request import GenerationEvent, GenerationFinished, TokensGenerated
+from models.core.request import (
+    GenerationEvent,
+    GenerationFinished,
+    GenerationRequest,
+    Message,
+    SamplingParams,
+    TokensGenerated,
+)
 
 BY = Answerer(node_id="k3v5", node_name="ember", model="tiny", model_digest="00" * 32)
+
+
+def so_far() -> AnswerSoFar:
+    """An answer of which nothing has come yet."""
+    return AnswerSoFar(GenerationRequest((Message("user", "Hello"),), SamplingParams()), BY)
 
 
 def end(completion_tokens: int) -> GenerationFinished:
@@ -35,7 +48,7 @@ async def test_times_are_the_askers() -> None:
     """First token 0.25 s after asking; two more in half a second: 4 a second."""
     clock = ticking(10.0, 10.25, 10.75)
     events = told(TokensGenerated((1,), ""), TokensGenerated((2,), "ab"), TokensGenerated((3,), "c"), end(3))
-    answer = Answer(BY, events, clock=lambda: next(clock))
+    answer = Answer(so_far(), events, clock=lambda: next(clock))
     assert [item async for item in answer] == [
         AnswerPiece(text="ab", answerer=BY),
         AnswerPiece(text="c", answerer=BY),
@@ -50,7 +63,7 @@ async def test_one_token_is_rated_over_the_whole_time(tokens: int, rate: float) 
     """There is no time after the first token then."""
     clock = ticking(10.0, 10.5, 10.5)
     events = told(*[TokensGenerated((1,), "a")] * tokens, end(tokens))
-    items = [item async for item in Answer(BY, events, clock=lambda: next(clock))]
+    items = [item async for item in Answer(so_far(), events, clock=lambda: next(clock))]
     assert isinstance(items[-1], AnswerFinished)
     assert items[-1].tokens_per_s == rate
 
@@ -66,14 +79,14 @@ async def test_one_token_is_rated_over_the_whole_time(tokens: int, rate: float) 
 async def test_an_answer_without_an_end_is_an_error(events: tuple[GenerationEvent, ...]) -> None:
     """Half an answer is never taken for a whole one."""
     with pytest.raises(AnswerLostError):
-        assert [item async for item in Answer(BY, told(*events))]
+        assert [item async for item in Answer(so_far(), told(*events))]
 
 
 async def test_closing_tells_whoever_counts_once() -> None:
     """And ends the source."""
     closed = []
     source = told(end(0))
-    answer = Answer(BY, source, on_close=lambda: closed.append("closed"))
+    answer = Answer(so_far(), source, on_close=lambda: closed.append("closed"))
     await answer.aclose()
     await answer.aclose()
     assert closed == ["closed"]
@@ -88,14 +101,14 @@ async def test_a_stop_reaches_whoever_waits() -> None:
         await asyncio.Event().wait()
         yield end(0)
 
-    answer = Answer(BY, silent())
+    answer = Answer(so_far(), silent())
     waiting = asyncio.ensure_future(anext(answer))
     await asyncio.sleep(0)
     answer.stop()
     answer.stop()
     with pytest.raises(StoppingError):
         await waiting
-    stopped = Answer(BY, silent())
+    stopped = Answer(so_far(), silent())
     stopped.stop()
     with pytest.raises(StoppingError):
         await anext(stopped)

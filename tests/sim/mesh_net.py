@@ -1,4 +1,4 @@
-"""Nodes on a simulated net: messages arrive in order and at once, links go up and down when a test says so."""
+"""Nodes on a simulated net: messages arrive in order and at once, ways open and close when a test says so."""
 
 import asyncio
 import itertools
@@ -14,7 +14,7 @@ class SimulatedNet:
 
     def __init__(self) -> None:
         self.nodes: dict[str, SimulatedMesh] = {}
-        self.links: set[frozenset[str]] = set()
+        self._hops: dict[frozenset[str], int] = {}
         self.lost: Callable[[Received], bool] = lambda _: False
         self.full: Callable[[str, int], bool] = lambda _peer, _kind: False
         self._numbers = itertools.count(1)
@@ -25,21 +25,25 @@ class SimulatedNet:
         self.nodes[mesh.node_id] = mesh
         return mesh
 
-    def link(self, one: "SimulatedMesh", other: "SimulatedMesh") -> None:
-        """Bring a link up; both ends notice."""
-        self.links.add(frozenset((one.node_id, other.node_id)))
+    def link(self, one: "SimulatedMesh", other: "SimulatedMesh", *, hops: int = 1) -> None:
+        """Open a way, or change it: a direct link or, of more hops, one over others; both ends notice."""
+        self._hops[frozenset((one.node_id, other.node_id))] = hops
         one.changed()
         other.changed()
 
     def cut(self, one: "SimulatedMesh", other: "SimulatedMesh") -> None:
-        """Take a link down; both ends notice."""
-        self.links.discard(frozenset((one.node_id, other.node_id)))
+        """Close every way; both ends notice."""
+        self._hops.pop(frozenset((one.node_id, other.node_id)), None)
         one.changed()
         other.changed()
 
+    def hops(self, one: str, other: str) -> int:
+        """How far it is; 0 where there is no way."""
+        return self._hops.get(frozenset((one, other)), 0)
+
     def carry(self, sender: str, peer: str, kind: int, body: bytes, re: bytes | None) -> bytes:
         """Deliver a message in the loop's next turn."""
-        if frozenset((sender, peer)) not in self.links:
+        if not self.hops(sender, peer):
             raise LinkDownError(f"no link to {peer[:8]}")
         if self.full(peer, kind):
             raise QueueFullError(f"too much waits for {peer[:8]}")
@@ -63,7 +67,7 @@ class SimulatedMesh:
         self._on_change: list[Callable[[], None]] = []
 
     async def send(self, peer: str, kind: int, body: bytes, *, re: bytes | None = None, ttl_s: float = 30.0) -> bytes:
-        """Queue a message for a linked neighbour."""
+        """Queue a message for a node in reach."""
         assert ttl_s > 0
         return self._net.carry(self.node_id, peer, kind, body, re)
 
@@ -78,7 +82,7 @@ class SimulatedMesh:
     def neighbours(self) -> tuple[Neighbour, ...]:
         """Every other node of the net."""
         return tuple(
-            Neighbour(other.node_id, other.name, state := self._state(other), 0.0, hops=int(state == "linked"))
+            Neighbour(other.node_id, other.name, self._state(other), 0.0, hops=self._hops(other))
             for other in self._net.nodes.values()
             if other is not self
         )
@@ -94,7 +98,10 @@ class SimulatedMesh:
         for handler in self._on_change:
             handler()
 
+    def _hops(self, other: "SimulatedMesh") -> int:
+        return self._net.hops(self.node_id, other.node_id)
+
     def _state(self, other: "SimulatedMesh") -> str:
-        if frozenset((self.node_id, other.node_id)) in self._net.links:
-            return "linked"
+        if hops := self._hops(other):
+            return "linked" if hops == 1 else "reachable"
         return self.states.get(other.node_id, "unreachable")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from gguf import GGMLQuantizationType as Type
+
 from models.fetch import pull
 from models.store import ModelStore, StoredModel
 from tests.models.files import file_entry
@@ -15,5 +17,7 @@ CONTEXT_TOKENS = 32_768
 async def install_tiny(store: ModelStore, folder: Path, *, name: str = "tiny", seed: int = 1) -> StoredModel:
     """Put a model whose answers go on until they are cut into the store; `folder` is for its file."""
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  a test has nothing else to do meanwhile
-    path = write_tiny(folder / f"{name}.gguf", TinyLlama(seed=seed, context_tokens=CONTEXT_TOKENS), ENDLESS)
+    # In float32 several tokens computed at once come out as one by one, so that answers can be compared.
+    model = TinyLlama(seed=seed, context_tokens=CONTEXT_TOKENS, matrices=Type.F32, embedding=Type.F32)
+    path = write_tiny(folder / f"{name}.gguf", model, ENDLESS)
     return await pull(file_entry(name, path), store=store, cache_dir=folder, progress=lambda _: None)

@@ -5,7 +5,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from device.client import Answerer, AnswerFinished, short_id, speed
+from device.client import Answerer, AnswerFinished, answered_by, short_id, speed
 from tui.glyphs import Glyphs
 
 
@@ -16,6 +16,7 @@ class Turn(Vertical):
         super().__init__()
         self.question = question
         self.answer = ""
+        self._by: Answerer | None = None
         self._glyphs = glyphs
         self._answer = Static(classes="answer", markup=False)
         self._note = Static(f"asking{glyphs.ellipsis}", classes="note", markup=False)
@@ -28,17 +29,18 @@ class Turn(Vertical):
 
     def grow(self, text: str, by: Answerer) -> None:
         """More of the answer arrived."""
-        if not self.answer:
+        if by != self._by:
+            self._by = by
             self._note.update(f"{self._who(by)} answers with {by.model}{self._glyphs.ellipsis}  Esc stops it")
         self.answer += text
         self._answer.update(Content(self.answer.strip()))
 
     def finish(self, finished: AnswerFinished) -> None:
         """The answer is complete."""
-        by = finished.answerer
+        one = "this node" if finished.answerer.local else ""
         cut = ", cut at the length allowed" if finished.finish_reason == "length" else ""
         pace = speed(finished.tokens_per_s)
-        self._note.update(f"{self._glyphs.dash} answered by {self._who(by)} with {by.model}, {pace}{cut}")
+        self._note.update(f"{self._glyphs.dash} answered by {answered_by(finished, one=one)}, {pace}{cut}")
 
     def stop(self) -> None:
         """The person stopped it."""

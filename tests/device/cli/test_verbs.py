@@ -100,6 +100,7 @@ def test_ask_for_programs(hearth: Hearth) -> None:
         "ttft_ms": 84.2,
         "tokens_per_s": 31.4,
         "finish_reason": "stop",
+        "parts": [],
     }
 
 

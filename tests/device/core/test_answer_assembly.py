@@ -42,6 +42,7 @@ def test_parts_in_order_become_the_answer() -> None:
         (Cancel(), NeighbourMisbehavedError, False),
         (Failed("busy", "no room"), NeighbourFailedError, True),
         (done("cancelled"), AnswerLostError, True),
+        (done(), AnswerLostError, True),
     ],
 )
 def test_what_ends_an_answer_early(message: QueryMessage, error: type[DeviceError], over: bool) -> None:  # noqa: FBT001  a parameter

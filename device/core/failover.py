@@ -1,0 +1,93 @@
+"""One answer that several nodes may give in turn: what the asker has of it, and when another node may go on.
+
+The asker holds token ids, not only text: whoever holds the same model goes on from them as if it had begun.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from device.api import Answerer, AnswerPart
+from device.core.routing import SHORT_ID
+from device.errors import AnswerLostError, NeighbourFailedError
+from mesh.errors import LinkDownError, QueueFullError
+from models.core.request import GenerationRequest, TokensGenerated
+from models.errors import InvalidRequestError, InvalidTemplateError, ModelsError, PromptTooLongError
+
+# What a neighbour says of itself; the other codes speak of the question, which is the same everywhere.
+OF_THE_NODE: Final = frozenset({"no_such_model", "busy", "stopping", "engine_failed"})
+TOO_LONG: Final = "prompt_too_long"
+
+
+class AnswerSoFar:
+    """What has arrived of an answer, from whom, and who could not go on.  by: whose turn it is."""
+
+    def __init__(self, question: GenerationRequest, by: Answerer) -> None:
+        self.by = by
+        self.failed: set[str] = set()
+        self._question = question
+        self._ids: list[int] = []
+        self._characters = 0
+        self._turns = [(by, 0)]  # with the number of the token each began at
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens are there."""
+        return len(self._ids)
+
+    def rest(self) -> GenerationRequest:
+        """The question as whoever's turn it is gets it: with what the asker has already."""
+        return replace(self._question, answered=tuple(self._ids), characters=self._characters)
+
+    def add(self, part: TokensGenerated) -> None:
+        """Keep what arrived."""
+        self._ids += part.ids
+        self._characters += len(part.text)
+
+    def pass_on(self, by: Answerer) -> None:
+        """The node whose turn it was cannot go on; `by` does."""
+        self.failed.add(self.by.node_id)
+        self.by = by
+        self._turns.append((by, self.tokens))
+
+    @property
+    def first(self) -> Answerer:
+        """Who gave the first token; until there is one, whose turn it is."""
+        return next((by for by, _, tokens in self._runs() if tokens), self.by)
+
+    def parts(self) -> tuple[AnswerPart, ...]:
+        """Who gave which tokens; nothing where it was one node alone."""
+        given = tuple(
+            AnswerPart(node_id=by.node_id, node_name=by.node_name, from_token=start, tokens=tokens)
+            for by, start, tokens in self._runs()
+            if tokens
+        )
+        return given if len(given) > 1 else ()
+
+    def _runs(self) -> list[tuple[Answerer, int, int]]:
+        ends = [start for _, start in self._turns[1:]] + [self.tokens]
+        return [(by, start, end - start) for (by, start), end in zip(self._turns, ends, strict=True)]
+
+    def may_pass_on(self, error: Exception) -> bool:
+        """Whether another node could do better than the one that ended with `error`.
+
+        A neighbour that breaks the protocol ends the answer: what it sent before may be as wrong.
+        """
+        match error:
+            case NeighbourFailedError(code=code):
+                # A beginning that is too long for one node's context may fit another's.
+                return code in OF_THE_NODE or (code == TOO_LONG and self.tokens > 0)
+            case PromptTooLongError():
+                return self.tokens > 0
+            case InvalidRequestError() | InvalidTemplateError():
+                return False
+        return isinstance(error, AnswerLostError | LinkDownError | QueueFullError | ModelsError)
+
+    def broken_off(self, error: Exception, *, pinned: bool) -> Exception:
+        """What the asker is told when `error` ended the answer and nobody goes on; pinned: nobody else was to."""
+        if not self.tokens or (self.by.local and not self.failed):
+            return error  # there is no more to say
+        by = f"{self.by.node_name} ({self.by.node_id[:SHORT_ID]})"
+        why = f"only {by} was to give it" if pinned else f"nobody else in reach holds {self.by.model}"
+        lost = AnswerLostError(f"the answer broke off after {self.tokens} tokens at {by}: {error}; {why}")
+        lost.hint = "ask again, without a node of your choice" if pinned else "ask again"
+        return lost
