@@ -63,7 +63,7 @@ class Announcement:
             raise MalformedError(f"an announcement of {len(raw)} bytes")
         payload = raw[: -crypto.SIGNATURE_BYTES]
         match codec.decode_array(payload, max_bytes=MAX_ANNOUNCEMENT_BYTES, max_items=7):
-            case [int(version), author, topic, boot, seq, bytes(body)] if version == VERSION:
+            case [version, author, topic, boot, seq, bytes(body)] if codec.unsigned(version, codec.INT_MAX) == VERSION:
                 return cls(
                     codec.fixed_bytes(author, crypto.KEY_BYTES), _topic(topic), _stamp(boot, seq), body, bytes(raw)
                 )

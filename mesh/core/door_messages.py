@@ -125,7 +125,10 @@ class SealedChannel:
         """Open the next message's body.  Errors: CryptoError, MalformedError."""
         plaintext = crypto.unseal(self._keys.receive, self._received, b"", body)
         self._received += 1
-        return codec.decode_array(plaintext, max_bytes=MAX_MESSAGE_BYTES)
+        fields = codec.decode_array(plaintext, max_bytes=MAX_MESSAGE_BYTES)
+        if fields and isinstance(fields[0], bool):
+            raise MalformedError("a sealed message whose kind is a truth value")  # which would equal a number
+        return fields
 
 
 @dataclass(frozen=True)

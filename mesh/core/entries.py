@@ -120,7 +120,7 @@ class Entry:
         payload, signature = raw[: -crypto.SIGNATURE_BYTES], raw[-crypto.SIGNATURE_BYTES :]
         match codec.decode_array(payload, max_bytes=MAX_ENTRY_BYTES):
             case [version, community, author, seq, prev, deps, ts, str(kind), list(items)]:
-                if version != VERSION:
+                if codec.unsigned(version, codec.INT_MAX) != VERSION:  # true, which equals 1, is none
                     raise MalformedError("a ledger entry of another version")
             case _:
                 raise MalformedError("not a ledger entry")

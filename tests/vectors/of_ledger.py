@@ -50,6 +50,7 @@ def _no_entries(ledger: Ledger) -> list[Json]:
     body: list[codec.Item] = [BEN.public, statement.static, statement.signature, "ben", "observer"]
     changes: list[tuple[str, int, codec.Item]] = [
         ("another version", 0, 2),
+        ("a version that is true", 0, True),
         ("a community of 31 bytes", 1, ID[:31]),
         ("no community, and it is no genesis", 1, bytes(32)),
         ("an author of 31 bytes", 2, ADA.public[:31]),

@@ -63,6 +63,7 @@ ID = b"\7" * 32
     [
         (0, 2),
         (0, "1"),
+        (0, True),
         (1, crypto.NO_COMMUNITY),
         (1, b"short"),
         (2, b"short"),

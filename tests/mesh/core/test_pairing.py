@@ -385,3 +385,11 @@ def test_unknown_messages_are_malformed(message: bytes) -> None:
     """Types and refusals that do not exist."""
     with pytest.raises(MalformedError):
         parse_message(message)
+
+
+def test_a_truth_value_is_no_kind_of_a_sealed_message() -> None:
+    """True equals 1, but not on the wire: ACCEPT has one encoding."""
+    one, other = SplitKeys(b"1" * 32, b"2" * 32), SplitKeys(b"2" * 32, b"1" * 32)
+    sealed = SealedChannel(one).seal([True, 10])
+    with pytest.raises(MalformedError, match="truth value"):
+        SealedChannel(other).open(sealed[3:])
