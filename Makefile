@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := device mesh models tui tests
 FAST := not slow and not lab and not browser
 WORKERS ?= 2
+FUZZ_S ?= 60
 PYTEST := $(BIN)/pytest --numprocesses=$(WORKERS) --dist=worksteal
 COVERED := --cov --cov-report=
 
@@ -15,7 +16,7 @@ UNITS := $(HOME)/.config/systemd/user
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-fast lint types contracts units fast slow coverage fix bench install uninstall clean debian
+.PHONY: help demo check check-fast lint types contracts units fast slow fuzz nightly coverage fix bench install uninstall clean debian
 
 help: ## what can be typed here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,7 +42,7 @@ demo: $(VENV)/.run ## two nodes on this machine: one asks, the other answers
 check: $(VENV)/.dev debian ## every check and every test
 	@$(MAKE) --no-print-directory lint types contracts units
 	@rm -f .coverage .coverage.*
-	@$(MAKE) --no-print-directory fast slow coverage
+	@$(MAKE) --no-print-directory fast slow coverage fuzz
 
 check-fast: $(VENV)/.dev ## lint, types, contracts and the fast tests
 	@$(MAKE) --no-print-directory lint types contracts
@@ -73,6 +74,12 @@ fast: $(VENV)/.dev
 
 slow: $(VENV)/.dev
 	$(BIN)/pytest $(COVERED) --cov-append --timeout=900 -m "slow or lab"
+
+fuzz: $(VENV)/.dev # every parser of foreign bytes, coverage-guided where there is atheris
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_S)
+
+nightly: $(VENV)/.dev debian ## what takes too long for every change: an hour of fuzzing
+	@$(MAKE) --no-print-directory fuzz FUZZ_S=3600
 
 coverage: $(VENV)/.dev
 	$(BIN)/coverage report --include='*/core/*' --fail-under=100

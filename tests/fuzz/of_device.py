@@ -1,0 +1,95 @@
+"""Entry points of the device: questions from neighbours, bodies over HTTP, the owner's configuration."""
+
+import contextlib
+import functools
+import tempfile
+from pathlib import Path
+
+from device.config import FILE_NAME, load_config
+from device.core.chat_request import parse_chat_request
+from device.core.chat_request import parse_object as object_of
+from device.core.query_messages import parse_message
+from device.errors import BadRequestError, ConfigError, NeighbourMisbehavedError
+from device.http.requests import LOOPBACK_NAMES, _without_port
+from tests.fuzz.target import Target
+from tests.vectors.reading import cases, data_of, invalid
+
+CHAT = b"""{"model": "default", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content":
+[{"type": "text", "text": "Hi"}]}], "temperature": 0.7, "top_p": 0.9, "max_tokens": 5, "stop": ["\\n"], "seed": -1,
+"stream": true, "stream_options": {"include_usage": true}, "hearthmesh": {"node": "local"}, "n": 1}"""
+TOML = b"""[node]
+name = "kitchen"
+[http]
+port = 4327
+[mqtt]
+port = 8883
+broker = "amqtt"
+[discovery]
+interfaces = ["eth0", "auto"]
+peers = ["10.0.0.2:8884"]
+[engine]
+threads = 2
+context_tokens = 1024
+[log]
+level = "debug"
+format = "json"
+"""
+
+
+def parse_question(data: bytes) -> None:
+    """A device message; the first byte chooses its kind.  What is taken writes itself back as something taken."""
+    if not data:
+        return
+    kind = 16 + data[0] % 8
+    with contextlib.suppress(NeighbourMisbehavedError):
+        message = parse_message(kind, data[1:])
+        if message is not None:
+            assert parse_message(kind, message.to_body()) == message
+
+
+def parse_chat(data: bytes) -> None:
+    """A body of /v1/chat/completions."""
+    with contextlib.suppress(BadRequestError):
+        chat = parse_chat_request(data)
+        assert chat.model.isprintable()
+        assert chat.generation.sampling.max_tokens > 0
+        for message in chat.generation.messages:
+            message.content.encode()
+
+
+def parse_object(data: bytes) -> None:
+    """Any body with a JSON object in it."""
+    with contextlib.suppress(BadRequestError):
+        assert isinstance(object_of(data), dict)
+
+
+def parse_host_header(data: bytes) -> None:
+    """A Host header: what passes is a name of this machine."""
+    text = data.decode("latin-1")
+    if _without_port(text) in LOOPBACK_NAMES:
+        assert text.lower().startswith(("127.0.0.1", "localhost", "[::1]"))
+
+
+@functools.cache
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="hearth-fuzz-"))
+
+
+def parse_config(data: bytes) -> None:
+    """A hearth.toml."""
+    (_folder() / FILE_NAME).write_bytes(data)
+    with contextlib.suppress(ConfigError):
+        config = load_config(_folder(), env={}, system_folder=_folder() / "none")
+        assert 0 <= config.http.port <= 65_535
+
+
+TARGETS = (
+    Target(
+        parse_question,
+        lambda: [bytes([case["kind"] - 16]) + data_of(case) for case in (*cases("questions"), *invalid("questions"))],
+    ),
+    Target(parse_chat, lambda: [CHAT]),
+    Target(parse_object, lambda: [CHAT]),
+    Target(parse_host_header, lambda: [b"127.0.0.1:4327", b"localhost", b"[::1]:80", b"127.0.0.1.evil.example"]),
+    Target(parse_config, lambda: [TOML]),
+)

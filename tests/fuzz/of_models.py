@@ -1,0 +1,111 @@
+"""Entry points of models: files from anywhere, and lines from a worker that has read one."""
+
+import contextlib
+import functools
+import struct
+import tempfile
+from pathlib import Path
+
+from models.core.manifest import Blob, Manifest
+from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
+from models.core.worker_protocol import (
+    Command,
+    Convert,
+    Event,
+    Failed,
+    Generate,
+    Load,
+    Order,
+    Progressed,
+    Ready,
+    Report,
+    encode_order,
+    encode_report,
+    parse_order,
+    parse_report,
+)
+from models.errors import (
+    InvalidManifestError,
+    InvalidRequestError,
+    ModelsError,
+    PromptTooLongError,
+    WorkerProtocolError,
+)
+from models.gguf import GgufFile
+from tests.fuzz.target import Target
+
+
+@functools.cache
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="hearth-fuzz-"))
+
+
+def parse_gguf(data: bytes) -> None:
+    """A model file: every tensor that it names lies inside it."""
+    path = _folder() / "model.gguf"
+    path.write_bytes(data)
+    with contextlib.suppress(ModelsError), GgufFile.open(path) as file:
+        for name, tensor in file.tensors.items():
+            assert tensor.offset + tensor.nbytes <= len(data)
+            assert file.data(name).nbytes == tensor.nbytes
+
+
+def parse_manifest(data: bytes) -> None:
+    """A manifest: what is taken is written in one way."""
+    with contextlib.suppress(InvalidManifestError):
+        assert Manifest.parse(data).to_bytes() == data
+
+
+def parse_worker_report(data: bytes) -> None:
+    """A line from the worker."""
+    with contextlib.suppress(WorkerProtocolError):
+        report = parse_report(data)
+        assert parse_report(encode_report(report)).number == report.number
+
+
+def parse_worker_order(data: bytes) -> None:
+    """A line from the daemon."""
+    with contextlib.suppress(WorkerProtocolError, InvalidRequestError):
+        order = parse_order(data)
+        assert parse_order(encode_order(order)) == order
+
+
+def _gguf() -> bytes:
+    """A file of two keys and one tensor of 32 weights."""
+
+    def text(value: bytes) -> bytes:
+        return struct.pack("<Q", len(value)) + value
+
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, 2)
+    name = text(b"general.architecture") + struct.pack("<I", 8) + text(b"llama")
+    tokens = text(b"tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 2) + text(b"a") + text(b"b")
+    tensor = text(b"t") + struct.pack("<IQIQ", 1, 32, 8, 0)
+    whole = head + name + tokens + tensor
+    return whole + bytes(-len(whole) % 32) + bytes(34)
+
+
+def _orders() -> list[bytes]:
+    request = GenerationRequest((Message("user", "Hi"),), SamplingParams(stop=("\n",)))
+    load = Load(gguf="a", graphs="b", template=None, threads=1, context_tokens=64)
+    commands: list[Command] = [Convert("a", "b"), load, Generate(request)]
+    return [encode_order(Order(number, one)) for number, one in enumerate(commands)]
+
+
+def _reports() -> list[bytes]:
+    end = GenerationFinished(reason="stop", prompt_tokens=1, completion_tokens=2, prefill_s=0.1, decode_s=0.2)
+    events: list[Event] = [
+        Ready(),
+        Progressed(0.5),
+        TokensGenerated((1, 2), "x"),
+        end,
+        Failed(PromptTooLongError(3, 2)),
+    ]
+    return [encode_report(Report(number, event)) for number, event in enumerate(events)]
+
+
+TARGETS = (
+    Target(parse_gguf, lambda: [_gguf()]),
+    Target(parse_manifest, lambda: [Manifest.of([Blob("gguf", "0" * 64, 5)]).to_bytes()]),
+    Target(parse_worker_report, _reports),
+    Target(parse_worker_order, _orders),
+)
