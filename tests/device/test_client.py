@@ -105,6 +105,18 @@ async def test_an_answer_streams_and_says_who_gives_it(client: DaemonClient, dae
     assert "seed" not in body
 
 
+async def test_an_answer_of_two_nodes_names_both(client: DaemonClient) -> None:
+    """Each piece names its own node, the end the first, and who gave which tokens."""
+    items = [item async for item in client.ask(_question("pass on"))]
+    end = items[-1]
+    assert [item.answerer.node_name for item in items] == ["workshop", "attic", "attic", "workshop"]
+    assert isinstance(end, AnswerFinished)
+    assert [(part.node_name, part.from_token, part.tokens) for part in end.parts] == [
+        ("workshop", 0, 3),
+        ("attic", 3, 5),
+    ]
+
+
 async def test_closing_the_answer_stops_it(client: DaemonClient, daemon: SimulatedDaemon) -> None:
     """Who walks away from an answer does not leave it running at the daemon."""
     async with aclosing(client.ask(_question("slowly"))) as answer:

@@ -1,11 +1,13 @@
 """Figures as people read them."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.api import PullProgress
-from device.wording import Pace, count, duration, path, pull_figures, share, short_id, size, speed
+from device.api import Answerer, AnswerFinished, AnswerPart, PullProgress
+from device.wording import Pace, answered_by, count, duration, path, pull_figures, share, short_id, size, speed
 
 
 @pytest.mark.parametrize(
@@ -67,3 +69,19 @@ def test_figures_of_a_pull() -> None:
     assert pull_figures(PullProgress(stage="convert", done=50, total=100), None) == " 50 %"
     assert pull_figures(PullProgress(stage="resolve"), None) == ""
     assert share(PullProgress(stage="download", done=9, total=3)) == 1.0
+
+
+def test_who_answered() -> None:
+    """One node by its name and id, or as the caller calls it; several in turn, from which token on."""
+    by = Answerer(node_id="gknbzabw" * 6, node_name="ember", model="small", model_digest="")
+    end = AnswerFinished(
+        answerer=by, finish_reason="stop", prompt_tokens=1, completion_tokens=90, ttft_ms=1.0, tokens_per_s=1.0
+    )
+    assert answered_by(end) == "ember (gknbzabw) with small"
+    assert answered_by(end, one="this node") == "this node with small"
+    parts = [
+        AnswerPart(node_id="gknbzabw" * 6, node_name="ember", from_token=0, tokens=57),
+        AnswerPart(node_id="mq7wz4td" * 6, node_name="workshop", from_token=57, tokens=33),
+    ]
+    several = answered_by(replace(end, parts=tuple(parts)), one="this node")
+    assert several == "ember (gknbzabw), then workshop (mq7wz4td) from token 57, with small"

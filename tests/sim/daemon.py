@@ -21,19 +21,24 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from mesh.identity import fingerprint
-from tests.sim.scripts import CATALOGUE, EMBER_ID, MODEL, OFFER, PEERS, PULL, SPARK_ID, STATUS
+from tests.sim.scripts import ATTIC_ID, CATALOGUE, EMBER_ID, MODEL, OFFER, PEERS, PULL, SPARK_ID, STATUS
 
 Json = dict[str, Any]
 
 MAX_TEMPERATURE = 5
+ATTIC = {"node_id": ATTIC_ID, "node_name": "attic"}
+PARTS: list[Json] = [
+    {"node_id": EMBER_ID, "node_name": "workshop", "from_token": 0, "tokens": 3},
+    {**ATTIC, "from_token": 3, "tokens": 5},
+]
 
 
 class SimulatedDaemon:
     """A context manager; the API listens while it is open, in a thread of its own.
 
     A question that contains "slowly" stops after its first words until `release()`; one that contains "too long",
-    "break off" or "fail" goes wrong in that way; one that contains "length" is cut.  A pull stops in mid-download
-    until `release()` if `slow_pull`.
+    "break off" or "fail" goes wrong in that way; one that contains "length" is cut; one that contains "pass on" is
+    answered by two nodes.  A pull stops in mid-download until `release()` if `slow_pull`.
     """
 
     def __init__(self, data_dir: Path, *, slow_pull: bool = False) -> None:
@@ -210,7 +215,8 @@ class SimulatedDaemon:
         }
         try:
             for index, piece in enumerate(self.answer):
-                yield _event({"choices": [{"delta": {"content": piece}, "finish_reason": None}], "hearthmesh": about})
+                by = about | (ATTIC if index and "pass on" in question else {})
+                yield _event({"choices": [{"delta": {"content": piece}, "finish_reason": None}], "hearthmesh": by})
                 if index == 0 and "slowly" in question:
                     await self._released.wait()
                 if index == 0 and "break off" in question:
@@ -225,7 +231,10 @@ class SimulatedDaemon:
         reason = "length" if "length" in question else "stop"
         end = {"choices": [{"delta": {}, "finish_reason": reason}]}
         usage = {"prompt_tokens": 37, "completion_tokens": 8, "total_tokens": 45}
-        yield _event({**end, "usage": usage, "hearthmesh": {**about, "ttft_ms": 84.2, "tokens_per_s": 31.4}})
+        about |= {"ttft_ms": 84.2, "tokens_per_s": 31.4}
+        if "pass on" in question:
+            about["parts"] = PARTS
+        yield _event({**end, "usage": usage, "hearthmesh": about})
         yield "data: [DONE]\n\n"
 
 

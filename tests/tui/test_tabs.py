@@ -126,6 +126,16 @@ async def test_asking(app: HearthApp, daemon: SimulatedDaemon) -> None:
         assert [message["role"] for message in messages] == ["user", "assistant", "user"]
 
 
+async def test_an_answer_of_two_nodes(app: HearthApp, daemon: SimulatedDaemon) -> None:
+    """While it streams the note names who is giving it; in the end, who gave which part."""
+    async with app.run_test(notifications=True) as pilot:
+        await until_seen(pilot, "kitchen")
+        await pilot.press("3", *"slowly pass on", "enter")
+        await until_seen(pilot, "workshop (mq7wz4td) answers")
+        daemon.release()
+        await until_seen(pilot, "— answered by workshop (mq7wz4td), then attic (a2f6jrkx)", "from token 3")
+
+
 async def test_stopping_an_answer(app: HearthApp, daemon: SimulatedDaemon) -> None:
     """Esc stops it at the daemon too; a second Esc leaves the line, Enter comes back to it."""
     async with app.run_test(notifications=True) as pilot:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from device.cli.join import normalised
 from tests.device.cli.conftest import Hearth
-from tests.sim.daemon import SimulatedDaemon
-from tests.sim.scripts import EMBER_ID, MODEL, OFFER, SPARK_ID
+from tests.sim.daemon import PARTS, SimulatedDaemon
+from tests.sim.scripts import ATTIC_ID, EMBER_ID, MODEL, OFFER, SPARK_ID
 
 pytestmark = pytest.mark.usefixtures("daemon")
 
@@ -85,6 +85,19 @@ def test_ask_prints_the_answer_alone(hearth: Hearth) -> None:
     done = hearth("ask", "What is the capital", "of France?")
     assert done.out == "The capital of France is Paris.\n"
     assert done.err == f"— answered by workshop ({EMBER_ID[:8]}) with smollm2-135m, 31 tokens/s\n"
+
+
+def test_ask_says_who_gave_which_part(hearth: Hearth) -> None:
+    """Where a node failed in mid-answer and another went on, both are named."""
+    done = hearth("ask", "pass on")
+    assert done.out == "The capital of France is Paris.\n"
+    assert done.err == (
+        f"— answered by workshop ({EMBER_ID[:8]}), then attic ({ATTIC_ID[:8]}) from token 3, with smollm2-135m, "
+        "31 tokens/s\n"
+    )
+    said = json.loads(hearth("ask", "--json", "pass on").out)
+    assert said["node_name"] == "workshop"
+    assert said["parts"] == PARTS
 
 
 def test_ask_for_programs(hearth: Hearth) -> None:
