@@ -39,8 +39,10 @@ MAX_HEADS: Final = 1024
 MAX_SUMMARY_BYTES: Final = 64 * 1024
 OWN_PER_S: Final = 0.2  # announcements of this node on a topic; ten at once, as links come and go in groups
 GATHER_S: Final = 0.01  # changes this close together are told as one
-FOREIGN_PER_S: Final = 2 * OWN_PER_S
+FOREIGN_PER_S: Final = 2 * OWN_PER_S  # of one author
 FOREIGN_BURST: Final = 40.0
+CHECKED_PER_S: Final = 50.0  # signatures looked at for one neighbour; it cannot keep this node busy with forged ones
+CHECKED_BURST: Final = 1024.0  # as many as a summary may bring
 JUMPS_PER_S: Final = 0.05  # past an own announcement of a life this node knows nothing of
 CHECK_EVERY_S: Final = 5.0
 
@@ -73,6 +75,7 @@ class Announcer:
         self._gathering: dict[Topic, asyncio.TimerHandle] = {}
         self._allowed: dict[Topic, Allowance] = {topic: Allowance(OWN_PER_S) for topic in Topic}
         self._foreign: dict[bytes, Allowance] = {}
+        self._checked: dict[str, Allowance] = {}
         self._jumps = Allowance(JUMPS_PER_S, burst=3)
         self._community: bytes | None = None
 
@@ -136,39 +139,44 @@ class Announcer:
             self._take(peer, [Announcement.parse(raw) for raw in raws])
 
     def _take(self, peer: Peer, announcements: list[Announcement]) -> None:
-        news = [one for one in announcements if self._is_good_news(one)]
+        news = [one for one in announcements if self._is_good_news(one, peer)]
         now = asyncio.get_running_loop().time()
         news = [one for one in news if self.board.take(one, now=now)]
         self._spread(news, [other for other in self._peers() if other is not peer])
         for one in news:
             self._on_news(one)
 
-    def _is_good_news(self, one: Announcement) -> bool:
+    def _is_good_news(self, one: Announcement, peer: Peer) -> bool:
         """Check everything about an announcement but whether it is understood.  Errors: CryptoError for a forgery."""
         membership = self._store.membership
         member = membership.members.get(one.author) if membership else None
         if membership is None or member is None or one.author in self._store.blocked:
             return False
-        if one.author == self._identity.raw_id:
-            self._meet_own(one, membership.community)
+        own = one.author == self._identity.raw_id
+        if not (self._is_of_another_life(one) if own else self.board.is_news(one.head)):
             return False
-        if not self.board.is_news(one.head):
-            return False
-        if not self._foreign.setdefault(one.author, Allowance(FOREIGN_PER_S, FOREIGN_BURST)).take():
+        if not self._checked.setdefault(peer.peer_id, Allowance(CHECKED_PER_S, CHECKED_BURST)).take():
             self._counters.count(Counted.DROPPED_RATE_LIMITED)
             return False
         one.verify(member.public, membership.community)
+        if own:
+            self._jump_past(one.stamp)
+            return False
+        # Only now: what others forge must not use up an author's share.
+        if not self._foreign.setdefault(one.author, Allowance(FOREIGN_PER_S, FOREIGN_BURST)).take():
+            self._counters.count(Counted.DROPPED_RATE_LIMITED)
+            return False
         return True
 
-    def _meet_own(self, one: Announcement, community: bytes) -> None:
-        """Jump past what this identity said in a life unknown to this board: of a restored backup, or of a clone."""
-        if one.stamp <= Stamp(self._boot, self._seqs[one.topic]):
-            return
-        one.verify(self._identity.public, community)
+    def _is_of_another_life(self, one: Announcement) -> bool:
+        return one.stamp > Stamp(self._boot, self._seqs[one.topic])
+
+    def _jump_past(self, stamp: Stamp) -> None:
+        """Go on from what this identity said in a life unknown to this board: of a restored backup, or of a clone."""
         if not self._jumps.take():
             self._on_double()
             return
-        self._boot = self._store.next_boot(at_least=one.stamp.boot + 1)
+        self._boot = self._store.next_boot(at_least=stamp.boot + 1)
         for topic in self._bodies:
             self.changed(topic)
 
@@ -195,6 +203,9 @@ class Announcer:
             self._on_expired()
         for author in [author for author in self._foreign if author not in members]:
             del self._foreign[author]
+        ids = {member.node_id for member in members.values()}
+        for node_id in [node_id for node_id in self._checked if node_id not in ids]:
+            del self._checked[node_id]
 
     def _spread(self, announcements: Iterable[Announcement], peers: Sequence[Peer]) -> None:
         for batch in _batches(announcements):

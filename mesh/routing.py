@@ -5,7 +5,7 @@ A relay sees who speaks to whom and how much, and nothing else: it passes frames
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +29,7 @@ MAX_FAR: Final = 256
 FORWARDED_FRAMES_PER_S: Final = 2000.0  # of one neighbour's; twice as many at once
 FORWARDED_BYTES_PER_S: Final = 16e6
 FORWARDED_BURST_BYTES: Final = 8e6
+HANDSHAKES_PER_S: Final = 16.0  # of far members, brought by one neighbour: whom they claim to be from is not known yet
 SUSPECT_S: Final = 10.0  # a first hop over which nothing came back is avoided for so long
 
 
@@ -39,6 +40,15 @@ class RouterEvents:
     on_envelope: Callable[[str, Lane, Envelope], None]  # from a far member
     on_path: Callable[[str], None]  # messages for this node may get through now
     on_change: Callable[[], None]  # who is in reach has changed, or over how many hops
+
+
+class _Limits:
+    """What one neighbour may have this node do for others."""
+
+    def __init__(self) -> None:
+        self.frames = Allowance(FORWARDED_FRAMES_PER_S, 2 * FORWARDED_FRAMES_PER_S)
+        self.bytes = Allowance(FORWARDED_BYTES_PER_S, FORWARDED_BURST_BYTES)
+        self.handshakes = Allowance(HANDSHAKES_PER_S)
 
 
 class Router:
@@ -65,9 +75,10 @@ class Router:
         self._adverts: dict[bytes, LinksAdvert] = {}
         self._up: frozenset[str] = frozenset()
         self._hops: Mapping[bytes, int] = {}
+        self._first_hops: Mapping[bytes, bytes] = {}
         self._far: dict[bytes, FarPeer] = {}
         self._suspects: dict[bytes, tuple[bytes, float]] = {}  # by destination: a first hop, and until when
-        self._limits: dict[str, tuple[Allowance, Allowance]] = {}
+        self._limits: dict[str, _Limits] = {}  # by neighbour
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -114,6 +125,8 @@ class Router:
             del self._adverts[author]
         for raw_id in [raw_id for raw_id in self._far if not self._is_peer(raw_id)]:
             self._far.pop(raw_id).close()
+        for node_id in [node_id for node_id in self._limits if not self._is_peer(crypto.parse_node_id(node_id))]:
+            del self._limits[node_id]
         self._recompute()
 
     def keys_changed(self) -> None:
@@ -151,28 +164,27 @@ class Router:
         if not header.routed:
             link.receive(frame)
         elif header.destination == self._identity.raw_id:
-            self._receive_far(frame)
+            self._receive_far(link, frame)
         else:
             self._forward(link, frame, payload)
 
-    def _receive_far(self, frame: Frame) -> None:
+    def _limits_of(self, link: Link) -> "_Limits":
+        return self._limits.setdefault(link.peer_id, _Limits())
+
+    def _receive_far(self, link: Link, frame: Frame) -> None:
         source = frame.header.source
         if not self._is_peer(source):
             self._counters.count(Counted.DROPPED_UNKNOWN_SENDER)
+        elif frame.header.type is FrameType.H1 and not self._limits_of(link).handshakes.take():
+            self._counters.count(Counted.DROPPED_RATE_LIMITED)
         elif source in self._far or frame.header.type is FrameType.H1 or self._table.hops(source):
             self._far_peer(source).receive(frame)
 
     def _forward(self, link: Link, frame: Frame, payload: bytes) -> None:
         """Pass a frame on.  Errors: MalformedError for one that has gone too far."""
         header = frame.header
-        frames, size = self._limits.setdefault(
-            link.peer_id,
-            (
-                Allowance(FORWARDED_FRAMES_PER_S, 2 * FORWARDED_FRAMES_PER_S),
-                Allowance(FORWARDED_BYTES_PER_S, FORWARDED_BURST_BYTES),
-            ),
-        )
-        if not (frames.take() and size.take(len(payload))):
+        limits = self._limits_of(link)
+        if not (limits.frames.take() and limits.bytes.take(len(payload))):
             self._counters.count(Counted.DROPPED_RATE_LIMITED)
             return
         if not (self._is_peer(header.source) and self._is_peer(header.destination)):
@@ -255,11 +267,13 @@ class Router:
         """Compute the routes anew and tell of nodes that came into reach, left it, or moved."""
         links = {crypto.parse_node_id(node_id): LAN_METRIC for node_id in self._links()}
         self._table.update(links, {author: one for author, one in self._adverts.items() if self._is_peer(author)})
-        before, self._hops = self._hops, {n: hops for n, hops in self._table.reachable().items() if self._is_peer(n)}
-        for raw_id in [raw_id for raw_id in self._suspects if raw_id not in self._hops]:
-            del self._suspects[raw_id]
-        moved: Sequence[bytes] = [raw_id for raw_id, hops in self._hops.items() if before.get(raw_id) != hops]
-        for raw_id in moved:
-            self._events.on_path(crypto.node_id(raw_id))
+        before, ways = self._hops, self._first_hops
+        self._hops = {node: hops for node, hops in self._table.reachable().items() if self._is_peer(node)}
+        self._first_hops = self._table.first_hops()
+        for gone in [one for one in self._suspects if one not in self._hops]:
+            del self._suspects[gone]
+        for raw_id in self._hops:
+            if ways.get(raw_id) != self._first_hops[raw_id]:
+                self._events.on_path(crypto.node_id(raw_id))
         if before != self._hops:
             self._events.on_change()

@@ -16,7 +16,7 @@ ROOMS = {
     "cryptography": {"mesh.certificates"},
     "h11": {"device.socket_http"},
     "httpx": {"models.download"},
-    "ifaddr": {"mesh.discovery"},
+    "ifaddr": {"mesh.interfaces"},
     "jinja2": {"models.templates"},
     "nacl": {"mesh.core.crypto"},
     "onnx": {"models.graph", "models.weights"},  # the graph, and the initializers written beside it

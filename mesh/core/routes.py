@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mesh.core import codec
+from mesh.core.frames import HOP_LIMIT
 from mesh.errors import MalformedError
 
 SHORT_ID_BYTES: Final = 8  # of a neighbour in an advert; who is meant is a member, and members' ids are no secret
@@ -23,6 +24,7 @@ MAX_ADVERT_BYTES: Final = 1024
 MAX_ADDRESSES: Final = 8
 MAX_ADDRESS_CHARACTERS: Final = 64
 MAX_PORT: Final = 2**16 - 1
+MAX_HOPS: Final = HOP_LIMIT + 1  # each relay adds one to what the sender sets to 0
 
 
 @dataclass(frozen=True)
@@ -94,20 +96,25 @@ class RouteTable:
             for raw_id, advert in adverts.items()
             if raw_id != self._own
         }
-        edges: dict[bytes, dict[bytes, int]] = {self._own: dict(links)}
+        # A link of our own is known at first hand: a session over it has just shown that it works both ways.
+        own = {n: max(metric, said.get(n, {}).get(self._own, metric)) for n, metric in links.items()}
+        edges: dict[bytes, dict[bytes, int]] = {self._own: own}
         for one, its in said.items():
             for other, metric in its.items():
                 back = said.get(other, {}).get(one)
                 if back is not None and other != one:
                     edges.setdefault(one, {})[other] = max(metric, back)
-        # A link of our own is known at first hand: a session over it has just shown that it works both ways.
-        for neighbour, metric in links.items():
+        for neighbour, metric in own.items():
             edges.setdefault(neighbour, {})[self._own] = metric
         self._edges, self._paths = edges, {}
 
     def reachable(self) -> Mapping[bytes, int]:
         """Return how many hops away every node is that a path leads to."""
         return {node: path.hops for node, path in self._from(self._own).items() if node != self._own}
+
+    def first_hops(self) -> Mapping[bytes, bytes]:
+        """Return the first hop of the shortest path to every node that one leads to."""
+        return {node: path.first for node, path in self._from(self._own).items() if node != self._own}
 
     def hops(self, destination: bytes) -> int:
         """Return how many hops away a node is; 0: no path leads there."""
@@ -149,6 +156,8 @@ class RouteTable:
             if node in done:
                 continue
             done[node] = _Path(cost, hops, first)
+            if hops == MAX_HOPS:
+                continue
             for neighbour, metric in self._edges.get(node, {}).items():
                 if neighbour not in done:
                     step = neighbour if node == source else first
