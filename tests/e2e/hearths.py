@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +16,7 @@ from typing import Any, Self
 COMMAND = Path(sys.executable).with_name("hearth")
 READY_WITHIN_S = 30.0
 STOPPED_WITHIN_S = 20.0
+LINKED_WITHIN_S = 60.0
 
 
 class HearthFailedError(Exception):
@@ -118,6 +120,32 @@ class Hearth:
         if self._process is None:
             raise HearthFailedError(f"{self.name} is not running")
         return self._process
+
+    def wait_for(self, *names: str, model: str = "") -> None:
+        """Return once these nodes are in reach and have told that they hold the model, if one is named."""
+        give_up_at = time.monotonic() + LINKED_WITHIN_S
+        while time.monotonic() < give_up_at:
+            near = [one for one in self.json("status")["neighbours"] if one["hops"]]
+            if model:
+                near = [one for one in near if any(held["name"] == model for held in one["models"])]
+            if {one["name"] for one in near} >= set(names):
+                return
+        raise HearthFailedError(f"{self.name} does not see {names} with {model}:\n{self.log()}")
+
+
+@contextlib.contextmanager
+def street(folder: Path, model: str) -> Iterator[dict[str, Hearth]]:
+    """Three members of one community by name: `spark`, and two in its reach that hold the model."""
+    with contextlib.ExitStack() as stack:
+        ember, attic, spark = (
+            stack.enter_context(Hearth(folder / name, name=name)) for name in ("ember", "attic", "spark")
+        )
+        for holder in (ember, attic):
+            holder.run("models", "pull", model)
+        for other in (attic, spark):
+            other.run("join", *ember.json("pair")["words"].split())
+        spark.wait_for("ember", "attic", model=model)
+        yield {hearth.name: hearth for hearth in (ember, attic, spark)}
 
 
 @contextlib.contextmanager
