@@ -47,6 +47,11 @@ class Hearth:
         """Process id of the running daemon."""
         return self._running().pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and neither stopped nor killed."""
+        return self._process is not None
+
     def start(self) -> Self:
         """Start the daemon and return once it has told its supervisor, as systemd would hear it, that it is ready."""
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
