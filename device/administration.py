@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from device.api import (
     BrokerAddress,
     Community,
+    Diagnosis,
     DoorAddress,
     HttpAddress,
     Joined,
@@ -18,6 +19,7 @@ from device.api import (
     Peers,
     Status,
 )
+from device.core.diagnosis import diagnose, identity_warnings
 from device.core.routing import Candidate, find_node
 from device.errors import BadRequestError
 from device.library import Library
@@ -64,7 +66,12 @@ class Administration:
             community=self._community(),
             neighbours=self._neighbours(),
             models=self.library.models(),
+            warnings=tuple(one.what for one in identity_warnings(duplicate=self.mesh.duplicate, board_changed=())),
         )
+
+    async def doctor(self) -> Diagnosis:
+        """Find out what keeps neighbours away."""
+        return diagnose(await self.mesh.diagnose())
 
     def peers(self) -> Peers:
         """Everyone this node knows of."""

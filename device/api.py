@@ -134,6 +134,26 @@ class Status:
     community: Community | None = None
     neighbours: tuple[Neighbour, ...] = ()
     models: tuple[Model, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing a diagnosis found.  severity: fault, warning or note, of which the last asks for nothing."""
+
+    severity: str
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What keeps this node from its neighbours.  members: the other ones; reached: how many of them are in reach."""
+
+    sound: bool
+    members: int = 0
+    reached: int = 0
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

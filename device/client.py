@@ -20,6 +20,8 @@ from device.api import (
     CatalogueEntry,
     ChatMessage,
     Community,
+    Diagnosis,
+    Finding,
     HeldModel,
     Joined,
     Member,
@@ -52,6 +54,8 @@ __all__ = [  # what a user interface needs, in one place
     "DaemonTimeoutError",
     "DaemonUnreachableError",
     "DeviceError",
+    "Diagnosis",
+    "Finding",
     "HeldModel",
     "Joined",
     "Member",
@@ -83,6 +87,7 @@ T = TypeVar("T")
 CONNECT_WITHIN_S = 3.0
 REPLY_WITHIN_S = 15.0  # a daemon on a small board that is busy computing
 JOIN_WITHIN_S = 120.0  # Argon2 on a small board, then the search for the right door
+DOCTOR_WITHIN_S = 60.0  # it knocks at ports that may not answer
 HTTP_OK = 200  # the status of a stream that fails later on
 
 
@@ -133,6 +138,10 @@ class DaemonClient:
     async def peers(self) -> Peers:
         """Neighbours, nodes nearby, members."""
         return self._parse(Peers, await self._call("GET", "/api/peers"))
+
+    async def doctor(self) -> Diagnosis:
+        """What keeps neighbours away, and what to do about it."""
+        return self._parse(Diagnosis, await self._call("GET", "/api/doctor", within_s=DOCTOR_WITHIN_S))
 
     async def pair(self) -> Offer:
         """Open an offer to pair, or show the open one; a lone node founds a community by it."""

@@ -262,7 +262,7 @@ class Neighbourhood:
         for node_id, member in wanted.items():
             slot = self._slots.setdefault(node_id, _Slot(member))
             busy = sum(other.task is not None for other in self._slots.values())
-            if slot.task is None and self._places(node_id) and busy < MAX_NEIGHBOURS:
+            if slot.task is None and self.places(node_id) and busy < MAX_NEIGHBOURS:
                 self._start(slot)
         self._policy_changed.set()
 
@@ -280,13 +280,13 @@ class Neighbourhood:
         if dialable := _dialable(sighting):
             self._proven[sighting.node_id] = dialable
 
-    def _places(self, node_id: str) -> Sequence[Sighting]:
+    def places(self, node_id: str) -> Sequence[Sighting]:
         """Where to look for a node: first where it was met, then where a record says it is."""
         return [found[node_id] for found in (self._proven, self._sightings, self._hints) if node_id in found]
 
     def _endpoints(self, node_id: str) -> Sequence[Endpoint]:
         by_port: dict[int, list[str]] = {}
-        for place in self._places(node_id):
+        for place in self.places(node_id):
             by_port.setdefault(place.mqtt_port, []).extend(place.addresses)
         return [Endpoint(tuple(dict.fromkeys(addresses)), port) for port, addresses in by_port.items()]
 
@@ -378,7 +378,7 @@ class Neighbourhood:
         """Knock at the neighbour's door for a key to its broker; return whether there is one now."""
         if slot.member.raw_id == self._expected:
             return False
-        places = self._places(slot.member.node_id)
+        places = self.places(slot.member.node_id)
         for door in dict.fromkeys(DoorAddress(a, place.door_port) for place in places for a in place.addresses):
             try:
                 met = await self._visitor.enrol(slot.member, door)

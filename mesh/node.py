@@ -20,12 +20,14 @@ from mesh.core.frames import Lane
 from mesh.core.routes import Place
 from mesh.core.topic_policy import INBOX, CommonName, Role
 from mesh.counters import Counters
+from mesh.diagnosis import Examination
 from mesh.discovery import Discovery, Sighting
 from mesh.door import Door
 from mesh.errors import (
     StorageError,
 )
 from mesh.exchange import Exchange, ExchangeEvents
+from mesh.facts import MeshFacts
 from mesh.identity import Identity, fingerprint
 from mesh.interfaces import choose, survey
 from mesh.links import LinkEvents, LinkState
@@ -145,6 +147,16 @@ class MeshNode:
             on_change=self._links_changed,
             on_frame=self._exchange.frame_arrived,
         )
+        self._examination = Examination(
+            node_id=self._identity.node_id,
+            store=self._store,
+            broker=self._broker,
+            door=self._door,
+            places=self._neighbourhood,
+            neighbours=self.neighbours,
+            interfaces=config.interfaces,
+            static_peers=config.static_peers,
+        )
         self._message_handlers: list[Callable[[Received], None]] = []
         self._announcement_handlers: list[Callable[[str, bytes], None]] = []
         self._change_handlers: list[Callable[[], None]] = []
@@ -201,7 +213,9 @@ class MeshNode:
                 tasks.create_task(self._exchange.run(), name="exchange")
                 tasks.create_task(self._neighbourhood.run(), name="neighbourhood")
                 discovering = asyncio.Event()
-                tasks.create_task(self._discovery().run(discovering), name="discovery")
+                discovery = self._discovery()
+                self._examination.hearing = lambda: discovery.hearing
+                tasks.create_task(discovery.run(discovering), name="discovery")
                 static = StaticPeers(self._config.static_peers, self._store, self._visitor, self._neighbourhood)
                 tasks.create_task(static.run(), name="static peers")
                 await discovering.wait()
@@ -249,6 +263,15 @@ class MeshNode:
     def neighbours(self) -> tuple[Neighbour, ...]:
         """Every other member and how it is reached; blocked nodes too."""
         return tuple(self._with_route(one) for one in self._neighbourhood.neighbours())
+
+    async def diagnose(self) -> MeshFacts:
+        """Look around for what keeps neighbours away; it takes some seconds at most."""
+        return await self._examination.facts()
+
+    @property
+    def duplicate(self) -> bool:
+        """Whether another machine uses this node's identity."""
+        return self._examination.duplicate
 
     def counters(self) -> Mapping[str, int]:
         """What was dropped, sent and received since the start, by name (mesh/counters.py)."""
@@ -338,6 +361,7 @@ class MeshNode:
             interfaces=self._config.interfaces,
             on_sighting=self.sighted,
             on_lost=self._neighbourhood.lost,
+            on_duplicate=lambda _: self._duplicate_seen(),
         )
 
     def _received(self, message: Received) -> None:
@@ -362,6 +386,11 @@ class MeshNode:
 
     def _double_seen(self) -> None:
         log.error("another board uses this node's identity: a cloned SD card? hearth doctor says what to do")
+        self._duplicate_seen()
+
+    def _duplicate_seen(self) -> None:
+        self._examination.duplicate_seen()
+        self._changed()
 
     def _admitted(self, raw_id: bytes) -> None:
         self._neighbourhood.expect(raw_id)

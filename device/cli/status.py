@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from device.cli import session
-from device.cli.printing import BOLD, print_facts, print_json, print_table, styled
+from device.cli.printing import AMBER, BOLD, print_facts, print_json, print_table, styled
 from device.wording import count, duration, path, short_id, size
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def _print(status: "Status") -> None:
         f"asked {queries.asked} here, answered {queries.answered} for neighbours"
     )
     print(f"{styled(status.name, BOLD, sys.stdout)}, up {duration(status.uptime_s)}")
+    for warning in status.warnings:
+        print(f"{styled('warning:', AMBER, sys.stdout)} {warning} (hearth doctor)")
     print_facts(
         [
             ("id", status.node_id),

@@ -33,6 +33,9 @@ def _node_routes(administration: Administration) -> list[Route]:
     async def status(_: Request) -> Response:
         return JSONResponse(asdict(administration.status()))
 
+    async def doctor(_: Request) -> Response:
+        return JSONResponse(asdict(await administration.doctor()))
+
     async def pair(_: Request) -> Response:
         return JSONResponse(asdict(await administration.pair()))
 
@@ -52,6 +55,7 @@ def _node_routes(administration: Administration) -> list[Route]:
 
     return [
         Route("/api/status", status, methods=["GET"]),
+        Route("/api/doctor", doctor, methods=["GET"]),
         Route("/api/pair", pair, methods=["POST"]),
         Route("/api/pair", close_offer, methods=["DELETE"]),
         Route("/api/join", join, methods=["POST"]),

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from mesh.identity import fingerprint
-from tests.sim.scripts import ATTIC_ID, CATALOGUE, EMBER_ID, MODEL, OFFER, PEERS, PULL, SPARK_ID, STATUS
+from tests.sim.scripts import ATTIC_ID, CATALOGUE, DIAGNOSIS, EMBER_ID, MODEL, OFFER, PEERS, PULL, SPARK_ID, STATUS
 
 Json = dict[str, Any]
 
@@ -49,6 +49,7 @@ class SimulatedDaemon:
         for member in self.status["community"]["members"]:
             member |= {"fingerprint": fingerprint(member["node_id"]), "this_node": member["node_id"] == SPARK_ID}
         self.peers: Json = {**copy.deepcopy(PEERS), "members": self.status["community"]["members"]}
+        self.diagnosis: Json = copy.deepcopy(DIAGNOSIS)
         self.catalogue: list[Json] = copy.deepcopy(CATALOGUE)
         self.asked: list[tuple[str, str, Json]] = []
         self.abandoned = threading.Event()
@@ -98,6 +99,7 @@ class SimulatedDaemon:
     def _app(self) -> Starlette:
         routes: list[tuple[str, str, Callable[[Request, Json], Awaitable[Response]]]] = [
             ("GET", "/api/status", self._get_status),
+            ("GET", "/api/doctor", self._get_doctor),
             ("GET", "/api/peers", self._get_peers),
             ("DELETE", "/api/peers/{id}", self._change_peer),
             ("POST", "/api/peers/{id}/block", self._change_peer),
@@ -129,6 +131,9 @@ class SimulatedDaemon:
 
     async def _get_status(self, _request: Request, _body: Json) -> Response:
         return JSONResponse(self.status)
+
+    async def _get_doctor(self, _request: Request, _body: Json) -> Response:
+        return JSONResponse(self.diagnosis)
 
     async def _get_peers(self, _request: Request, _body: Json) -> Response:
         return JSONResponse({"neighbours": self.status["neighbours"], **self.peers})

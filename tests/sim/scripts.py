@@ -65,6 +65,7 @@ STATUS: dict[str, Any] = {
     "models": [STORIES],
     "memory": {"rss_bytes": 61_200_000, "available_bytes": 3_140_000_000},
     "queries": {"running": 0, "waiting": 0, "answered": 12, "asked": 3},
+    "warnings": [],
 }
 
 PEERS: dict[str, Any] = {
@@ -73,6 +74,20 @@ PEERS: dict[str, Any] = {
         {"node_id": "t" * 52, "addresses": ["192.168.1.40"], "member": False},
     ],
     "members": STATUS["community"]["members"],
+}
+
+DIAGNOSIS: dict[str, Any] = {
+    "sound": False,
+    "members": 2,
+    "reached": 1,
+    "findings": [
+        {"severity": "note", "what": "shed is blocked on this node", "remedy": "hearth peers unblock t2t2t2t2"},
+        {
+            "severity": "fault",
+            "what": "attic is in sight, but cannot be reached: 192.168.1.33 port 8883: no answer",
+            "remedy": "let TCP 8883 through its firewall",
+        },
+    ],
 }
 
 CATALOGUE: list[dict[str, Any]] = [

@@ -1,6 +1,7 @@
 """Each verb: what it asks of the daemon, what it prints for people and for programs."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -35,6 +36,45 @@ def test_status_of_a_node_alone(hearth: Hearth, daemon: SimulatedDaemon) -> None
     out = hearth("status").out
     assert "hearth pair" in out
     assert "hearth models ls" in out
+
+
+def test_status_says_what_is_wrong_with_the_node(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """A cloned card, say, is not left to those who ask the doctor."""
+    daemon.status["warnings"] = ["another board uses this node's identity"]
+    assert "warning: another board uses this node's identity (hearth doctor)\n" in hearth("status").out
+
+
+def test_doctor(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """What is wrong comes first, each with what to do; the exit code is for scripts."""
+    done = hearth("doctor")
+    assert done.code == 1
+    assert done.out.splitlines() == [
+        "fault: attic is in sight, but cannot be reached: 192.168.1.33 port 8883: no answer",
+        "  do: let TCP 8883 through its firewall",
+        "note: shed is blocked on this node",
+        "  do: hearth peers unblock t2t2t2t2",
+    ]
+    assert json.loads(hearth("doctor", "--json").out) == daemon.diagnosis
+
+
+def test_doctor_of_a_node_that_is_well(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """Nothing to do, and nothing that a script must look at."""
+    daemon.diagnosis |= {"sound": True, "reached": 2, "findings": [{"severity": "odd", "what": "w", "remedy": "r"}]}
+    done = hearth("doctor")
+    assert (done.code, done.out) == (0, "Nothing is wrong: 2 of 2 other members in reach.\nodd: w\n  do: r\n")
+
+
+def test_doctor_without_a_daemon(hearth: Hearth, daemon: SimulatedDaemon, tmp_path: Path) -> None:
+    """How to start it; and what keeps it from starting, if that is the configuration."""
+    daemon.stop()
+    done = hearth("doctor")
+    assert (done.code, done.err) == (1, "")
+    assert done.out.startswith("fault: Hearthmesh is not running here")
+    assert done.out.endswith(f"  do: start it: hearth serve --data {tmp_path}\n")
+    (tmp_path / "hearth.toml").write_text("[mqtt]\nprot = 1\n")
+    findings = json.loads(hearth("doctor", "--json").out)["findings"]
+    assert "unknown key mqtt.prot" in findings[0]["what"]
+    assert len(findings) == 2
 
 
 def test_peers(hearth: Hearth) -> None:

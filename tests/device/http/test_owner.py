@@ -65,6 +65,15 @@ async def test_a_lone_node_has_no_peers(client: DaemonClient) -> None:
         assert raised.value.code == "node_not_found"
 
 
+async def test_the_doctor_sees_a_node_alone(client: DaemonClient) -> None:
+    """It belongs to no community, and is told how to; its own broker and door are well."""
+    diagnosis = await client.doctor()
+    assert (diagnosis.sound, diagnosis.members) == (False, 0)
+    [warning] = [one for one in diagnosis.findings if one.severity != "note"]
+    assert "belongs to no community" in warning.what
+    assert "hearth pair" in warning.remedy
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "param"),
     [
