@@ -13,7 +13,6 @@ started anew itself) begins at `base`.  Timeouts follow RFC 6298, with bounds th
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Final
 
 from mesh.core import codec
@@ -31,6 +30,7 @@ MAX_SEQ: Final = 2**62
 FIRST_TIMEOUT_S: Final = 0.5
 MIN_TIMEOUT_S: Final = 0.2
 MAX_TIMEOUT_S: Final = 3.0
+MAX_DOUBLINGS: Final = 8  # of a timeout; by then it is the longest
 MAX_ACK_BYTES: Final = 1024
 
 
@@ -45,6 +45,7 @@ class _Outgoing:
     due_at: float = 0.0
     sends: int = 0  # since the path last changed
     copies: int = 0  # ever
+    arrived: bool = False  # out of turn: the receiver keeps it for when what is missing has come, or is given up
 
     @property
     def size(self) -> int:
@@ -88,10 +89,10 @@ class SendStream:
         Call `sent` with each that was handed on.
         """
         self._expire(now)
-        base = next(iter(self._waiting), self._next)
+        base = self._base()
         return [
             replace(one.envelope, place=StreamPlace(self.stream, one.seq, base))
-            for one in self._window()
+            for one in self._due_some_time()
             if one.due_at <= now
         ]
 
@@ -103,7 +104,7 @@ class SendStream:
             one.sends += 1
             one.copies += 1
             one.sent_at = now
-            one.due_at = now + min(self._timeout_s() * 2 ** (one.sends - 1), MAX_TIMEOUT_S)
+            one.due_at = now + min(self._timeout_s() * 2 ** min(one.sends - 1, MAX_DOUBLINGS), MAX_TIMEOUT_S)
 
     def postpone(self, envelope: Envelope, *, until: float) -> None:
         """Note that a message could not be handed on."""
@@ -124,30 +125,49 @@ class SendStream:
         return one is not None and one.sends > 0
 
     def acknowledged(self, before: int, beyond: Collection[int], *, now: float) -> None:
-        """Take an acknowledgement of everything before a seq and of some beyond it."""
-        arrived = [seq for seq in self._waiting if seq < before or seq in beyond]
-        for seq in arrived:
-            one = self._waiting.pop(seq)
-            self._bytes -= one.size
-            if one.copies == 1:  # Karn: who was sent twice tells nothing of the time
+        """Take an acknowledgement of everything before a seq and of some beyond it.
+
+        The latter are kept: a receiver that starts anew forgets what it has not handed over.
+        """
+        for seq, one in list(self._waiting.items()):
+            arrived = seq < before or seq in beyond
+            if arrived and one.copies == 1 and not one.arrived:  # Karn: who was sent twice tells nothing of the time
                 self._measured(now - one.sent_at)
+            one.arrived = arrived
+            if seq < before:
+                self._drop(seq)
 
     def next_due(self) -> float | None:
         """Return when `due` should be looked at again; None while nothing waits."""
-        return min((min(one.due_at, one.expires_at) for one in self._window()), default=None)
+        return min((min(one.due_at, one.expires_at) for one in self._due_some_time()), default=None)
 
-    def _window(self) -> Iterator[_Outgoing]:
-        """Yield what may be on the way now: the first of those that wait."""
+    def _base(self) -> int:
+        return next(iter(self._waiting), self._next)
+
+    def _due_some_time(self) -> Iterator[_Outgoing]:
+        """Yield what has to be sent, now or later, if nothing is acknowledged meanwhile.
+
+        What has arrived out of turn need not be, unless everything before it has been given up: then the receiver,
+        which waits for that, must be told.
+        """
+        base = self._base()
+        return (one for one in self._window(base) if not one.arrived or one.seq == base)
+
+    def _window(self, base: int) -> Iterator[_Outgoing]:
+        """Yield what may be on the way now, or at the receiver out of turn: the first of those that wait."""
         size = 0
-        for one in islice(self._waiting.values(), WINDOW):
+        for one in self._waiting.values():
             size += one.size
-            if size > max(WINDOW_BYTES, one.size):
+            if one.seq >= base + WINDOW or size > max(WINDOW_BYTES, one.size):
                 return
             yield one
 
     def _expire(self, now: float) -> None:
         for seq in [seq for seq, one in self._waiting.items() if one.expires_at <= now]:
-            self._bytes -= self._waiting.pop(seq).size
+            self._drop(seq)
+
+    def _drop(self, seq: int) -> None:
+        self._bytes -= self._waiting.pop(seq).size
 
     def _measured(self, sample_s: float) -> None:
         if self._smoothed_s is None:
