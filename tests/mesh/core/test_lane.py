@@ -118,6 +118,8 @@ def test_one_handshake_opens_the_lane_both_ways(lower_begins: bool) -> None:  # 
 def test_a_lane_without_a_session_says_so() -> None:
     """Nothing is sealed under no key."""
     lower, _ = pair()
+    lower.lane.drop_stale(RING, now=0.0)
+    assert lower.lane.state is State.IDLE
     with pytest.raises(LinkDownError):
         lower.lane.seal(b"too early")
 

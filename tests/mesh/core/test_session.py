@@ -1,11 +1,13 @@
 """Frames, envelopes and the replay window: what is taken, is taken once and unchanged."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.core import codec, crypto
-from mesh.core.envelope import MAX_BODY_BYTES, Envelope
+from mesh.core.envelope import MAX_BODY_BYTES, MAX_PLACE, Envelope, StreamPlace
 from mesh.core.frames import (
     HEADER_BYTES,
     HOP_LIMIT,
@@ -15,6 +17,7 @@ from mesh.core.frames import (
     FrameType,
     Header,
     Lane,
+    one_hop_on,
 )
 from mesh.core.noise import SplitKeys
 from mesh.core.session import EXPIRE_AFTER_S, REKEY_AFTER_FRAMES, REKEY_AFTER_S, WINDOW, ReplayWindow, Session
@@ -154,7 +157,7 @@ HEADER = Header(FrameType.DATA, Lane.CTL, ONE, TWO, 5).to_bytes()
         bytes([0x14]) + HEADER[1:],
         HEADER[:1] + bytes([HOP_LIMIT + 1]) + HEADER[2:],
         HEADER[:2] + b"\2" + HEADER[3:],
-        HEADER[:3] + b"\1" + HEADER[4:],
+        HEADER[:3] + b"\2" + HEADER[4:],
         HEADER + bytes(MAX_FRAME_BYTES),
     ],
 )
@@ -162,6 +165,34 @@ def test_frames_of_another_shape_are_malformed(data: bytes) -> None:
     """Cut short, unknown type, lane, flag, too many hops, a named receiver in H1, too long."""
     with pytest.raises(MalformedError):
         Frame.parse(data)
+
+
+@pytest.mark.parametrize("hop", range(HOP_LIMIT))
+def test_a_relay_changes_the_hop_count_alone(hop: int) -> None:
+    """The frame opens at its destination as if no relay had touched it."""
+    one, two = pair_of_sessions()
+    data = one.seal(b"hello")
+    data = data[:1] + bytes([hop]) + data[2:]
+    onward = one_hop_on(data)
+    assert Frame.parse(onward) == replace(Frame.parse(data), header=replace(Frame.parse(data).header, hop=hop + 1))
+    assert two.open(Frame.parse(onward)) == b"hello"
+
+
+def test_a_frame_at_the_hop_limit_goes_no_further() -> None:
+    """The loop that it may be in ends here."""
+    data = HEADER[:1] + bytes([HOP_LIMIT]) + HEADER[2:] + bytes(8)
+    assert Frame.parse(data).header.hop == HOP_LIMIT
+    with pytest.raises(MalformedError, match="too far"):
+        one_hop_on(data)
+
+
+def test_a_frame_of_a_link_is_no_end_to_end_frame() -> None:
+    """The flag is sealed: a relay can make neither of the other."""
+    one, two = pair_of_sessions()
+    frame = Frame.parse(one.seal(b"hello"))
+    assert not frame.header.routed
+    with pytest.raises(CryptoError):
+        two.open(replace(frame, header=replace(frame.header, routed=True)))
 
 
 def test_a_frame_has_a_largest_size() -> None:
@@ -174,26 +205,45 @@ def test_a_frame_has_a_largest_size() -> None:
         one.seal(bytes(MAX_PLAINTEXT_BYTES + 1))
 
 
-@given(st.integers(0, 2**16 - 1), st.none() | st.binary(min_size=16, max_size=16), st.binary(max_size=50))
-def test_envelopes_survive_the_wire(kind: int, re: bytes | None, body: bytes) -> None:
+PLACES = st.builds(StreamPlace, st.binary(min_size=8, max_size=8), st.integers(0, MAX_PLACE), st.integers(0, MAX_PLACE))
+
+
+@given(
+    st.integers(0, 2**16 - 1),
+    st.none() | st.binary(min_size=16, max_size=16),
+    st.binary(max_size=50),
+    st.none() | PLACES,
+)
+def test_envelopes_survive_the_wire(kind: int, re: bytes | None, body: bytes, place: StreamPlace | None) -> None:
     """What is put in comes out."""
-    envelope = Envelope(kind, b"m" * 16, re, 30_000, body)
+    envelope = Envelope(kind, b"m" * 16, re, 30_000, body, place)
     assert Envelope.parse(envelope.to_bytes()) == envelope
 
 
 def test_the_largest_body_fits_a_frame() -> None:
     """The overhead set aside is enough for the longest fields."""
-    envelope = Envelope(2**16 - 1, b"m" * 16, b"r" * 16, 7 * 24 * 3600 * 1000, bytes(MAX_BODY_BYTES))
+    place = StreamPlace(b"s" * 8, MAX_PLACE, MAX_PLACE)
+    envelope = Envelope(2**16 - 1, b"m" * 16, b"r" * 16, 7 * 24 * 3600 * 1000, bytes(MAX_BODY_BYTES), place)
     assert len(envelope.to_bytes()) <= MAX_PLAINTEXT_BYTES
 
 
-GOOD: list[codec.Item] = [17, b"m" * 16, None, 1000, b""]
+GOOD: list[codec.Item] = [17, b"m" * 16, None, 1000, b"", None]
 BAD: dict[int, list[codec.Item]] = {
     0: [-1, 2**16, True, b""],
     1: [b"m", 4, None],
     2: [b"r", 5],
     3: [-1, 2**40, False],
     4: [None, ""],
+    5: [
+        0,
+        [],
+        [b"s" * 8, 0],
+        [b"short", 0, 0],
+        [b"s" * 8, -1, 0],
+        [b"s" * 8, MAX_PLACE + 1, 0],
+        [b"s" * 8, 0, -1],
+        [b"s" * 8, 0, None],
+    ],
 }
 
 
@@ -206,10 +256,11 @@ def test_envelopes_of_another_shape_are_malformed(place: int, value: codec.Item)
         Envelope.parse(codec.encode(fields))
 
 
-def test_an_envelope_has_five_fields() -> None:
+@pytest.mark.parametrize("fields", [[], GOOD[:-1], [*GOOD, None]])
+def test_an_envelope_has_six_fields(fields: list[codec.Item]) -> None:
     """Neither more nor fewer."""
     with pytest.raises(MalformedError):
-        Envelope.parse(b"\x80")
+        Envelope.parse(codec.encode(fields))
 
 
 def test_a_seal_is_bound_to_its_lane() -> None:
