@@ -7,6 +7,7 @@ the receiving end, for a dropped packet on its way out would be an error at the 
 import contextlib
 import ctypes
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -73,6 +74,13 @@ class Interface:
     name: str
     address: str
 
+    @classmethod
+    def with_address(cls, namespace: Namespace, name: str, address: str) -> Self:
+        """Give an interface that is there its address."""
+        length, more = ("64", ("nodad",)) if ":" in address else ("24", ())
+        _ip(namespace, "addr", "add", f"{address}/{length}", "dev", name, *more)
+        return cls(namespace, name, address)
+
     def up(self) -> float:
         """Bring it up; return when (monotonic)."""
         _ip(self.namespace, "link", "set", self.name, "up")
@@ -85,6 +93,11 @@ class Interface:
     def strip(self) -> None:
         """Take its IPv4 address away."""
         _ip(self.namespace, "addr", "del", f"{self.address}/24", "dev", self.name)
+
+    def link_local(self) -> str:
+        """Tell the IPv6 address the interface has given itself."""
+        [shown] = json.loads(self.namespace.run("ip", "-j", "-6", "addr", "show", "dev", self.name, "scope", "link"))
+        return str(shown["addr_info"][0]["local"])
 
     def readdress(self, address: str) -> float:
         """Give it another IPv4 address in place of the one it has, and bring it up; return when."""
@@ -183,7 +196,9 @@ class Lab:
         peer = ("peer", "name", names[1], "netns", two.name)
         _ip(one, "link", "add", names[0], "type", "veth", *peer)
         subnet = f"fd77:{next(self._subnets):x}::" if ipv6_only else self.subnet()
-        first, second = (_addressed(*end) for end in zip((one, two), names, (f"{subnet}1", f"{subnet}2"), strict=True))
+        first, second = (
+            Interface.with_address(*end) for end in zip((one, two), names, (f"{subnet}1", f"{subnet}2"), strict=True)
+        )
         if up:
             first.up()
             second.up()
@@ -224,7 +239,7 @@ class Lan:
         inside, port = machine.next_interface(), f"port{host}"
         _ip(machine, "link", "add", inside, "type", "veth", "peer", "name", port, "netns", self._switch.name)
         _ip(self._switch, "link", "set", port, "master", "br0", "up")
-        interface = _addressed(machine, inside, f"{self.subnet}{host}")
+        interface = Interface.with_address(machine, inside, f"{self.subnet}{host}")
         self.interfaces[machine] = interface
         if up:
             interface.up()
@@ -273,13 +288,6 @@ def _delete(name: str) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)
     _run("ip", "netns", "del", name, check=False)
-
-
-def _addressed(namespace: Namespace, name: str, address: str) -> Interface:
-    length = "64" if ":" in address else "24"
-    more = ("nodad",) if ":" in address else ()
-    _ip(namespace, "addr", "add", f"{address}/{length}", "dev", name, *more)
-    return Interface(namespace, name, address)
 
 
 def _started(pid: int) -> int:

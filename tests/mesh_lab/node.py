@@ -99,7 +99,7 @@ class NodeProgram:
         """Tell what was dropped, sent and received."""
         return dict(self._node.counters())
 
-    async def notes(self, peer: str, count: int, every_s: float, first: int = 0, size: int = 0) -> list[int]:
+    async def notes(self, peer: str, count: int, every_s: float, first: int, size: int) -> list[int]:
         """Send numbered notes at a steady pace; one that is refused is tried until it is taken.
 
         Returns the numbers that were refused at first: the link was down, and said so.

@@ -40,6 +40,32 @@ class Note:
     at: float
 
 
+@dataclass(frozen=True, eq=False)
+class Telling:
+    """Numbered notes on their way from one node to another; no number is used twice between them."""
+
+    sender: "Node"
+    receiver: "Node"
+    numbers: range
+    done: "Future[list[int]]"
+
+    def heard(self, count: int | None = None, *, within_s: float = DEADLINE_S) -> list[Note]:
+        """Wait for the first `count` notes, or all; return these as they came, whatever came twice included."""
+        wanted = {*self.numbers[:count]}
+        peer = self.sender.node_id
+
+        def found() -> list[Note]:
+            return [note for note in self.receiver.notes if note.peer == peer and note.number in wanted]
+
+        self.receiver.until(lambda: {note.number for note in found()} == wanted, "told all", within_s=within_s)
+        return found()
+
+    def all_heard_once_in_order(self, *, within_s: float = DEADLINE_S) -> bool:
+        """Wait until all have been sent and heard; whether each came once and after the one before it."""
+        self.done.result(within_s)
+        return [note.number for note in self.heard(within_s=within_s)] == [*self.numbers]
+
+
 class Node:
     """One node in one namespace; `data_dir` outlives its processes."""
 
@@ -62,9 +88,11 @@ class Node:
         self.view_at = 0.0
         self.facts: dict[str, Any] = {}  # what it said of itself when it was ready
         self.started_at = 0.0
+        self.address = ""  # for tests that dial it
         # Without measuring of coverage, which would be measured too.
         self._env = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")} | (env or {})
         self._numbers = itertools.count(1)
+        self._told: dict[str, int] = {}  # how many notes each other node was sent
         self._waiting: dict[int, Future[Any]] = {}
         self._news = threading.Condition()
         self._process: subprocess.Popen[str] | None = None
@@ -165,16 +193,12 @@ class Node:
         """Tell over how many hops it reaches another node; 0: not at all."""
         return int(self.view.get("neighbours", {}).get(other.node_id, ("", 0))[1])
 
-    def notes_of(self, other: "Node", first: int, count: int, *, within_s: float = DEADLINE_S) -> list[Note]:
-        """Wait for the notes of these numbers and return them as they came, whatever came twice included."""
-        wanted = set(range(first, first + count))
-        peer = other.node_id
-
-        def found() -> list[Note]:
-            return [note for note in self.notes if note.peer == peer and note.number in wanted]
-
-        self.until(lambda: {note.number for note in found()} == wanted, "told everything", within_s=within_s)
-        return found()
+    def tells(self, other: "Node", count: int, *, every_s: float = 0.0, size: int = 0) -> Telling:
+        """Have it send notes to another node at a steady pace."""
+        first = self._told.get(other.node_id, 0)
+        self._told[other.node_id] = first + count
+        done = self.asked("notes", peer=other.node_id, count=count, every_s=every_s, first=first, size=size)
+        return Telling(self, other, range(first, first + count), done)
 
     def pause(self) -> None:
         """Let the process, but not its broker, do nothing."""

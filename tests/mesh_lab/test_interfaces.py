@@ -62,10 +62,8 @@ def test_two_interfaces_and_one_of_them_dies(lab: Lab, nodes: tuple[Node, Node],
     start_all(anna, ben)
     all_linked(anna, ben)
     for dead, sound in (cables, reversed(cables)):
-        count = len(ben.notes)
         dead.drop()
-        assert anna.ask("notes", peer=ben.node_id, count=1, every_s=0, first=count) in ([], [count])
-        [note] = ben.notes_of(anna, count, 1)
+        [note] = anna.tells(ben, 1).heard()
         measured("two interfaces, one dies silently: a note comes over the other after", note.at - note.sent)
         dead.heal()
         sound.heal()
@@ -91,6 +89,23 @@ def test_link_local_addresses_alone(lab: Lab, nodes: tuple[Node, Node], measured
     start_all(anna, ben)
     measured("link-local IPv6 alone: linked after the start", all_linked(anna, ben) - ben.started_at)
     assert anna.ask("ping", peer=ben.node_id, count=3)
+
+
+@pytest.mark.xfail(reason="what follows the % of a link-local address is lost at the door, and in `--at`")
+def test_link_local_addresses_without_multicast(
+    lab: Lab, machines: tuple[Namespace, Namespace], tmp_path: Path
+) -> None:
+    """A link-local address, named with its interface, is enough to join at; both ends know each other's from it."""
+    here, there = machines
+    cable = lab.link(here, there)
+    for end in cable.ends:
+        end.strip()
+        end.drop_mdns()
+    anna, ben = Node(here, tmp_path / "anna"), Node(there, tmp_path / "ben")
+    with living(anna, ben):
+        start_all(anna, ben)
+        ben.ask("join", words=anna.ask("offer"), at=f"{cable.one.link_local()}%{cable.two.name}")
+        all_linked(anna, ben, within_s=15)
 
 
 def test_multicast_blocked(lab: Lab, machines: tuple[Namespace, Namespace], tmp_path: Path, measured: Measured) -> None:

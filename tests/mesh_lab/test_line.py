@@ -40,8 +40,7 @@ def test_three_hops_carry_what_is_said(line: Topology, measured: Measured) -> No
     assert (a.hops_to(d), a.state_of(d)) == (3, "reachable")
     assert d.node_id not in a.ask("nearby")
     for one, other in ((a, d), (d, a)):
-        one.ask("notes", peer=other.node_id, count=20, every_s=0, size=2000)
-        assert [note.number for note in other.notes_of(one, 0, 20)] == [*range(20)]
+        assert one.tells(other, 20, size=2000).all_heard_once_in_order()
     trips = sorted(a.ask("ping", peer=d.node_id, count=100))
     measured("ping over three hops, p50, mosquitto", trips[50], unit="ms")
 
@@ -85,39 +84,38 @@ def test_tokens_arrive_in_time_beside_a_bulk_transfer(line: Topology, measured: 
     a, c = line["a"], line["c"]
     line.cables["bc"].shape(LINK_MBIT)
     transfer = a.asked("bulk", peer=c.node_id, blocks=1600, size=BLOCK_BYTES, window=WINDOW)
-    a.ask("notes", peer=c.node_id, count=TOKENS, every_s=TOKEN_EVERY_S)
+    telling = a.tells(c, TOKENS, every_s=TOKEN_EVERY_S)
+    telling.done.result(60)
     was_busy = not transfer.done()
-    late = sorted(1000 * (note.at - note.sent) for note in c.notes_of(a, 0, TOKENS))
+    late = sorted(1000 * (note.at - note.sent) for note in telling.heard())
     seconds = transfer.result(120)
     measured("tokens over two hops beside a bulk transfer, p50", late[TOKENS // 2], unit="ms")
     measured("tokens over two hops beside a bulk transfer, p99", late[TOKENS * 99 // 100], unit="ms", goal="<= 40")
     measured("the bulk transfer over the link of 80 Mbit/s", 1600 * BLOCK_BYTES * 8 / 1e6 / seconds, unit="Mbit/s")
     assert was_busy
-    assert [note.number for note in c.notes_of(a, 0, TOKENS)] == [*range(TOKENS)]
+    assert telling.all_heard_once_in_order()
 
 
 def test_the_only_relay_killed_and_back(line: Topology, measured: Measured) -> None:
     """What was said meanwhile is kept, and arrives once and in order when the way is there again."""
     a, b, d = line["a"], line["b"], line["d"]
-    count = 150
-    telling = a.asked("notes", peer=d.node_id, count=count, every_s=0.02)
-    d.notes_of(a, 0, 20)
+    telling = a.tells(d, 150, every_s=0.02)
+    telling.heard(20)
     b.kill()
     a.leaves("reachable", d)
     time.sleep(1.0)  # a second without any way at all
     b.start()
     measured("the only relay killed: reached again after its new start", a.reaches(d) - b.started_at)
-    telling.result(60)
-    assert [note.number for note in d.notes_of(a, 0, count)] == [*range(count)]
+    assert telling.all_heard_once_in_order()
 
 
 def test_a_relay_that_passes_nothing_on_is_noticed(line: Topology) -> None:
     """A black hole without any way around: nothing is lost, and nothing is taken for delivered."""
     a, b, c = line["a"], line["b"], line["c"]
     b.pause()
-    telling = a.asked("notes", peer=c.node_id, count=5, every_s=0.02)
+    heard = len(c.notes)
+    telling = a.tells(c, 5, every_s=0.02)
     time.sleep(2.0)  # in the hole
-    assert not [note for note in c.notes if note.peer == a.node_id]
+    assert len(c.notes) == heard
     b.resume()
-    telling.result(60)
-    assert [note.number for note in c.notes_of(a, 0, 5)] == [*range(5)]
+    assert telling.all_heard_once_in_order()

@@ -25,8 +25,9 @@ def test_two_nodes_on_a_cable_pair_and_talk(
         assert ben.ask("join", words=anna.ask("offer")) == "anna"
         all_linked(anna, ben)
         for one, other in ((anna, ben), (ben, anna)):
-            assert one.ask("notes", peer=other.node_id, count=3, every_s=0) == []
-            assert [note.number for note in other.notes_of(one, 0, 3)] == [0, 1, 2]
+            telling = one.tells(other, 3)
+            assert telling.all_heard_once_in_order()
+            assert telling.done.result() == []
         trips = sorted(anna.ask("ping", peer=ben.node_id, count=100))
         measured(f"ping over one hop, p50, {'+'.join(brokers)}", trips[50], unit="ms")
         for _ in range(3):

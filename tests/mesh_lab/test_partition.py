@@ -57,8 +57,7 @@ def test_membership_changed_on_both_sides(islands: Islands, measured: Measured) 
     for one in whole:
         for other in whole:
             if other is not one:
-                one.ask("notes", peer=other.node_id, count=1, every_s=0)
-                assert other.notes_of(one, 0, 1)
+                assert one.tells(other, 1).all_heard_once_in_order()
 
 
 def test_a_removal_and_an_admission_cross(islands: Islands) -> None:

@@ -40,7 +40,6 @@ class Topology:
                 node.start()
         for node in self.nodes.values():
             node.ready()
-            node.notes.clear()
         self.linked()
         self.complete()
 
