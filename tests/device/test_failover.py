@@ -182,6 +182,21 @@ async def test_a_worker_that_dies_over_there_costs_no_answer(street: Street) -> 
     assert parts_of(street, finished) == ["ember", "attic"]
 
 
+async def test_a_worker_that_dies_at_home_costs_no_answer(street: Street) -> None:
+    """This node's own engine is one like any other: a neighbour goes on."""
+    ember = street["ember"]
+    street.net.link(ember.mesh, street["attic"].mesh)
+    await until(lambda: bool(ember.queries.models_of(street.id("attic"))))
+    async with asked(ember, chat(max_tokens=20 * TOKENS)) as answer:
+        piece = await anext(answer)
+        assert isinstance(piece, AnswerPiece)
+        assert piece.answerer.local
+        worker = ember.engine._worker
+        assert worker is not None
+        os.kill(worker.pid, signal.SIGKILL)
+        assert parts_of(street, await last(answer)) == ["ember", "attic"]
+
+
 async def test_a_node_that_stops_hands_its_answers_over(street: Street) -> None:
     """An owner who updates a hearth cuts nobody's answer."""
     async with asked(street["spark"], chat(max_tokens=20 * TOKENS)) as answer:
