@@ -1,6 +1,6 @@
 """What the use-cases need of the mesh; `mesh.node.MeshNode` is one, the simulated net of the tests another."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from mesh.node import Neighbour, Received
@@ -28,6 +28,18 @@ class Mesh(Protocol):
 
     def on_change(self, handler: Callable[[], None]) -> None:
         """Call `handler` in the loop when a neighbour's state changed."""
+
+    def announce(self, body: Callable[[], bytes]) -> None:
+        """Tell every member what `body` gives, now and whenever `announcement_changed` says so; the newest counts."""
+
+    def announcement_changed(self) -> None:
+        """Say that what is announced has changed."""
+
+    def announcements(self) -> Mapping[str, bytes]:
+        """What the other members announced last, by node id."""
+
+    def on_announcement(self, handler: Callable[[str, bytes], None]) -> None:
+        """Call `handler` in the loop with a member's id and what it announces."""
 
     def neighbours(self) -> Sequence[Neighbour]:
         """Everyone this node has, wants or had a link to."""

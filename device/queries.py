@@ -2,8 +2,7 @@
 
 Where a node cannot go on with an answer, another that holds the same model does.
 
-Neighbours tell one another what they hold (STATUS) when their link comes up and whenever it changes; one that has not
-heard the other's yet says so and is told again, so that a restart which no link noticed does no harm.
+Every node announces what it holds (Status) to all members, anew whenever it changes.
 """
 
 import asyncio
@@ -66,8 +65,7 @@ class Queries:
         self._asker = Asker(mesh, errands, silence_s=silence_s)
         self._one_ended = asyncio.Event()
         self._answerer = Answerer(mesh, library, errands, on_end=self._one_ended.set, still_at_it_s=still_at_it_s)
-        self._told: dict[str, Status] = {}  # the last STATUS of each neighbour
-        self._heard: set[str] = set()  # who sent one since its link came up
+        self._told: dict[str, Status] = {}  # what each member announced last
         self._reachable: set[str] = set()
         self._answers: set[Answer] = set()
         self._asked = 0
@@ -80,10 +78,14 @@ class Queries:
         """Listen to the mesh from now on."""
         self._mesh.on_message(self._on_message)
         self._mesh.on_change(self._on_change)
+        self._mesh.on_announcement(self._on_announcement)
+        for node_id, body in self._mesh.announcements().items():
+            self._on_announcement(node_id, body)
+        self._mesh.announce(self._status)
         self._on_change()
 
     def models_of(self, node_id: str) -> tuple[HeldModel, ...]:
-        """What a neighbour last said that it holds."""
+        """What a member last said that it holds."""
         told = self._told.get(node_id)
         return told.models if told else ()
 
@@ -113,9 +115,8 @@ class Queries:
         return answer
 
     def models_changed(self) -> None:
-        """Tell everyone in reach what is here now."""
-        for peer in self._reachable:
-            self._tell(peer)
+        """Tell every member what is here now."""
+        self._mesh.announcement_changed()
 
     async def stop(self, *, grace_s: float) -> None:
         """Take no more questions, give running answers their grace, then end them with StoppingError."""
@@ -220,7 +221,7 @@ class Queries:
 
     def _may_hear_more(self, but: Collection[str]) -> bool:
         return any(
-            one.state == CONNECTING or (one.reachable and one.node_id not in self._heard)
+            one.state == CONNECTING or (one.reachable and one.node_id not in self._told)
             for one in self._mesh.neighbours()
             if one.since_s < NEWS_WITHIN_S and one.node_id not in but
         )
@@ -232,12 +233,9 @@ class Queries:
         for peer in self._reachable - reachable:
             self._asker.link_down(peer)
             self._answerer.link_down(peer)
-            self._heard.discard(peer)
-        new, self._reachable = reachable - self._reachable, reachable
+        self._reachable = reachable
         for peer in self._told.keys() - known.keys():
             del self._told[peer]
-        for peer in new:
-            self._tell(peer)
         self._news.set()
 
     def _on_message(self, received: Received) -> None:
@@ -247,12 +245,6 @@ class Queries:
             self._dropped(received.peer, error)
             return
         match message:
-            case Status():
-                self._told[received.peer] = message
-                self._heard.add(received.peer)
-                if not message.yours_is_known:
-                    self._tell(received.peer)
-                self._news.set()
             case Query():
                 self._answerer.query(received.peer, received.message_id, message)
             case Cancel() if received.re is not None:
@@ -268,16 +260,15 @@ class Queries:
             log.warning("messages dropped", extra={"count": self._drops, "peer": peer, "reason": str(error)})
             self._drops, self._next_drop_logged_at = 0, now + DROPS_LOGGED_EVERY_S
 
-    def _tell(self, peer: str) -> None:
-        self._errands.spawn(self._send_status(peer), name=f"status to {peer[:8]}")
+    def _status(self) -> bytes:
+        return Status(name=self._mesh.name, models=self._library.held()).to_body()
 
-    async def _send_status(self, peer: str) -> None:
-        status = Status(name=self._mesh.name, models=self._library.held(), yours_is_known=peer in self._heard)
+    def _on_announcement(self, node_id: str, body: bytes) -> None:
         try:
-            await self._mesh.send(peer, Status.KIND, status.to_body())
-        except MeshError as error:
-            # The next time the link comes up it is told again.
-            log.info("status not sent", extra={"peer": peer, "reason": str(error)})
+            self._told[node_id] = Status.parse(body)
+        except NeighbourMisbehavedError as error:
+            self._dropped(node_id, error)
+        self._news.set()
 
 
 def _answerer(route: Route) -> AnsweredBy:

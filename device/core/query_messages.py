@@ -1,8 +1,7 @@
-"""What nodes say to each other about questions, inside sealed envelopes: six kinds, each a CBOR array.
+"""What nodes say to each other about questions, inside sealed envelopes: five kinds, each a CBOR array.
 
 | kind | name   | body                                                            | re           |
 |------|--------|-----------------------------------------------------------------|--------------|
-| 16   | STATUS | [node name, [[model name, digest, bytes]…], yours is known]     |              |
 | 17   | QUERY  | [digest, [[role, content]…], sampling, [[ids], characters] or null] |          |
 | 18   | TOKENS | [n, [ids], text]; n counts the TOKENS of an answer from 0       | the QUERY's  |
 | 19   | DONE   | [reason, prompt tokens, completion tokens, prefill ms, decode ms] | the QUERY's |
@@ -36,7 +35,7 @@ from models.core.request import (
 from models.core.worker_protocol import MAX_IDS, MAX_TEXT_CHARACTERS
 from models.errors import InvalidRequestError
 
-MAX_STATUS_BYTES: Final = 64 * 1024
+MAX_STATUS_BYTES: Final = 15 * 1024  # of an announcement's body (mesh/core/announcements.py)
 MAX_QUERY_BYTES: Final = 1024 * 1024
 MAX_QUERY_ITEMS: Final = MAX_NEW_TOKENS + 3 * MAX_MESSAGES + 64  # all there can be in a question
 MAX_ANSWER_BYTES: Final = 64 * 1024
@@ -66,19 +65,30 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """What a node is called and holds; yours_is_known: it has the receiver's own and needs no answer."""
+    """What a node is called and holds: `[node name, [[model name, digest, bytes]…]]`, announced to every member."""
 
-    KIND: ClassVar[int] = 16
     name: str
     models: tuple[HeldModel, ...]
-    yours_is_known: bool
 
     def to_body(self) -> bytes:
-        """Write the body; models beyond the bound are left out."""
+        """Write the body; models beyond the bounds are left out."""
         models: list[Item] = [
             [model.name, bytes.fromhex(model.digest), model.size_bytes] for model in self.models[:MAX_MODELS]
         ]
-        return encode([self.name, models, self.yours_is_known])
+        while len(body := encode([self.name, models])) > MAX_STATUS_BYTES:
+            models.pop()
+        return body
+
+    @classmethod
+    def parse(cls, body: bytes) -> "Status":
+        """Read what a member announced.  Raises NeighbourMisbehavedError."""
+        try:
+            status = _status(decode_array(body, max_bytes=MAX_STATUS_BYTES, max_items=3 + 4 * MAX_MODELS))
+        except MalformedError as error:
+            raise NeighbourMisbehavedError(f"a status: {error}") from error
+        if status is None:
+            raise NeighbourMisbehavedError("a status that is none")
+        return status
 
 
 @dataclass(frozen=True)
@@ -159,7 +169,7 @@ class Cancel:
         return encode([])
 
 
-QueryMessage = Status | Query | Tokens | Done | Failed | Cancel
+QueryMessage = Query | Tokens | Done | Failed | Cancel
 
 
 def parse_message(kind: int, body: bytes) -> QueryMessage | None:
@@ -183,11 +193,9 @@ def parse_message(kind: int, body: bytes) -> QueryMessage | None:
 
 def _status(fields: list[Item]) -> Status | None:
     match fields:
-        case [str(name), list(items), bool(known)] if (
-            len(items) <= MAX_MODELS and len(name) <= MAX_NODE_NAME_CHARACTERS
-        ):
+        case [str(name), list(items)] if len(items) <= MAX_MODELS and len(name) <= MAX_NODE_NAME_CHARACTERS:
             models = [_model(item) for item in items]
-            return Status(name=one_line(name), models=_all(models), yours_is_known=known)
+            return Status(name=one_line(name), models=_all(models))
     return None
 
 
@@ -286,7 +294,6 @@ def _cancel(fields: list[Item]) -> Cancel | None:
 
 
 _KINDS: Final[Mapping[int, tuple[int, int, Callable[[list[Item]], QueryMessage | None]]]] = {
-    Status.KIND: (MAX_STATUS_BYTES, MAX_ITEMS, _status),
     Query.KIND: (MAX_QUERY_BYTES, MAX_QUERY_ITEMS, _query),
     Tokens.KIND: (MAX_ANSWER_BYTES, MAX_ITEMS, _tokens),
     Done.KIND: (MAX_ANSWER_BYTES, MAX_ITEMS, _done),

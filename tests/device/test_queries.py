@@ -12,7 +12,7 @@ import pytest
 
 from device.answering import MAX_FROM_PEER
 from device.api import AnswerFinished, AnswerPiece
-from device.core.query_messages import Cancel, Done, Failed, Query, Status, Tokens, parse_message
+from device.core.query_messages import Cancel, Done, Failed, Query, Tokens, parse_message
 from device.errors import (
     AnswerLostError,
     BusyError,
@@ -64,26 +64,19 @@ async def test_a_neighbour_answers_as_it_would_at_home(pair: tuple[Home, Home]) 
     assert (spark.queries.counts().asked, ember.queries.counts().answered) == (1, 1)
 
 
-async def test_neighbours_know_what_the_other_holds(net: SimulatedNet, pair: tuple[Home, Home]) -> None:
-    """It is told when the link comes up and when it changes, and never more often than that."""
+async def test_members_know_what_the_others_hold(pair: tuple[Home, Home]) -> None:
+    """It is announced, anew when it changes."""
     spark, ember = pair
+    assert spark.queries.models_of(ember.mesh.node_id) == ember.library.held() != ()
     await ember.library.remove("tiny")
     await until(lambda: not spark.queries.models_of(ember.mesh.node_id))
-    told = len(ember.mesh.seen[Status.KIND]), len(spark.mesh.seen[Status.KIND])
-    net.cut(spark.mesh, ember.mesh)
-    net.link(spark.mesh, ember.mesh)
-    await asyncio.sleep(0)
-    await until(lambda: len(spark.mesh.seen[Status.KIND]) > told[1])
-    assert len(ember.mesh.seen[Status.KIND]) <= told[0] + 2
 
 
-async def test_a_restart_that_no_link_noticed_does_no_harm(pair: tuple[Home, Home]) -> None:
-    """A node that knows nothing of its neighbour says so, and is told."""
+async def test_a_status_that_is_none_changes_nothing(pair: tuple[Home, Home]) -> None:
+    """What was said before counts on."""
     spark, ember = pair
-    spark.queries._heard.clear()
-    spark.queries._told.clear()
-    spark.queries.models_changed()
-    await until(lambda: bool(spark.queries.models_of(ember.mesh.node_id)))
+    ember.mesh.announce(lambda: b"nonsense")
+    await until(lambda: spark.mesh.announcements()[ember.mesh.node_id] == b"nonsense")
     assert spark.queries.models_of(ember.mesh.node_id) == ember.library.held()
 
 
@@ -198,6 +191,7 @@ async def test_a_question_waits_for_a_neighbour_that_is_coming_up(net: Simulated
     """Right after pairing or a restart the link is not there yet: the question waits a moment instead of failing."""
     spark, ember = pair
     spark.queries._told.clear()
+    spark.mesh._known.clear()
     net.cut(spark.mesh, ember.mesh)
     spark.mesh.states[ember.mesh.node_id] = "connecting"
     question = asyncio.ensure_future(heard(spark, chat()))

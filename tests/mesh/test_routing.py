@@ -141,7 +141,7 @@ async def test_what_a_relay_swallows_goes_another_way(tmp_path: Path) -> None:
                 if len(set(used)) > 1:  # whoever is asked first swallows everything
                     forward(*frame)
 
-            router._forward = passed  # type: ignore[method-assign]
+            router._forward = passed  # type: ignore[method-assign, assignment]
         await anna.node.send(dora.node.node_id, PING, b"ping")
         await dora.until(lambda: [one.body for one in dora.received] == [b"ping"])
         assert set(used) == {"B", "C"}

@@ -30,12 +30,20 @@ class SimulatedNet:
         self._hops[frozenset((one.node_id, other.node_id))] = hops
         one.changed()
         other.changed()
+        self.flood()
 
     def cut(self, one: "SimulatedMesh", other: "SimulatedMesh") -> None:
         """Close every way; both ends notice."""
         self._hops.pop(frozenset((one.node_id, other.node_id)), None)
         one.changed()
         other.changed()
+
+    def flood(self) -> None:
+        """Let every node hear, in the loop's next turn, what those in reach announce."""
+        for one in self.nodes.values():
+            for other in self.nodes.values():
+                if one is not other and other.announces:
+                    asyncio.get_running_loop().call_soon(one.hear, other)
 
     def hops(self, one: str, other: str) -> int:
         """How far it is; 0 where there is no way."""
@@ -64,6 +72,9 @@ class SimulatedMesh:
         self.states: dict[str, str] = {}  # of neighbours that are not linked, when it is not "unreachable"
         self.seen: defaultdict[int, list[Received]] = defaultdict(list)
         self._on_message: list[Callable[[Received], None]] = []
+        self._on_announcement: list[Callable[[str, bytes], None]] = []
+        self._body: Callable[[], bytes] | None = None
+        self._known: dict[str, bytes] = {}
         self._on_change: list[Callable[[], None]] = []
 
     async def send(self, peer: str, kind: int, body: bytes, *, re: bytes | None = None, ttl_s: float = 30.0) -> bytes:
@@ -78,6 +89,36 @@ class SimulatedMesh:
     def on_change(self, handler: Callable[[], None]) -> None:
         """Call `handler` when a link changed."""
         self._on_change.append(handler)
+
+    def announce(self, body: Callable[[], bytes]) -> None:
+        """Tell every node in reach, and whoever comes into reach."""
+        self._body = body
+        self._net.flood()
+
+    def announcement_changed(self) -> None:
+        """Tell them anew."""
+        self._net.flood()
+
+    def announcements(self) -> dict[str, bytes]:
+        """What is known of the others."""
+        return dict(self._known)
+
+    def on_announcement(self, handler: Callable[[str, bytes], None]) -> None:
+        """Call `handler` with what is announced."""
+        self._on_announcement.append(handler)
+
+    @property
+    def announces(self) -> bool:
+        """Whether it has anything to say."""
+        return self._body is not None
+
+    def hear(self, other: "SimulatedMesh") -> None:
+        """Take what another node announces, if it is in reach and has news."""
+        body = other._body() if other._body is not None and self._hops(other) else None
+        if body is not None and self._known.get(other.node_id) != body:
+            self._known[other.node_id] = body
+            for handler in self._on_announcement:
+                handler(other.node_id, body)
 
     def neighbours(self) -> tuple[Neighbour, ...]:
         """Every other node of the net."""

@@ -1,4 +1,4 @@
-"""Vectors of questions and answers: the bodies of kinds 16 to 21."""
+"""Vectors of questions and answers: the bodies of kinds 17 to 21, and of announcements (kind 0 here)."""
 
 from dataclasses import asdict
 
@@ -22,18 +22,15 @@ def questions() -> Family:
     messages = (Message("system", "Be brief."), Message("user", "Où est la gare ?"))
     request = GenerationRequest(messages, sampling)
     begun = GenerationRequest(messages, sampling, (3, 14, 15), 9)
-    status = Status(
-        name="kitchen", models=(HeldModel(name="m", digest=DIGEST.hex(), size_bytes=98_000_000),), yours_is_known=False
-    )
+    status = Status(name="kitchen", models=(HeldModel(name="m", digest=DIGEST.hex(), size_bytes=98_000_000),))
     finished = GenerationFinished(reason="stop", prompt_tokens=20, completion_tokens=5, prefill_s=0.25, decode_s=1.5)
     cases = [
         case(
-            "STATUS",
+            "STATUS, the body of an announcement",
             status.to_body(),
-            kind=16,
+            kind=0,
             name_of_node="kitchen",
             models=[asdict(one) for one in status.models],
-            yours_is_known=False,
         ),
         case("QUERY", Query(DIGEST.hex(), request).to_body(), kind=17, **_query(request)),
         case("QUERY that goes on with an answer", Query(DIGEST.hex(), begun).to_body(), kind=17, **_query(begun)),
@@ -72,12 +69,12 @@ def _query(request: GenerationRequest) -> Json:
 def _none() -> list[tuple[str, int, list[Item]]]:
     model: list[Item] = ["m", DIGEST, 1]
     return [
-        ("a node name of 64 characters", 16, ["n" * 64, [], True]),
-        ("a model without its size", 16, ["n", [model[:2]], True]),
-        ("a digest of 31 bytes", 16, ["n", [["m", DIGEST[:31], 1]], True]),
-        ("a model name that steers a terminal", 16, ["n", [["\x1b[2J", DIGEST, 1]], True]),
-        ("257 models", 16, ["n", [model] * 257, True]),
-        ("`yours is known` is no truth value", 16, ["n", [], 1]),
+        ("a node name of 64 characters", 0, ["n" * 64, []]),
+        ("a model without its size", 0, ["n", [model[:2]]]),
+        ("a digest of 31 bytes", 0, ["n", [["m", DIGEST[:31], 1]]]),
+        ("a model name that steers a terminal", 0, ["n", [["\x1b[2J", DIGEST, 1]]]),
+        ("257 models", 0, ["n", [model] * 257]),
+        ("a status with a third field", 0, ["n", [], True]),
         ("a question without its sampling", 17, [DIGEST, MESSAGES]),
         ("a role that is none", 17, [DIGEST, [["tool", "x"]], SAMPLING, None]),
         ("no messages", 17, [DIGEST, [], SAMPLING, None]),

@@ -51,18 +51,15 @@ sampling = st.builds(
     stop=st.lists(st.text("ab\n", min_size=1, max_size=9), max_size=4).map(tuple),
 )
 conversations = st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), texts), min_size=1)
+statuses = st.builds(
+    Status,
+    name=names,
+    models=st.lists(
+        st.builds(HeldModel, name=names, digest=st.binary(min_size=32, max_size=32).map(bytes.hex), size_bytes=counts),
+        max_size=3,
+    ).map(tuple),
+)
 messages = st.one_of(
-    st.builds(
-        Status,
-        name=names,
-        models=st.lists(
-            st.builds(
-                HeldModel, name=names, digest=st.binary(min_size=32, max_size=32).map(bytes.hex), size_bytes=counts
-            ),
-            max_size=3,
-        ).map(tuple),
-        yours_is_known=st.booleans(),
-    ),
     st.builds(Query, st.just(DIGEST), st.builds(GenerationRequest, conversations.map(tuple), sampling)),
     st.builds(
         Query,
@@ -98,7 +95,40 @@ def test_what_is_written_is_read_back(message: QueryMessage) -> None:
     assert parse_message(message.KIND, message.to_body()) == message
 
 
-@given(st.integers(16, 21), st.binary(max_size=200))
+@given(statuses)
+def test_what_a_node_holds_is_read_back(status: Status) -> None:
+    """As other members announce it."""
+    assert Status.parse(status.to_body()) == status
+
+
+def test_a_status_that_would_be_too_long_names_the_models_that_fit() -> None:
+    """An announcement has its bounds."""
+    models = tuple(HeldModel(name=f"{n:064}", digest=bytes(32).hex(), size_bytes=2**52) for n in range(MAX_MODELS))
+    read = Status.parse(Status(name="attic", models=models).to_body())
+    assert 100 < len(read.models) < MAX_MODELS
+    assert models[: len(read.models)] == read.models
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ["name"],
+        ["name", [], True],
+        ["n" * 64, []],
+        ["name", [["m", b"short", 1]]],
+        ["name", [["m\x1b[2J", bytes(32), 1]]],
+        ["name", [["m", bytes(32), -1]]],
+        ["name", [["m", bytes(32), True]]],
+        ["name", [["m", bytes(32), 1]] * (MAX_MODELS + 1)],
+    ],
+)
+def test_a_malformed_status_is_refused(fields: list[Item]) -> None:
+    """Whoever announces it."""
+    with pytest.raises(NeighbourMisbehavedError):
+        Status.parse(encode(fields))
+
+
+@given(st.integers(17, 21), st.binary(max_size=200))
 def test_foreign_bytes_give_a_message_or_one_error(kind: int, body: bytes) -> None:
     """Whatever a neighbour sends, the only thing it can cause is NeighbourMisbehavedError."""
     try:
@@ -120,13 +150,6 @@ SAMPLING: list[Item] = [0, 0, 1_000_000, 1_000_000, 0, 16, []]
 @pytest.mark.parametrize(
     ("kind", "fields"),
     [
-        (16, ["name", []]),
-        (16, ["n" * 64, [], True]),
-        (16, ["name", [["m", b"short", 1]], True]),
-        (16, ["name", [["m\x1b[2J", bytes(32), 1]], True]),
-        (16, ["name", [["m", bytes(32), -1]], True]),
-        (16, ["name", [["m", bytes(32), True]], True]),
-        (16, ["name", [["m", bytes(32), 1]] * (MAX_MODELS + 1), True]),
         (17, [b"short", [["user", "hello"]], SAMPLING, None]),
         (17, [bytes(32), [], SAMPLING, None]),
         (17, [bytes(32), [["user"]], SAMPLING, None]),
@@ -185,9 +208,8 @@ def test_the_largest_question_fits_its_bounds() -> None:
 
 def test_names_lose_what_would_steer_a_terminal() -> None:
     """A neighbour's name and reasons are shown to people: control characters do not get through."""
-    status = parse_message(16, encode(["a\x1b[31mb", [], False]))
+    status = Status.parse(encode(["a\x1b[31mb", []]))
     failed = parse_message(20, encode(["busy", "no\x07w\n"]))
-    assert isinstance(status, Status)
     assert isinstance(failed, Failed)
     assert (status.name, failed.text) == ("a[31mb", "now")
 
