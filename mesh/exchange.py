@@ -111,6 +111,10 @@ class Exchange:
         """Return how far away a node is: 1 for a neighbour, 0 for whom nothing reaches."""
         return self._router.hops(node_id)
 
+    def reached_for_s(self, node_id: str) -> float:
+        """Return for how long a node has been in reach, whatever the way."""
+        return self._router.reached_for_s(node_id)
+
     def announce(self, body: Callable[[], bytes]) -> None:
         """Tell every member what `body` gives, now and whenever `announcement_changed` says so."""
         self._announcer.tell(Topic.DEVICE, body)

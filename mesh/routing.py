@@ -5,6 +5,7 @@ A relay sees who speaks to whom and how much, and nothing else: it passes frames
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -76,6 +77,7 @@ class Router:
         self._up: frozenset[str] = frozenset()
         self._hops: Mapping[bytes, int] = {}
         self._first_hops: Mapping[bytes, bytes] = {}
+        self._reached_at: dict[bytes, float] = {}
         self._far: dict[bytes, FarPeer] = {}
         self._suspects: dict[bytes, tuple[bytes, float]] = {}  # by destination: a first hop, and until when
         self._limits: dict[str, _Limits] = {}  # by neighbour
@@ -93,6 +95,11 @@ class Router:
     def hops(self, node_id: str) -> int:
         """Return how far away a node is: 1 for a neighbour, 0 for whom nothing reaches."""
         return self._hops.get(crypto.parse_node_id(node_id), 0)
+
+    def reached_for_s(self, node_id: str) -> float:
+        """Return for how long a node has been in reach, whatever the way."""
+        reached_at = self._reached_at.get(crypto.parse_node_id(node_id))
+        return 0.0 if reached_at is None else time.monotonic() - reached_at
 
     def edges(self) -> Mapping[bytes, int]:
         """Return what this node says of its own links."""
@@ -270,6 +277,8 @@ class Router:
         before, ways = self._hops, self._first_hops
         self._hops = {node: hops for node, hops in self._table.reachable().items() if self._is_peer(node)}
         self._first_hops = self._table.first_hops()
+        now = time.monotonic()
+        self._reached_at = {node: self._reached_at.get(node, now) for node in self._hops}
         for gone in [one for one in self._suspects if one not in self._hops]:
             del self._suspects[gone]
         for raw_id in self._hops:
