@@ -95,6 +95,10 @@ class NodeProgram:
         """Tell who is sighted, and at which addresses."""
         return {one.node_id: [*one.addresses] for one in self._node.nearby()}
 
+    async def clock(self) -> float:
+        """Tell what time this node thinks it is."""
+        return time.time()
+
     async def counters(self) -> dict[str, int]:
         """Tell what was dropped, sent and received."""
         return dict(self._node.counters())

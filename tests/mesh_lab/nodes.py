@@ -89,8 +89,7 @@ class Node:
         self.facts: dict[str, Any] = {}  # what it said of itself when it was ready
         self.started_at = 0.0
         self.address = ""  # for tests that dial it
-        # Without measuring of coverage, which would be measured too.
-        self._env = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")} | (env or {})
+        self.env: dict[str, str] = env or {}  # beside what the tests themselves run in
         self._numbers = itertools.count(1)
         self._told: dict[str, int] = {}  # how many notes each other node was sent
         self._waiting: dict[int, Future[Any]] = {}
@@ -117,11 +116,13 @@ class Node:
         """Start the process; `ready` waits for it."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "tests.mesh_lab.node", str(self.data_dir), self.name, json.dumps(self.options)]
+        # Without measuring of coverage, which would be measured too.
+        env = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")} | self.env
         self.facts, self.view, self.view_at = {}, {}, 0.0
         self.started_at = time.monotonic()
         with self.log_path.open("ab") as log, self.namespace.entered():
             self._process = subprocess.Popen(
-                command, env=self._env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+                command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
             )
         self._reader = threading.Thread(target=self._read, args=(self._process,), name=f"reads {self.name}")
         self._reader.start()

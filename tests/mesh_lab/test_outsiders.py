@@ -78,7 +78,7 @@ def half_mqtt(connection: socket.socket) -> None:
         speaking.sendall(b"\x10\xff\xff\xff\x7f" + bytes(100_000))
 
 
-@pytest.mark.parametrize("attack", [sockets, oversized, slow, half_mqtt], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("attack", [sockets, oversized, slow, half_mqtt], ids=lambda one: str(one.__name__))
 def test_a_stranger_that_floods_stops_nobody(attack: Attack, room: Room, measured: Measured) -> None:
     """Hundreds of connections to both brokers and doors: members go on talking, and memory is bounded."""
     anna, ben, mallory = room
