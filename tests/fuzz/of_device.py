@@ -8,7 +8,7 @@ from pathlib import Path
 from device.config import FILE_NAME, load_config
 from device.core.chat_request import parse_chat_request
 from device.core.chat_request import parse_object as object_of
-from device.core.query_messages import parse_message
+from device.core.query_messages import Status, parse_message
 from device.errors import BadRequestError, ConfigError, NeighbourMisbehavedError
 from device.http.requests import LOOPBACK_NAMES, _without_port
 from tests.fuzz.target import Target
@@ -37,12 +37,16 @@ format = "json"
 
 
 def parse_question(data: bytes) -> None:
-    """A device message; the first byte chooses its kind.  What is taken writes itself back as something taken."""
+    """A device message; the first byte is its kind, 0 an announced status.  What is taken writes itself back."""
     if not data:
         return
-    kind = 16 + data[0] % 8
+    kind, body = data[0], data[1:]
     with contextlib.suppress(NeighbourMisbehavedError):
-        message = parse_message(kind, data[1:])
+        if kind == 0:
+            status = Status.parse(body)
+            assert Status.parse(status.to_body()) == status
+            return
+        message = parse_message(kind, body)
         if message is not None:
             assert parse_message(kind, message.to_body()) == message
 
@@ -86,7 +90,7 @@ def parse_config(data: bytes) -> None:
 TARGETS = (
     Target(
         parse_question,
-        lambda: [bytes([case["kind"] - 16]) + data_of(case) for case in (*cases("questions"), *invalid("questions"))],
+        lambda: [bytes([case["kind"]]) + data_of(case) for case in (*cases("questions"), *invalid("questions"))],
     ),
     Target(parse_chat, lambda: [CHAT]),
     Target(parse_object, lambda: [CHAT]),

@@ -13,7 +13,7 @@ from zeroconf.asyncio import AsyncServiceInfo
 from mesh import addresses
 from mesh.community import CommunityStore
 from mesh.core import codec, crypto, mqtt_packets
-from mesh.core.announcements import Announcement, Head, Stamp, Topic, announce
+from mesh.core.announcements import Announcement, Head
 from mesh.core.door_messages import DoorReader, Grant, Ports, parse_message
 from mesh.core.enrolment import Applicant, Owner, Place
 from mesh.core.entries import Entry
@@ -26,7 +26,6 @@ from mesh.core.ledger import Head as LedgerHead
 from mesh.core.offerer import Offerer
 from mesh.core.pairing import Admission, Form, Introduction, PairingKey, derive_key
 from mesh.core.routes import LinksAdvert, RouteTable
-from mesh.core.routes import Place as AdvertPlace
 from mesh.core.statement import IdentityStatement
 from mesh.core.streams import Ack, ReceiveStream
 from mesh.core.topic_policy import CommonName
@@ -245,12 +244,6 @@ def _said(name: str) -> Sequence[bytes]:
     return [bytes.fromhex(message["bytes"]) for case in cases(name) for message in case["messages"]]
 
 
-def _announcements() -> Sequence[bytes]:
-    place = AdvertPlace(("192.168.1.2", "fe80::1"), 8883, 8884)
-    adverts = [LinksAdvert({BEN.raw_id[:8]: 10}, place), LinksAdvert({})]
-    return [announce(ADA.seed, COMMUNITY, Topic.LINKS, Stamp(1, 2), one.to_body()).raw for one in adverts]
-
-
 def _records() -> Sequence[bytes]:
     fields = {"id": ADA.statement.node_id, "v": "1", "port": "8883", "door": "8884"}
     texts = [f"{key}={value}".encode() for key, value in fields.items()]
@@ -275,9 +268,9 @@ TARGETS = (
     Target(parse_frame, _frames),
     Target(parse_envelope, lambda: _of("envelopes")),
     Target(parse_entry, lambda: _of("entries")),
-    Target(parse_announcement, _announcements),
-    Target(parse_advert, lambda: [raw[50:-64] for raw in _announcements()]),
-    Target(parse_acknowledgement, lambda: [codec.encode([b"stream__", 3, [5, 7]])]),
+    Target(parse_announcement, lambda: _of("announcements")),
+    Target(parse_advert, lambda: _of("adverts")),
+    Target(parse_acknowledgement, lambda: _of("acknowledgements")),
     Target(parse_items, lambda: [*_of("epoch-keys"), *(bytes.fromhex(one["admission"]) for one in cases("pairing"))]),
     Target(parse_exchange, lambda: [bytes([case["kind"]]) + data_of(case) for case in cases("exchange")]),
     Target(parse_door, lambda: [*_of("door", "pairing"), *_said("pairing")]),

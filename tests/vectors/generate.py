@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.vectors import of_doors, of_keys, of_ledger, of_links, of_questions
+from tests.vectors import of_doors, of_keys, of_ledger, of_links, of_questions, of_routing
 from tests.vectors.family import Family
 
 FOLDER: Final = Path(__file__).parent
@@ -26,6 +26,10 @@ FAMILIES: Final[Mapping[str, Callable[[], Family]]] = {
     "frames": of_links.frames,
     "envelopes": of_links.envelopes,
     "sessions": of_links.sessions,
+    "announcements": of_routing.announcements,
+    "adverts": of_routing.adverts,
+    "routes": of_routing.routes,
+    "acknowledgements": of_routing.acknowledgements,
     "questions": of_questions.questions,
 }
 
