@@ -16,7 +16,7 @@ UNITS := $(HOME)/.config/systemd/user
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-fast lint types contracts units fast slow fuzz nightly coverage fix bench install uninstall clean debian
+.PHONY: help demo check check-fast lint types contracts units fast slow lab fuzz nightly coverage fix bench install uninstall clean debian
 
 help: ## what can be typed here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,6 +34,8 @@ debian: # what the tests need beside Python; in CI nothing may be left out
 	command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || missing="$$missing mosquitto"; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	command -v ip >/dev/null || test -x /usr/sbin/ip || missing="$$missing iproute2"; \
+	command -v iptables >/dev/null || test -x /usr/sbin/iptables || missing="$$missing iptables"; \
+	ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$$missing libfaketime"; \
 	if [ -n "$$missing" ]; then requirements/debian.sh $$missing || [ -z "$$CI" ]; fi
 
 demo: $(VENV)/.run ## two nodes on this machine: one asks, the other answers
@@ -80,6 +82,9 @@ fuzz: $(VENV)/.dev # every parser of foreign bytes, coverage-guided where there 
 
 nightly: $(VENV)/.dev debian ## what takes too long for every change: an hour of fuzzing
 	@$(MAKE) --no-print-directory fuzz FUZZ_S=3600
+
+lab: $(VENV)/.dev debian ## whole nodes in network namespaces (root), and how long things took
+	$(BIN)/pytest --timeout=900 -m lab tests/mesh_lab
 
 coverage: $(VENV)/.dev
 	$(BIN)/coverage report --include='*/core/*' --fail-under=100
