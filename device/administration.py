@@ -17,6 +17,7 @@ from device.api import (
     Neighbour,
     Offer,
     Peers,
+    Rekeyed,
     Status,
 )
 from device.core.diagnosis import diagnose, identity_warnings
@@ -31,7 +32,7 @@ from mesh.node import MeshNode
 
 @dataclass(frozen=True, kw_only=True)
 class Administration:
-    """The owner's view of one node.  started_at: by `clock`, which is monotonic."""
+    """The owner's view of one node.  started_at: by `clock`, which is monotonic; restart: asks for one."""
 
     mesh: MeshNode
     queries: Queries
@@ -39,6 +40,7 @@ class Administration:
     http: HttpAddress
     version: str
     started_at: float
+    restart: Callable[[], None]
     clock: Callable[[], float] = time.monotonic
 
     @property
@@ -66,7 +68,7 @@ class Administration:
             community=self._community(),
             neighbours=self._neighbours(),
             models=self.library.models(),
-            warnings=tuple(one.what for one in identity_warnings(duplicate=self.mesh.duplicate, board_changed=())),
+            warnings=self._warnings(),
         )
 
     async def doctor(self) -> Diagnosis:
@@ -96,6 +98,20 @@ class Administration:
             fingerprint=self.mesh.fingerprint,
         )
 
+    def rekey(self) -> Rekeyed:
+        """Be another node, which restarts for it; the old identity is kept aside.  Raises MeshError."""
+        kept = self.mesh.replace_identity()
+        self.restart()
+        return Rekeyed(kept=str(kept))
+
+    def accept_board(self) -> None:
+        """Let the identity be used on this board from now on.  Raises BadRequestError, MeshError."""
+        if not self.mesh.board_changed:
+            error = BadRequestError("this node's identity was made on this very board: there is nothing to accept")
+            error.hint = "for a new identity: hearth rekey"
+            raise error
+        self.mesh.accept_board()
+
     async def close_offer(self) -> None:
         """Take the open offer back."""
         await self.mesh.close_offer()
@@ -122,6 +138,10 @@ class Administration:
     async def unblock(self, prefix: str) -> None:
         """Let a node in again that was cut off on this side.  Raises as `forget` does."""
         await self.mesh.unblock(self._node_id(prefix))
+
+    def _warnings(self) -> tuple[str, ...]:
+        found = identity_warnings(duplicate=self.mesh.duplicate, board_changed=self.mesh.board_changed)
+        return tuple(one.what for one in found)
 
     def _node_id(self, prefix: str) -> str:
         """The other node, known or only nearby, that `prefix` means."""

@@ -197,6 +197,13 @@ class Joined:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rekeyed:
+    """This node restarts with a new identity; kept: the directory with all of the old one."""
+
+    kept: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PullProgress:
     """How far a pull is: `done` of `total` in the stage's own unit (bytes while downloading); total 0 = unknown."""
 

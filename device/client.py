@@ -33,6 +33,7 @@ from device.api import (
     Offer,
     Peers,
     PullProgress,
+    Rekeyed,
     Sampling,
     Status,
 )
@@ -68,6 +69,7 @@ __all__ = [  # what a user interface needs, in one place
     "Pace",
     "Peers",
     "PullProgress",
+    "Rekeyed",
     "RequestRefusedError",
     "Sampling",
     "Status",
@@ -159,6 +161,14 @@ class DaemonClient:
     async def leave(self) -> None:
         """Leave the community."""
         await self._call("POST", "/api/leave")
+
+    async def rekey(self) -> Rekeyed:
+        """Give the node a new identity; it restarts with it."""
+        return self._parse(Rekeyed, await self._call("POST", "/api/rekey"))
+
+    async def accept_board(self) -> None:
+        """Let the node's identity be used on the board it is on now."""
+        await self._call("POST", "/api/board")
 
     async def forget(self, node_id: str) -> None:
         """Undo the pairing with a node; an unambiguous beginning of its id is enough."""

@@ -54,26 +54,40 @@ def serve(config: HearthConfig) -> int:
 
 
 async def _serve(config: HearthConfig) -> None:
-    node = HearthNode(config)
+    notifier = ServiceNotifier(os.environ)  # before any child is started
+    while await _live(HearthNode(config, notifier=notifier)):
+        log.info("starting again")
+
+
+async def _live(node: "HearthNode") -> bool:
+    """Run a node to its end; return whether another life was asked for."""
     running = asyncio.create_task(node.run(asyncio.Event()), name="node")
     loop = asyncio.get_running_loop()
 
     def signalled() -> None:
         if node.stopping:
             running.cancel()
+        node.restarting = False
         node.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled)
     with contextlib.suppress(asyncio.CancelledError):
         await running
+        return node.restarting
+    return False
 
 
 class HearthNode:
     """One node; `run` is its life, `stop` asks for its end, which running answers get `grace_s` for."""
 
-    def __init__(self, config: HearthConfig, *, grace_s: float = GRACE_S) -> None:
+    def __init__(
+        self, config: HearthConfig, *, grace_s: float = GRACE_S, notifier: ServiceNotifier | None = None
+    ) -> None:
         self.config = config
+        self.restarting = False
+        """Whether it ends in order to begin anew, with what has been laid ready for the next start."""
+        self._notifier = notifier or ServiceNotifier(os.environ)
         self._grace_s = grace_s
         self._stop = asyncio.Event()
         self._administration: Administration | None = None
@@ -93,6 +107,12 @@ class HearthNode:
     def stop(self) -> None:
         """Ask for a graceful end: running answers get their grace, neighbours a goodbye."""
         self._stop.set()
+
+    def restart(self) -> None:
+        """Ask for a graceful end and a new beginning, unless the end has been asked for already."""
+        if not self.stopping:
+            self.restarting = True
+            self.stop()
 
     async def run(self, ready: asyncio.Event) -> None:
         """Start everything, set `ready`, go on until `stop`; cancelling ends it without grace.
@@ -119,6 +139,7 @@ class HearthNode:
                 http=HttpAddress(host=HOST, port=public.getsockname()[1]),
                 version=version("hearthmesh"),
                 started_at=started_at,
+                restart=self.restart,
             )
             servers = (
                 HttpServer(public_app(queries, administration), public, grace_s=self._grace_s + CLOSING_S),
@@ -133,7 +154,7 @@ class HearthNode:
                     directory.write_run_file(self._facts())
                     async with errands.open():
                         queries.start()
-                        await self._serve(servers, queries, notifier, ready)
+                        await self._serve(servers, queries, ready)
                     mesh_task.cancel()
             except ExceptionGroup as group:
                 raise _cause(group) from group
@@ -142,9 +163,10 @@ class HearthNode:
         log.info("stopped")
 
     async def _serve(
-        self, servers: Sequence[HttpServer], queries: Queries, notifier: ServiceNotifier, ready: asyncio.Event
+        self, servers: Sequence[HttpServer], queries: Queries, ready: asyncio.Event
     ) -> None:
         """Answer until `stop`, then let running answers end."""
+        notifier = self._notifier
         async with asyncio.TaskGroup() as tasks:
             serving = [tasks.create_task(server.run(), name="http") for server in servers]
             watchdog = tasks.create_task(notifier.watch(), name="watchdog")
@@ -152,7 +174,8 @@ class HearthNode:
             log.info("ready", extra=self._facts())
             ready.set()
             await self._stop.wait()
-            notifier.stopping()
+            if not self.restarting:
+                notifier.stopping()
             log.info("stopping")
             for server in servers:
                 server.stop()

@@ -80,8 +80,9 @@ class Belonging:
     async def open_offer(self, *, ttl_s: float) -> Offer:
         """Let one node in by words, or show the offer that is open; a lone node founds a community by it.
 
-        Errors: NotAllowedError when this node may not invite.
+        Errors: NotAllowedError when this node may not invite, BoardChangedError.
         """
+        self._store.require_signing()
         offer = self._reception.offer
         if offer is not None and offer.is_open and offer.taken_by is None:
             return offer.shown()

@@ -19,7 +19,7 @@ from mesh.core.epochs import BY_OBSERVER, BY_VOTER, EpochKey, KeyRing
 from mesh.core.frames import KEY_ID_BYTES
 from mesh.core.ledger import Ledger
 from mesh.core.membership import INVITE_BUDGET, VOTER, FounderMembership, Member, fold
-from mesh.errors import FeedBehindError, MalformedError, NoCommunityError, StorageError
+from mesh.errors import BoardChangedError, FeedBehindError, MalformedError, NoCommunityError, StorageError
 from mesh.identity import Identity
 from mesh.migrations import migrate
 
@@ -33,6 +33,7 @@ class CommunityStore:
     def __init__(self, path: Path, identity: Identity) -> None:
         """Open or create the database.  Errors: StorageError."""
         self._identity = identity
+        self.may_sign = True  # not on another board than the identity's, for that one may sign too
         with _translated():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self._database = sqlite3.connect(path, isolation_level=None)
@@ -67,7 +68,8 @@ class CommunityStore:
         return membership is not None and membership.members[self._identity.raw_id].role == VOTER
 
     def found(self, name: str, node_name: str) -> None:
-        """Found a community of one."""
+        """Found a community of one.  Errors: BoardChangedError, StorageError."""
+        self.require_signing()
         nonce = secrets.token_bytes(NONCE_BYTES)
         body = Genesis(name, self._identity.statement, node_name, nonce, INVITE_BUDGET)
         genesis = write_genesis(self._identity.seed, body)
@@ -94,8 +96,9 @@ class CommunityStore:
     def sign(self, body: Admit | Remove | RotateKey) -> Entry:
         """Sign an entry, save it and its seq, and make it part of the ledger.
 
-        Errors: NoCommunityError, FeedBehindError, StorageError.
+        Errors: NoCommunityError, FeedBehindError, BoardChangedError, StorageError.
         """
+        self.require_signing()
         ledger = self._require_ledger()
         place = ledger.next_place(self._identity.public)
         if place.seq <= self._last_signed(ledger.community):
@@ -109,6 +112,11 @@ class CommunityStore:
         ledger.add(entry)
         self._fold_anew()
         return entry
+
+    def require_signing(self) -> None:
+        """Refuse what would be signed where nothing may be.  Errors: BoardChangedError."""
+        if not self.may_sign:
+            raise BoardChangedError("this node's identity was made on another board: nothing is signed here")
 
     def take(self, entries: Iterable[Entry]) -> list[Entry]:
         """Take entries a neighbour sent; return those that are new here.  Errors: MalformedError, StorageError."""

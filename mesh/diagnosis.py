@@ -14,6 +14,7 @@ from mesh.discovery import Sighting
 from mesh.door import Door
 from mesh.errors import MeshError
 from mesh.facts import Hearing, Knock, MeshFacts, Reach, StaticPeer
+from mesh.hardware import HomeBoard
 from mesh.interfaces import survey
 from mesh.neighbourhood import Neighbour
 from mesh.reach import knock
@@ -52,7 +53,7 @@ class Examination:
         neighbours: Callable[[], Iterable[Neighbour]],
         interfaces: tuple[str, ...],
         static_peers: tuple[str, ...],
-        board_changed: tuple[str, ...] = (),
+        home: HomeBoard,
     ) -> None:
         self._node_id = node_id
         self._store = store
@@ -62,9 +63,9 @@ class Examination:
         self._neighbours = neighbours
         self._interfaces = interfaces
         self._static_peers = static_peers
+        self._home = home
         self._duplicate_seen_at = float("-inf")
         self._knocking = asyncio.Semaphore(MAX_KNOCKS)
-        self.board_changed = board_changed
         self.hearing: Callable[[], Hearing] = Hearing
 
     @property
@@ -107,7 +108,7 @@ class Examination:
             door_port=self._door.port,
             door_error=own[1].error,
             duplicate=self.duplicate,
-            board_changed=self.board_changed,
+            board_changed=self._home.changed,
         )
 
     def _blocked(self) -> tuple[tuple[str, str], ...]:

@@ -119,6 +119,12 @@ class FeedBehindError(MeshError):
     hint = "link to a neighbour that has the newer ledger, then try again"
 
 
+class BoardChangedError(FeedBehindError):
+    """The identity was made on another board, where it may still be in use; this node signs nothing with it."""
+
+    hint = "is the other board out of use, then `hearth rekey --moved`; if both are in use, `hearth rekey`"
+
+
 class PairingError(MeshError):
     """Pairing did not come about; neither node changed its community."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+from mesh import replacement
 from mesh.access import Access
 from mesh.belonging import Belonging, BelongingEvents
 from mesh.broker import Broker
@@ -28,6 +29,7 @@ from mesh.errors import (
 )
 from mesh.exchange import Exchange, ExchangeEvents
 from mesh.facts import MeshFacts
+from mesh.hardware import HomeBoard, read_board
 from mesh.identity import Identity, fingerprint
 from mesh.interfaces import choose, survey
 from mesh.links import LinkEvents, LinkState
@@ -71,6 +73,7 @@ class MeshConfig:
     door_port: int = 8884
     broker: Literal["auto", "mosquitto", "amqtt"] = "auto"
     static_peers: tuple[str, ...] = ()  # "host[:door port]", where mDNS does not reach
+    hardware: Path = Path("/")  # where the serial numbers of the board are read
 
     @property
     def bind_address(self) -> str | None:
@@ -87,7 +90,10 @@ class MeshNode:
         self.name = config.name
         self._counters = Counters()
         self._config = config
+        self._directory = directory
+        replacement.carry_out(directory)
         self._identity = Identity.open(directory / "identity")
+        self._home = HomeBoard(directory / "board", read_board(self._identity.raw_id, config.hardware))
         try:
             self._access = Access(self._identity, directory / "tls")
             self._broker = Broker(
@@ -101,6 +107,7 @@ class MeshNode:
         except OSError as error:
             raise StorageError(f"the data directory cannot be read or written: {error}") from error
         self._store = CommunityStore(directory / "community.db", self._identity)  # closed when `run` ends
+        self._store.may_sign = not self._home.changed
         self._reception = Reception(
             identity=self._identity,
             name=self.name,
@@ -156,6 +163,7 @@ class MeshNode:
             neighbours=self.neighbours,
             interfaces=config.interfaces,
             static_peers=config.static_peers,
+            home=self._home,
         )
         self._message_handlers: list[Callable[[Received], None]] = []
         self._announcement_handlers: list[Callable[[str, bytes], None]] = []
@@ -272,6 +280,21 @@ class MeshNode:
     def duplicate(self) -> bool:
         """Whether another machine uses this node's identity."""
         return self._examination.duplicate
+
+    @property
+    def board_changed(self) -> tuple[str, ...]:
+        """What is another one than when this node's identity was made; nothing is signed then."""
+        return self._home.changed
+
+    def accept_board(self) -> None:
+        """Sign again: this board is the identity's from now on.  Errors: StorageError."""
+        self._home.accept()
+        self._store.may_sign = True
+        self._changed()
+
+    def replace_identity(self) -> Path:
+        """Be another node from the next start on; return where the old identity will be kept.  Errors: StorageError."""
+        return replacement.request(self._directory)
 
     def counters(self) -> Mapping[str, int]:
         """What was dropped, sent and received since the start, by name (mesh/counters.py)."""

@@ -47,7 +47,7 @@ def identity_warnings(*, duplicate: bool, board_changed: Sequence[str]) -> tuple
     if board_changed:
         findings.append(
             _fault(
-                f"this identity was made elsewhere ({_listed(board_changed)}): moved or copied? Nothing is signed",
+                f"this identity was made on another {' and '.join(board_changed)}: moved or copied? It signs nothing",
                 "the other board is out of use: hearth rekey --moved; both are in use: hearth rekey",
             )
         )
@@ -178,7 +178,7 @@ def _member(member: Reach) -> Iterator[Finding]:
         )
     elif not member.announced:
         yield _warning(
-            f"{member.name} is not in sight; last known at {where} ({_errors(failed)})",
+            f"{member.name} is not in sight; last known at {_errors(failed)}",
             "is it on, and on this network? If its address is another one now: [discovery] peers here",
         )
     else:
@@ -199,7 +199,10 @@ def _dropped(failed: Sequence[Knock]) -> str:
 
 
 def _errors(failed: Sequence[Knock]) -> str:
-    return _listed([f"{knock.address} port {knock.port}: {knock.error}" for knock in failed])
+    ports: dict[tuple[str, str], list[str]] = {}
+    for knock in failed:
+        ports.setdefault((knock.address, knock.error), []).append(str(knock.port))
+    return _listed([f"{address} port {' and '.join(them)}: {error}" for (address, error), them in ports.items()])
 
 
 def _static_peers(facts: MeshFacts) -> Iterator[Finding]:

@@ -50,6 +50,7 @@ STATUS: Final[Mapping[type[Exception], tuple[int, str]]] = {
     mesh.errors.UnknownNodeError: (404, "node_not_found"),
     mesh.errors.NotAllowedError: (403, "not_allowed"),
     mesh.errors.FeedBehindError: (409, "feed_behind"),
+    mesh.errors.BoardChangedError: (409, "board_changed"),
     mesh.errors.PairingError: (409, "pairing_failed"),
     mesh.errors.WrongWordsError: (400, "wrong_words"),
     mesh.errors.NoOfferError: (404, "no_offer"),

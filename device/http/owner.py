@@ -49,6 +49,13 @@ def _node_routes(administration: Administration) -> list[Route]:
         joined = administration.join(_text(fields, "words"), at=at)
         return JSONResponse(asdict(await while_connected(request.receive, joined)))
 
+    async def rekey(_: Request) -> Response:
+        return JSONResponse(asdict(administration.rekey()))
+
+    async def accept_board(_: Request) -> Response:
+        administration.accept_board()
+        return JSONResponse({})
+
     async def leave(_: Request) -> Response:
         await administration.leave()
         return JSONResponse({})
@@ -60,6 +67,8 @@ def _node_routes(administration: Administration) -> list[Route]:
         Route("/api/pair", close_offer, methods=["DELETE"]),
         Route("/api/join", join, methods=["POST"]),
         Route("/api/leave", leave, methods=["POST"]),
+        Route("/api/rekey", rekey, methods=["POST"]),
+        Route("/api/board", accept_board, methods=["POST"]),
     ]
 
 

@@ -327,6 +327,7 @@ async def program(street: Street) -> AsyncIterator[httpx.AsyncClient]:
         http=HttpAddress(host="127.0.0.1", port=0),
         version="0",
         started_at=0.0,
+        restart=lambda: None,
     )
     app = Starlette(routes=public_routes(spark.queries, administration))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://spark") as client:

@@ -84,6 +84,7 @@ async def running(
     *,
     interfaces: tuple[str, ...] = ("lo",),
     static_peers: tuple[str, ...] = (),
+    hardware: Path = Path("/"),
 ) -> AsyncIterator[Running]:
     """Run a node on the loopback interface with free ports."""
     config = MeshConfig(
@@ -94,6 +95,7 @@ async def running(
         door_port=0,
         broker=kind,
         static_peers=static_peers,
+        hardware=hardware,
     )
     node = MeshNode(config)
     ready = asyncio.Event()

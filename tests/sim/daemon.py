@@ -108,6 +108,8 @@ class SimulatedDaemon:
             ("DELETE", "/api/pair", self._done),
             ("POST", "/api/join", self._join),
             ("POST", "/api/leave", self._done),
+            ("POST", "/api/rekey", self._rekey),
+            ("POST", "/api/board", self._done),
             ("GET", "/api/models", self._get_models),
             ("POST", "/api/models/pull", self._pull),
             ("GET", "/api/models/{name}", self._get_model),
@@ -131,6 +133,10 @@ class SimulatedDaemon:
 
     async def _get_status(self, _request: Request, _body: Json) -> Response:
         return JSONResponse(self.status)
+
+    async def _rekey(self, _request: Request, _body: Json) -> Response:
+        self.status["node_id"] = "n" * 52
+        return JSONResponse({"kept": str(self.data_dir / "mesh" / "replaced-1")})
 
     async def _get_doctor(self, _request: Request, _body: Json) -> Response:
         return JSONResponse(self.diagnosis)

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device.api import Status
+from device.cli import rekey
 from device.cli.join import normalised
+from device.parsing import parse
 from tests.device.cli.conftest import Hearth
 from tests.sim.daemon import PARTS, SimulatedDaemon
 from tests.sim.scripts import ATTIC_ID, EMBER_ID, MODEL, OFFER, SPARK_ID
@@ -293,6 +296,53 @@ def test_leave(hearth: Hearth, daemon: SimulatedDaemon) -> None:
     done = hearth("leave")
     assert done.code == 1
     assert done.err.startswith("error: this node is in no community")
+
+
+def test_rekey(hearth: Hearth, daemon: SimulatedDaemon, tmp_path: Path) -> None:
+    """Asked first; then the new id is awaited and shown, with where the old one is and what to do next."""
+    done = hearth("rekey")
+    assert (done.code, done.out) == (1, "")
+    assert "hint: mean it: hearth rekey --yes" in done.err
+    assert ("POST", "/api/rekey", {}) not in daemon.asked
+    done = hearth("rekey", "--yes")
+    assert done.code == 0
+    assert f"This node has a new identity, {'n' * 52}.\n" in done.out
+    assert f"kept in {tmp_path}/mesh/replaced-1. Join again: hearth pair there, hearth join WORDS here.\n" in done.out
+    daemon.status["node_id"] = SPARK_ID
+    assert json.loads(hearth("rekey", "--yes", "--json").out) == {
+        "node_id": "n" * 52,
+        "kept": f"{tmp_path}/mesh/replaced-1",
+    }
+
+
+def test_rekey_of_a_daemon_that_does_not_come_back(
+    hearth: Hearth, daemon: SimulatedDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was done is said, and where to look."""
+    monkeypatch.setattr(rekey, "BACK_WITHIN_S", 0.3)
+    daemon.status["node_id"] = "n" * 52
+    done = hearth("rekey", "--yes")
+    assert done.code == 0
+    assert "not back yet" in done.err
+    assert done.out.startswith("This node has a new identity.\n")
+
+
+def test_rekey_of_a_founder_warns(daemon: SimulatedDaemon) -> None:
+    """Who alone lets nodes in is told what it means to go; no is no."""
+    question = rekey._question(parse(Status, daemon.status))
+    assert "nobody can be let in any more" in question
+    assert "“willow street”" in question
+    daemon.status["community"] = None
+    assert rekey._question(parse(Status, daemon.status)) == (
+        "Give this node a new identity? Models, name and settings stay."
+    )
+
+
+def test_rekey_of_a_board_that_moved(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """The identity stays, and is this board's."""
+    assert hearth("rekey", "--moved").out == "This board is the node's own from now on.\n"
+    assert hearth("rekey", "--moved", "--json").out == "{}\n"
+    assert daemon.asked == [("POST", "/api/board", {})] * 2
 
 
 def test_models(hearth: Hearth, daemon: SimulatedDaemon) -> None:

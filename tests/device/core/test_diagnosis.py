@@ -55,7 +55,12 @@ NO_ANSWER = "no answer"
 REFUSED = "connection refused"
 CASES: dict[str, tuple[MeshFacts, str, str, str]] = {
     "cloned card": (replace(WELL, duplicate=True), FAULT, "another board uses", "hearth rekey"),
-    "moved": (replace(WELL, board_changed=("board",)), FAULT, r"elsewhere \(board\)", "hearth rekey --moved"),
+    "moved": (
+        replace(WELL, board_changed=("board", "SD card")),
+        FAULT,
+        "made on another board and SD card: moved or copied",
+        "hearth rekey --moved",
+    ),
     "broker": (replace(WELL, broker_error=REFUSED), FAULT, "port 8883: connection refused", "amqtt"),
     "door": (replace(WELL, door_error=NO_ANSWER), FAULT, "port 8884: no answer", "restart"),
     "misspelt": (
@@ -123,13 +128,13 @@ CASES: dict[str, tuple[MeshFacts, str, str, str]] = {
     "gone": (
         replace(WELL, away=(at(NO_ANSWER, NO_ANSWER),)),
         WARNING,
-        r"last known at 192.168.1.9 \(192.168.1.9 port 8884: no answer, 192.168.1.9 port 8883: no answer\)",
+        "last known at 192.168.1.9 port 8884 and 8883: no answer$",
         "on this network",
     ),
     "refused": (
         replace(WELL, away=(at(REFUSED, REFUSED, announced=True),)),
         FAULT,
-        "in sight, but cannot be reached: 192.168.1.9 port 8884: connection refused",
+        "in sight, but cannot be reached: 192.168.1.9 port 8884 and 8883: connection refused$",
         "on Ben: hearth status",
     ),
     "firewall": (

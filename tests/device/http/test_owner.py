@@ -65,6 +65,13 @@ async def test_a_lone_node_has_no_peers(client: DaemonClient) -> None:
         assert raised.value.code == "node_not_found"
 
 
+async def test_a_board_that_has_not_changed_is_not_accepted(client: DaemonClient) -> None:
+    """There is nothing to accept, and a hint what may be meant."""
+    with pytest.raises(RequestRefusedError, match="on this very board") as raised:
+        await client.accept_board()
+    assert "hearth rekey" in raised.value.hint
+
+
 async def test_the_doctor_sees_a_node_alone(client: DaemonClient) -> None:
     """It belongs to no community, and is told how to; its own broker and door are well."""
     diagnosis = await client.doctor()
