@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from mesh.community import CommunityStore
 from mesh.core.entries import Admit
@@ -311,7 +311,14 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def settle(*nodes: Node) -> None:
+class Settled(Protocol):
+    """Something that is to be a member: a node of the lab, or a whole hearth."""
+
+    data_dir: Path
+    name: str
+
+
+def settle(*nodes: Settled) -> None:
     """Make nodes that do not run yet one community, the first its founder, as if each had been paired with it."""
     founder, *others = nodes
     identities = {node.name: Identity.open(node.data_dir / "mesh" / "identity") for node in nodes}
@@ -351,7 +358,7 @@ def living(*nodes: Node) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _store(node: Node, identity: Identity) -> Iterator[CommunityStore]:
+def _store(node: Settled, identity: Identity) -> Iterator[CommunityStore]:
     store = CommunityStore(node.data_dir / "mesh" / "community.db", identity)
     try:
         yield store
