@@ -120,7 +120,6 @@ class HearthNode:
         Raises DeviceError, MeshError or ModelsError when something cannot start or go on.
         """
         started_at = time.monotonic()
-        notifier = ServiceNotifier(os.environ)  # before any child is started
         config, errands = self.config, Errands()
         with (
             DataDirectory(config.data_dir) as directory,
@@ -162,9 +161,7 @@ class HearthNode:
                 await library.aclose()
         log.info("stopped")
 
-    async def _serve(
-        self, servers: Sequence[HttpServer], queries: Queries, ready: asyncio.Event
-    ) -> None:
+    async def _serve(self, servers: Sequence[HttpServer], queries: Queries, ready: asyncio.Event) -> None:
         """Answer until `stop`, then let running answers end."""
         notifier = self._notifier
         async with asyncio.TaskGroup() as tasks:
