@@ -175,14 +175,14 @@ class Exchange:
         """Take a message that came over a link.  Errors: PeerMisbehavedError."""
         if envelope.kind >= FIRST_DEVICE_KIND or envelope.kind in NUMBERED:
             self._delivery.arrived(link.peer_id, lane, envelope)
-        elif envelope.kind in ANNOUNCING:
-            if not link.catch_up:
-                self._announcer.receive(link, envelope)
-        else:
-            try:
+            return
+        try:
+            if envelope.kind not in ANNOUNCING:
                 self._sync.receive(link, envelope)
-            except StorageError as error:
-                log.error("%s; %s", error, error.hint)  # noqa: TRY400  a message for people; the cause is in it
+            elif not link.catch_up:
+                self._announcer.receive(link, envelope)
+        except StorageError as error:
+            log.error("%s; %s", error, error.hint)  # noqa: TRY400  a message for people; the cause is in it
 
     def _received(self, peer: str, lane: Lane, envelope: Envelope) -> None:
         """Take a message of a far session: the device's kinds and their acknowledgements, nothing else."""

@@ -163,6 +163,8 @@ class Router:
             self._sort(link, lane, Frame.parse(payload), payload)
         except MalformedError as error:
             self._counters.dropped(error)
+        except LinkDownError:  # nothing to receive it with: this node is just stopping
+            self._counters.count(Counted.DROPPED_UNROUTABLE)
 
     def _sort(self, link: Link, lane: Lane, frame: Frame, payload: bytes) -> None:
         header = frame.header

@@ -12,7 +12,7 @@ import pytest
 
 from mesh.core import codec
 from mesh.core.announcements import Announcement, Stamp, Topic, announce
-from mesh.core.envelope import MeshKind
+from mesh.core.envelope import Envelope, MeshKind
 from mesh.core.frames import Frame, FrameType, Header, Lane
 from mesh.core.routes import LinksAdvert, short_id
 from mesh.links import Link
@@ -150,6 +150,48 @@ async def test_a_flood_costs_no_memory(tmp_path: Path) -> None:
             anna.node._exchange.frame_arrived(anna_link, Lane.CTL, payload)
         assert sum(anna.node.counters().values()) - dropped >= 9_900
         assert resident_bytes() - before < MAX_GROWTH_BYTES
+        await still_talks(ben, anna)
+
+
+async def test_a_frame_for_a_node_that_is_stopping_is_dropped(tmp_path: Path) -> None:
+    """Far sessions are over by then; what still comes for them raises nothing in the loop."""
+    async with around(tmp_path, "ABC") as (anna, ben, carl):
+        header = header_of(carl, anna, FrameType.H1, routed=True)
+        anna_link, router = link(anna, ben), anna.node._exchange._router
+        tasks, router._tasks = router._tasks, None
+        before = counted(anna, "dropped_unroutable")
+        anna.node._exchange.frame_arrived(anna_link, Lane.CTL, Frame(header, bytes(100)).to_bytes())
+        assert counted(anna, "dropped_unroutable") == before + 1
+        router._tasks = tasks
+
+
+async def test_news_of_an_own_life_on_a_full_disk_stops_nothing(tmp_path: Path) -> None:
+    """A count of starts that cannot be written is written another time; nothing is raised in the loop."""
+    async with two(tmp_path) as (anna, ben):
+        store = anna.node._store
+        assert store.membership is not None
+        one = announce(
+            anna.node._identity.seed,
+            store.membership.community,
+            Topic.LINKS,
+            Stamp(2**30, 1),
+            LinksAdvert({}).to_body(),
+        )
+        body = codec.encode([one.raw])
+        envelope = Envelope(MeshKind.ANNOUNCEMENTS, os.urandom(16), None, 1000, body)
+        store._database.execute("PRAGMA query_only = ON")
+        anna.node._exchange.envelope_arrived(link(anna, ben), Lane.CTL, envelope)
+        store._database.execute("PRAGMA query_only = OFF")
+        anna.node._exchange.envelope_arrived(link(anna, ben), Lane.CTL, envelope)
+        board = ben.node._exchange._announcer.board
+
+        def said_again() -> bool:
+            said = board.of(anna.node._identity.raw_id, Topic.LINKS)
+            return said is not None and said.stamp > Stamp(2**30, 1)
+
+        async with asyncio.timeout(20):
+            while not said_again():  # noqa: ASYNC110  no event announces it
+                await asyncio.sleep(0.01)
         await still_talks(ben, anna)
 
 
