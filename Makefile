@@ -80,7 +80,8 @@ slow: $(VENV)/.dev
 fuzz: $(VENV)/.dev # every parser of foreign bytes, coverage-guided where there is atheris
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_S)
 
-nightly: $(VENV)/.dev debian ## what takes too long for every change: an hour of fuzzing
+nightly: $(VENV)/.dev debian ## what takes too long for every change: a soak, an hour of fuzzing
+	@$(BIN)/python -m tests.e2e.soak $(SOAK_MINUTES)
 	@$(MAKE) --no-print-directory fuzz FUZZ_S=3600
 
 lab: $(VENV)/.dev debian ## whole nodes in network namespaces (root), and how long things took
