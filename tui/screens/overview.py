@@ -10,7 +10,7 @@ from tui.glyphs import Glyphs
 from tui.widgets.facts import Facts
 from tui.widgets.list_table import ListTable
 
-_STYLES = {"linked": "$success", "connecting": "$warning", "blocked": "$error"}
+_STYLES = {"linked": "$success", "reachable": "$success", "connecting": "$warning", "blocked": "$error"}
 
 
 class OverviewTab(TabPane):
@@ -62,12 +62,12 @@ class OverviewTab(TabPane):
         self.query_one("#no-neighbours").display = not status.neighbours
 
     def _row(self, node: Neighbour) -> tuple[Content, ...]:
-        linked = node.state == "linked"
-        mark = self._glyphs.linked if linked else self._glyphs.absent
+        mark = self._glyphs.linked if node.hops else self._glyphs.absent
+        state = f"{node.hops} hops away" if node.hops > 1 else node.state
         return (
             Content(node.name).truncate(20, ellipsis=False),
             Content.styled(short_id(node.node_id), "$quiet"),
-            Content.styled(f"{mark} {node.state}", _STYLES.get(node.state, "$quiet")),
+            Content.styled(f"{mark} {state}", _STYLES.get(node.state, "$quiet")),
             Content(duration(node.since_s)),
             Content(", ".join(model.name for model in node.models) or "-"),
         )
