@@ -1,23 +1,16 @@
-"""How often something may happen: a token bucket on the monotonic clock."""
+"""How often something may happen, on the monotonic clock."""
 
 import time
 
+from mesh.core.token_bucket import TokenBucket
+
 
 class Allowance:
-    """Lets something happen `per_second`, and `burst` at once (ten seconds' worth where none is given)."""
+    """A token bucket that looks at the clock itself."""
 
     def __init__(self, per_second: float, burst: float | None = None) -> None:
-        self._per_second = per_second
-        self._most = max(1.0, 10 * per_second) if burst is None else burst
-        self._left = self._most
-        self._at = time.monotonic()
+        self._bucket = TokenBucket(per_second, burst)
 
     def take(self, amount: float = 1.0) -> bool:
         """Use some, if there is as much left."""
-        now = time.monotonic()
-        self._left = min(self._most, self._left + (now - self._at) * self._per_second)
-        self._at = now
-        if self._left < amount:
-            return False
-        self._left -= amount
-        return True
+        return self._bucket.take(amount, now=time.monotonic())

@@ -13,18 +13,10 @@ from typing import Final
 
 from mesh.allowance import Allowance
 from mesh.community import CommunityStore
-from mesh.core import codec
-from mesh.core.announcements import (
-    MAX_ANNOUNCEMENT_BYTES,
-    REFRESH_S,
-    Announcement,
-    Board,
-    Head,
-    Stamp,
-    Topic,
-    announce,
-)
+from mesh.core import codec, crypto
+from mesh.core.announcements import MAX_ANNOUNCEMENT_BYTES, REFRESH_S, Announcement, Board, Head, Stamp, Topic
 from mesh.core.envelope import Envelope, MeshKind
+from mesh.core.flooding import Flood, Verdict
 from mesh.counters import Counted, Counters
 from mesh.errors import MalformedError, MeshError
 from mesh.identity import Identity
@@ -37,12 +29,6 @@ BATCH_BYTES: Final = 256 * 1024
 MAX_BATCH: Final = 512
 MAX_HEADS: Final = 1024
 MAX_SUMMARY_BYTES: Final = 64 * 1024
-OWN_PER_S: Final = 0.2  # announcements of this node on a topic; ten at once, as links come and go in groups
-GATHER_S: Final = 0.01  # changes this close together are told as one
-FOREIGN_PER_S: Final = 2 * OWN_PER_S  # of one author
-FOREIGN_BURST: Final = 40.0
-CHECKED_PER_S: Final = 50.0  # signatures looked at for one neighbour; it cannot keep this node busy with forged ones
-CHECKED_BURST: Final = 1024.0  # as many as a summary may bring
 JUMPS_PER_S: Final = 0.05  # past an own announcement of a life this node knows nothing of
 CHECK_EVERY_S: Final = 5.0
 
@@ -68,16 +54,16 @@ class Announcer:
         self._on_expired = on_expired
         self._on_double = on_double
         self._counters = counters
-        self.board = Board()
-        self._boot = store.next_boot()
-        self._seqs: dict[Topic, int] = dict.fromkeys(Topic, 0)
+        self._flood = Flood(identity.raw_id, store.next_boot())
         self._bodies: dict[Topic, Callable[[], bytes]] = {}
         self._gathering: dict[Topic, asyncio.TimerHandle] = {}
-        self._allowed: dict[Topic, Allowance] = {topic: Allowance(OWN_PER_S) for topic in Topic}
-        self._foreign: dict[bytes, Allowance] = {}
-        self._checked: dict[str, Allowance] = {}
         self._jumps = Allowance(JUMPS_PER_S, burst=3)
         self._community: bytes | None = None
+
+    @property
+    def board(self) -> Board:
+        """What was heard, and said."""
+        return self._flood.board
 
     async def run(self) -> None:
         """Say this node's own again now and then, and let go of what has expired, until cancelled."""
@@ -104,8 +90,8 @@ class Announcer:
         """Announce a topic soon: changes that come together are told together, and too many of them later."""
         if topic in self._bodies and topic not in self._gathering:
             loop = asyncio.get_running_loop()
-            wait_s = GATHER_S if self._allowed[topic].take() else 1 / OWN_PER_S
-            self._gathering[topic] = loop.call_later(wait_s, self._announce, topic)
+            pause_s = self._flood.pause_s(topic, now=loop.time())
+            self._gathering[topic] = loop.call_later(pause_s, self._announce, topic)
 
     def ledger_changed(self) -> None:
         """Members may have come or gone: forget the latter's, ask for the former's, say our own to a new community."""
@@ -113,7 +99,7 @@ class Announcer:
         community = membership.community if membership else None
         if community != self._community:
             self._community = community
-            self.board = Board()
+            self._flood.board = Board()
             for topic in self._bodies:
                 self.changed(topic)
         self._prune()
@@ -139,44 +125,33 @@ class Announcer:
             self._take(peer, [Announcement.parse(raw) for raw in raws])
 
     def _take(self, peer: Peer, announcements: list[Announcement]) -> None:
-        news = [one for one in announcements if self._is_good_news(one, peer)]
         now = asyncio.get_running_loop().time()
+        sender = crypto.parse_node_id(peer.peer_id)
+        news = [one for one in announcements if self._is_good_news(one, sender, now=now)]
         news = [one for one in news if self.board.take(one, now=now)]
         self._spread(news, [other for other in self._peers() if other is not peer])
         for one in news:
             self._on_news(one)
 
-    def _is_good_news(self, one: Announcement, peer: Peer) -> bool:
+    def _is_good_news(self, one: Announcement, sender: bytes, *, now: float) -> bool:
         """Check everything about an announcement but whether it is understood.  Errors: CryptoError for a forgery."""
         membership = self._store.membership
         member = membership.members.get(one.author) if membership else None
         if membership is None or member is None or one.author in self._store.blocked:
             return False
-        own = one.author == self._identity.raw_id
-        if not (self._is_of_another_life(one) if own else self.board.is_news(one.head)):
-            return False
-        if not self._checked.setdefault(peer.peer_id, Allowance(CHECKED_PER_S, CHECKED_BURST)).take():
-            self._counters.count(Counted.DROPPED_RATE_LIMITED)
-            return False
-        one.verify(member.public, membership.community)
-        if own:
+        verdict = self._flood.judge(one, sender=sender, public=member.public, community=membership.community, now=now)
+        if verdict is Verdict.OF_ANOTHER_LIFE:
             self._jump_past(one.stamp)
-            return False
-        # Only now: what others forge must not use up an author's share.
-        if not self._foreign.setdefault(one.author, Allowance(FOREIGN_PER_S, FOREIGN_BURST)).take():
+        elif verdict is Verdict.TOO_MANY:
             self._counters.count(Counted.DROPPED_RATE_LIMITED)
-            return False
-        return True
-
-    def _is_of_another_life(self, one: Announcement) -> bool:
-        return one.stamp > Stamp(self._boot, self._seqs[one.topic])
+        return verdict is Verdict.NEWS
 
     def _jump_past(self, stamp: Stamp) -> None:
         """Go on from what this identity said in a life unknown to this board: of a restored backup, or of a clone."""
         if not self._jumps.take():
             self._on_double()
             return
-        self._boot = self._store.next_boot(at_least=stamp.boot + 1)
+        self._flood.live_again(self._store.next_boot(at_least=stamp.boot + 1))
         for topic in self._bodies:
             self.changed(topic)
 
@@ -185,27 +160,20 @@ class Announcer:
         membership = self._store.membership
         if membership is None:
             return
-        self._seqs[topic] += 1
-        stamp = Stamp(self._boot, self._seqs[topic])
+        now = asyncio.get_running_loop().time()
         try:
-            one = announce(self._identity.seed, membership.community, topic, stamp, self._bodies[topic]())
+            one = self._flood.say(self._identity.seed, membership.community, topic, self._bodies[topic](), now=now)
         except MalformedError as error:
             log.error("what this node has to say is too long: %s", error)  # noqa: TRY400  for people
             return
-        self.board.take(one, now=asyncio.get_running_loop().time())
         self._spread([one], self._peers())
 
     def _prune(self) -> None:
         membership = self._store.membership
         members = membership.members if membership else {}
         now = asyncio.get_running_loop().time()
-        if self.board.prune(now=now, is_member=lambda author: author in members and author not in self._store.blocked):
+        if self._flood.prune(now=now, is_member=lambda one: one in members and one not in self._store.blocked):
             self._on_expired()
-        for author in [author for author in self._foreign if author not in members]:
-            del self._foreign[author]
-        ids = {member.node_id for member in members.values()}
-        for node_id in [node_id for node_id in self._checked if node_id not in ids]:
-            del self._checked[node_id]
 
     def _spread(self, announcements: Iterable[Announcement], peers: Sequence[Peer]) -> None:
         for batch in _batches(announcements):

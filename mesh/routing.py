@@ -15,9 +15,10 @@ from mesh.community import CommunityStore
 from mesh.core import crypto
 from mesh.core.announcements import Announcement
 from mesh.core.envelope import Envelope
+from mesh.core.forwarding import Forwarding
 from mesh.core.frames import Frame, FrameType, Lane, one_hop_on
 from mesh.core.lane import Ends
-from mesh.core.routes import LAN_METRIC, LinksAdvert, RouteTable, short_id
+from mesh.core.routes import LAN_METRIC, LinksAdvert, short_id
 from mesh.counters import Counted, Counters
 from mesh.errors import LinkDownError, MalformedError, MeshError
 from mesh.far import FarPeer
@@ -31,7 +32,6 @@ FORWARDED_FRAMES_PER_S: Final = 2000.0  # of one neighbour's; twice as many at o
 FORWARDED_BYTES_PER_S: Final = 16e6
 FORWARDED_BURST_BYTES: Final = 8e6
 HANDSHAKES_PER_S: Final = 16.0  # of far members, brought by one neighbour: whom they claim to be from is not known yet
-SUSPECT_S: Final = 10.0  # a first hop over which nothing came back is avoided for so long
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +72,14 @@ class Router:
         self._links = links
         self._events = events
         self._counters = counters
-        self._table = RouteTable(identity.raw_id)
+        self._forwarding = Forwarding(identity.raw_id)
+        self._table = self._forwarding.routes
         self._adverts: dict[bytes, LinksAdvert] = {}
         self._up: frozenset[str] = frozenset()
         self._hops: Mapping[bytes, int] = {}
         self._first_hops: Mapping[bytes, bytes] = {}
         self._reached_at: dict[bytes, float] = {}
         self._far: dict[bytes, FarPeer] = {}
-        self._suspects: dict[bytes, tuple[bytes, float]] = {}  # by destination: a first hop, and until when
         self._limits: dict[str, _Limits] = {}  # by neighbour
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -154,7 +154,7 @@ class Router:
         if self._table.hops(destination) == 0:
             raise LinkDownError(f"nothing leads to {node_id[:8]} now")
         if retried:
-            self._suspect(destination)
+            self._forwarding.suspect(destination, now=asyncio.get_running_loop().time())
         self._far_peer(destination).send(lane, envelope)
 
     def arrived(self, link: Link, lane: Lane, payload: bytes) -> None:
@@ -200,47 +200,29 @@ class Router:
             self._counters.count(Counted.DROPPED_UNKNOWN_SENDER)
             return
         onward = one_hop_on(payload)
-        came_from = crypto.parse_node_id(link.peer_id)
+        hop = self._forwarding.onward(header.destination, came_from=crypto.parse_node_id(link.peer_id))
         try:
-            self._carry(header.destination, header.lane, onward, avoiding={came_from}, but_not=came_from)
+            self._carry(hop, header.lane, onward)
         except MeshError as error:
             log.debug("a frame for %s was not passed on: %s", crypto.node_id(header.destination)[:8], error)
             self._counters.count(Counted.DROPPED_UNROUTABLE)
         else:
             self._counters.count(Counted.FRAMES_FORWARDED)
 
-    def _carry(
-        self,
-        destination: bytes,
-        lane: Lane,
-        frame: bytes,
-        *,
-        avoiding: set[bytes],
-        but_not: bytes | None = None,
-    ) -> None:
-        """Give a frame to the next hop.  Errors: LinkDownError, QueueFullError."""
-        hop = self._table.next_hop(destination, avoiding=avoiding)
-        link = None if hop is None or hop == but_not else self._links().get(crypto.node_id(hop))
+    def _carry(self, hop: bytes | None, lane: Lane, frame: bytes) -> None:
+        """Give a frame to a neighbour.  Errors: LinkDownError, QueueFullError."""
+        link = None if hop is None else self._links().get(crypto.node_id(hop))
         if link is None:
             raise LinkDownError("no way on from here")
         link.carry(lane, frame)
 
     def _carry_own(self, destination: bytes, lane: Lane, frame: bytes) -> None:
-        suspect, until = self._suspects.get(destination, (b"", 0.0))
-        avoiding = {suspect} if asyncio.get_running_loop().time() < until else set()
+        now = asyncio.get_running_loop().time()
+        hop = self._forwarding.first_hop(destination, now=now)
         if FrameType(frame[0]) is FrameType.H1 and not self._far[destination].is_open(lane):
             # Should this handshake get no answer either, the next one takes another way.
-            hop = self._table.next_hop(destination, avoiding=avoiding)
-            self._suspects[destination] = (hop or b"", asyncio.get_running_loop().time() + SUSPECT_S)
-        self._carry(destination, lane, frame, avoiding=avoiding)
-
-    def _suspect(self, destination: bytes) -> None:
-        """Avoid the present first hop to a node for a while: what went that way was not acknowledged."""
-        now = asyncio.get_running_loop().time()
-        suspect, until = self._suspects.get(destination, (b"", 0.0))
-        hop = self._table.next_hop(destination, avoiding={suspect} if now < until else ())
-        if hop is not None:
-            self._suspects[destination] = (hop, now + SUSPECT_S)
+            self._forwarding.suspect(destination, now=now)
+        self._carry(hop, lane, frame)
 
     def _far_peer(self, raw_id: bytes) -> FarPeer:
         """Return the far sessions with a member, begun when there are none.  Errors: LinkDownError."""
@@ -275,14 +257,12 @@ class Router:
     def _recompute(self) -> None:
         """Compute the routes anew and tell of nodes that came into reach, left it, or moved."""
         links = {crypto.parse_node_id(node_id): LAN_METRIC for node_id in self._links()}
-        self._table.update(links, {author: one for author, one in self._adverts.items() if self._is_peer(author)})
+        self._forwarding.update(links, {author: one for author, one in self._adverts.items() if self._is_peer(author)})
         before, ways = self._hops, self._first_hops
         self._hops = {node: hops for node, hops in self._table.reachable().items() if self._is_peer(node)}
         self._first_hops = self._table.first_hops()
         now = time.monotonic()
         self._reached_at = {node: self._reached_at.get(node, now) for node in self._hops}
-        for gone in [one for one in self._suspects if one not in self._hops]:
-            del self._suspects[gone]
         for raw_id in self._hops:
             if ways.get(raw_id) != self._first_hops[raw_id]:
                 self._events.on_path(crypto.node_id(raw_id))

@@ -1,0 +1,38 @@
+"""Where frames go from here: along the routes, but for first hops over which nothing came back of late."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from mesh.core.routes import LinksAdvert, RouteTable
+
+SUSPECT_S: Final = 10.0  # a first hop over which nothing came back is avoided for so long
+
+
+class Forwarding:
+    """The routes of one node, and its suspicions; times are monotonic seconds, nodes are raw ids."""
+
+    def __init__(self, own: bytes) -> None:
+        self.routes = RouteTable(own)
+        self._suspects: dict[bytes, tuple[bytes, float]] = {}  # by destination: a first hop, and until when
+
+    def update(self, links: Mapping[bytes, int], adverts: Mapping[bytes, LinksAdvert]) -> None:
+        """Take the links of this node as they are now (with their metric), and what the others said last."""
+        self.routes.update(links, adverts)
+        for gone in [one for one in self._suspects if not self.routes.hops(one)]:
+            del self._suspects[gone]
+
+    def first_hop(self, destination: bytes, *, now: float) -> bytes | None:
+        """Return the neighbour to give a frame of this node's own to."""
+        suspect, until = self._suspects.get(destination, (b"", 0.0))
+        return self.routes.next_hop(destination, avoiding={suspect} if now < until else ())
+
+    def onward(self, destination: bytes, *, came_from: bytes) -> bytes | None:
+        """Return the neighbour to pass a frame on to, never the one that it came from."""
+        hop = self.routes.next_hop(destination, avoiding={came_from})
+        return None if hop == came_from else hop
+
+    def suspect(self, destination: bytes, *, now: float) -> None:
+        """Avoid the present first hop to a node for a while: what went that way was not answered."""
+        hop = self.first_hop(destination, now=now)
+        if hop is not None:
+            self._suspects[destination] = (hop, now + SUSPECT_S)

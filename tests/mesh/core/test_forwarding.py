@@ -1,0 +1,66 @@
+"""Forwarding: frames go on, never back, and for a while not over whom nothing came back from."""
+
+from collections.abc import Mapping, Sequence
+
+from mesh.core.forwarding import SUSPECT_S, Forwarding
+from mesh.core.routes import LAN_METRIC, LinksAdvert, short_id
+
+ANNA, BEN, CARL, DORA = (bytes([n]) * 32 for n in range(1, 5))
+Graph = Mapping[bytes, Sequence[bytes]]
+DIAMOND: Graph = {ANNA: (BEN, CARL), BEN: (ANNA, DORA), CARL: (ANNA, DORA), DORA: (BEN, CARL)}
+
+
+def forwarding(own: bytes, graph: Graph = DIAMOND) -> Forwarding:
+    """Make a node's, of what all say."""
+    made = Forwarding(own)
+    update(made, own, graph)
+    return made
+
+
+def update(made: Forwarding, own: bytes, graph: Graph) -> None:
+    """Tell a node how things are."""
+    adverts = {
+        node: LinksAdvert({short_id(other): LAN_METRIC for other in others})
+        for node, others in graph.items()
+        if node != own
+    }
+    made.update(dict.fromkeys(graph.get(own, ()), LAN_METRIC), adverts)
+
+
+def test_a_suspect_is_avoided_for_a_while() -> None:
+    """Then it is tried again."""
+    anna = forwarding(ANNA)
+    assert anna.first_hop(DORA, now=0.0) == BEN
+    anna.suspect(DORA, now=0.0)
+    assert anna.first_hop(DORA, now=1.0) == CARL
+    assert anna.first_hop(BEN, now=1.0) == BEN
+    assert anna.first_hop(DORA, now=SUSPECT_S) == BEN
+
+
+def test_of_two_suspects_the_newer_is_avoided() -> None:
+    """So that both ways are tried in turn."""
+    anna = forwarding(ANNA)
+    for expected in (BEN, CARL, BEN, CARL):
+        assert anna.first_hop(DORA, now=1.0) == expected
+        anna.suspect(DORA, now=1.0)
+
+
+def test_nothing_is_sent_back() -> None:
+    """A frame whose only way on is where it came from ends here."""
+    ben = forwarding(BEN)
+    assert ben.onward(DORA, came_from=ANNA) == DORA
+    assert ben.onward(ANNA, came_from=ANNA) is None
+    assert ben.onward(ANNA, came_from=CARL) == ANNA
+    assert ben.onward(b"x" * 32, came_from=ANNA) is None
+
+
+def test_suspicions_end_with_the_path() -> None:
+    """Who comes into reach again begins with a clean record; who never was in reach has none."""
+    anna = forwarding(ANNA)
+    anna.suspect(DORA, now=0.0)
+    anna.suspect(b"x" * 32, now=0.0)
+    update(anna, ANNA, {ANNA: (BEN,), BEN: (ANNA,)})
+    assert anna.first_hop(DORA, now=0.0) is None
+    assert not anna._suspects
+    update(anna, ANNA, DIAMOND)
+    assert anna.first_hop(DORA, now=0.0) == BEN
