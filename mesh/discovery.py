@@ -46,6 +46,7 @@ MAX_RESOLVING = 32
 MIN_PORT = 1024  # no record makes this node knock on a system's own services
 PORT = re.compile(r"[1-9][0-9]{3,4}", re.ASCII)
 POLL_S = 3.0
+PAUSE_MAX_S = 30.0  # between tries to use mDNS where that fails; each is a line in the log
 RESOLVE_MS = 3000
 DNS_QUERY, DNS_ANY, DNS_IN = 0, 255, 1  # RFC 1035
 PROBES = 2
@@ -144,6 +145,7 @@ class Discovery:
 
     async def run(self, ready: asyncio.Event) -> None:
         """Browse and announce until cancelled, then say goodbye; `ready` is set once it browses, or cannot yet."""
+        pause_s = self._poll_s
         while True:
             self._addresses = self._survey()
             try:
@@ -151,7 +153,8 @@ class Discovery:
             except (OSError, RuntimeError) as error:  # the latter for an address that has gone meanwhile
                 self._fail(error)
                 ready.set()
-                await asyncio.sleep(self._poll_s)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, PAUSE_MAX_S)
             else:
                 self._failure = ""
                 await self._live(zeroconf, ready)
