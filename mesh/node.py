@@ -400,7 +400,10 @@ class MeshNode:
 
     def _with_route(self, one: Neighbour) -> Neighbour:
         hops = self._exchange.hops(one.node_id) if one.state not in {LinkState.LINKED, BLOCKED} else 0
-        return replace(one, state=REACHABLE, hops=hops, trouble="") if hops else one
+        if hops == 0:
+            return one
+        since_s = self._exchange.reached_for_s(one.node_id)
+        return replace(one, state=REACHABLE, hops=hops, since_s=since_s, trouble="")
 
     def _place(self) -> Place | None:
         here = choose(survey(), self._config.interfaces)

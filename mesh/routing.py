@@ -28,6 +28,7 @@ from mesh.links import Link
 log = logging.getLogger(__name__)
 
 MAX_FAR: Final = 256
+ARRIVING_PER_S: Final = 4000.0  # frames of one neighbour, twice as many at once: a flood leaves time for the others
 FORWARDED_FRAMES_PER_S: Final = 2000.0  # of one neighbour's; twice as many at once
 FORWARDED_BYTES_PER_S: Final = 16e6
 FORWARDED_BURST_BYTES: Final = 8e6
@@ -47,6 +48,7 @@ class _Limits:
     """What one neighbour may have this node do for others."""
 
     def __init__(self) -> None:
+        self.arriving = Allowance(ARRIVING_PER_S, 2 * ARRIVING_PER_S)
         self.frames = Allowance(FORWARDED_FRAMES_PER_S, 2 * FORWARDED_FRAMES_PER_S)
         self.bytes = Allowance(FORWARDED_BYTES_PER_S, FORWARDED_BURST_BYTES)
         self.handshakes = Allowance(HANDSHAKES_PER_S)
@@ -159,6 +161,9 @@ class Router:
 
     def arrived(self, link: Link, lane: Lane, payload: bytes) -> None:
         """Take what a neighbour published at the own broker: for its link, for a far session, or to be passed on."""
+        if not self._limits_of(link).arriving.take():
+            self._counters.count(Counted.DROPPED_RATE_LIMITED)
+            return
         try:
             self._sort(link, lane, Frame.parse(payload), payload)
         except MalformedError as error:
