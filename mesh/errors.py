@@ -66,7 +66,7 @@ class CertificateError(MeshError):
 class DuplicateNodeError(MeshError):
     """Another machine on this network answers with this node's identity: a cloned card."""
 
-    hint = "stop the copy, move its data directory away and start it again: it makes an identity of its own"
+    hint = "on one of the two boards: `hearth rekey`, then pair that one again"
 
 
 class IdentityDamagedError(MeshError):
