@@ -5,7 +5,7 @@ Records, static peers and `--at` alike: nothing a stranger says may aim this nod
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from mesh.errors import NoOfferError
@@ -26,6 +26,13 @@ def is_dialable(address: str, port: int) -> bool:
         return False
     near = parsed.is_private or parsed.is_link_local or parsed.is_loopback
     return near and not (parsed.is_multicast or parsed.is_unspecified) and MIN_PORT <= port <= MAX_PORT
+
+
+def host_of(address: Sequence[object]) -> str:
+    """Write the host of a socket's address; a link-local one with its interface, without which it leads nowhere."""
+    host, *rest = (str(part) for part in address)
+    scope = rest[2] if len(rest) > 2 else "0"  # noqa: PLR2004  (host, port, flow, scope) of IPv6
+    return host if scope == "0" or "%" in host else f"{host}%{scope}"
 
 
 def near_first(addresses: Iterable[str], networks: Iterable[str]) -> tuple[str, ...]:

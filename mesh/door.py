@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from mesh import ports
+from mesh.addresses import host_of
 from mesh.core.door_messages import DoorReader, DoorType, parse_message
 from mesh.counters import Counted, Counters
 from mesh.errors import LinkDownError, MeshError, PeerMisbehavedError
@@ -40,7 +41,7 @@ class Conversation:
         self._writer = writer
         self._messages = DoorReader()
         self._waiting: list[bytes] = []
-        self.source = str(writer.get_extra_info("peername", ("",))[0])
+        self.source = host_of(writer.get_extra_info("peername") or ("",))
 
     @classmethod
     async def open(cls, address: str, port: int) -> Self:

@@ -9,7 +9,7 @@ import random
 import socket
 from typing import Final
 
-from mesh.addresses import is_dialable, parse_door
+from mesh.addresses import host_of, is_dialable, parse_door
 from mesh.community import CommunityStore
 from mesh.errors import MeshError, NoOfferError, StorageError
 from mesh.links import LinkState
@@ -72,6 +72,6 @@ async def resolve(host: str, port: int) -> DoorAddress:
     except (OSError, UnicodeError) as error:  # the latter for names no resolver takes
         raise NoOfferError(f"the host “{host}” cannot be found") from error
     for *_, address in found:
-        if is_dialable(str(address[0]), port):
-            return DoorAddress(str(address[0]), port)
+        if is_dialable(found_host := host_of(address), port):
+            return DoorAddress(found_host, port)
     raise NoOfferError(f"“{host}” is not an address of a local network")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mesh.addresses import is_dialable, near_first, parse_door
+from mesh.addresses import host_of, is_dialable, near_first, parse_door
 from mesh.errors import NoOfferError
 
 
@@ -49,6 +49,21 @@ def test_other_texts_are_no_doors(text: str) -> None:
     """Nothing, or a port out of range."""
     with pytest.raises(NoOfferError):
         parse_door(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        (("192.168.1.7", 8884), "192.168.1.7"),
+        (("fd00::7", 8884, 0, 0), "fd00::7"),
+        (("fe80::7", 8884, 0, 3), "fe80::7%3"),
+        (("fe80::7%eth0", 8884, 0, 3), "fe80::7%eth0"),
+        (("",), ""),
+    ],
+)
+def test_a_link_local_host_keeps_its_interface(address: tuple[object, ...], host: str) -> None:
+    """It is the only way there."""
+    assert host_of(address) == host
 
 
 def test_near_addresses_come_first() -> None:

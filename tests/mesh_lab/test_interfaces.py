@@ -91,7 +91,6 @@ def test_link_local_addresses_alone(lab: Lab, nodes: tuple[Node, Node], measured
     assert anna.ask("ping", peer=ben.node_id, count=3)
 
 
-@pytest.mark.xfail(reason="what follows the % of a link-local address is lost at the door, and in `--at`")
 def test_link_local_addresses_without_multicast(
     lab: Lab, machines: tuple[Namespace, Namespace], tmp_path: Path
 ) -> None:
