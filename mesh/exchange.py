@@ -6,7 +6,7 @@ Links carry; sync.py, announcing.py, routing.py and delivery.py each know one th
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mesh.announcing import Announcer
@@ -22,13 +22,15 @@ from mesh.delivery import Delivery
 from mesh.discovery import Sighting
 from mesh.errors import LinkDownError, PeerMisbehavedError, StorageError
 from mesh.identity import Identity
-from mesh.links import Link
+from mesh.links import Link, LinkState
+from mesh.neighbourhood import BLOCKED, Neighbour
 from mesh.routing import Router, RouterEvents
 from mesh.sync import LedgerSync
 from mesh.views import Received
 
 log = logging.getLogger(__name__)
 
+REACHABLE: Final = "reachable"  # over relays
 NUMBERED: Final = frozenset({MeshKind.ACK})  # besides the device's kinds: what delivery.py takes
 ANNOUNCING: Final = frozenset({MeshKind.SUMMARY, MeshKind.ANNOUNCEMENTS})
 
@@ -111,9 +113,13 @@ class Exchange:
         """Return how far away a node is: 1 for a neighbour, 0 for whom nothing reaches."""
         return self._router.hops(node_id)
 
-    def reached_for_s(self, node_id: str) -> float:
-        """Return for how long a node has been in reach, whatever the way."""
-        return self._router.reached_for_s(node_id)
+    def with_route(self, one: Neighbour) -> Neighbour:
+        """Say of a member without a link how it is reached over others, if it is."""
+        hops = self.hops(one.node_id) if one.state not in {LinkState.LINKED, BLOCKED} else 0
+        if hops == 0:
+            return one
+        since_s = self._router.reached_for_s(one.node_id)
+        return replace(one, state=REACHABLE, hops=hops, since_s=since_s, trouble="")
 
     def announce(self, body: Callable[[], bytes]) -> None:
         """Tell every member what `body` gives, now and whenever `announcement_changed` says so."""

@@ -2,6 +2,7 @@
 
 import enum
 import fcntl
+import ipaddress
 import re
 import socket
 import struct
@@ -111,3 +112,8 @@ def _unready_addresses() -> frozenset[str]:
         for hexadecimal, _index, _prefix, _scope, flags, *_ in columns
         if int(flags, 16) & NOT_YET_OURS
     )
+
+
+def routable(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Keep the addresses that mean the same on another machine: link-local ones do not."""
+    return tuple(one for one in addresses if not ipaddress.ip_address(one.partition("%")[0]).is_link_local)

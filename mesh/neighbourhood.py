@@ -33,6 +33,7 @@ from mesh.visits import DoorAddress, Visitor
 
 log = logging.getLogger(__name__)
 
+BLOCKED: Final = "blocked"
 MAX_NEIGHBOURS: Final = 12
 MAX_SIGHTINGS: Final = 256
 RENEW_AFTER_S: Final = 5.0  # a link that stays down this long asks the neighbour for a new key to its broker
@@ -173,7 +174,7 @@ class Neighbourhood:
         names = {member.raw_id: member.name for member in self._store.others}
         for raw_id in sorted(self._store.blocked):
             node_id = crypto.node_id(raw_id)
-            seen.append(Neighbour(node_id, names.get(raw_id, node_id[:8]), "blocked", 0.0))
+            seen.append(Neighbour(node_id, names.get(raw_id, node_id[:8]), BLOCKED, 0.0))
         return tuple(seen)
 
     def sighted(self, sighting: Sighting) -> None:

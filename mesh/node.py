@@ -1,25 +1,23 @@
 """One node of the mesh: what the device uses, and where the mesh's parts are put together."""
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from mesh import replacement
 from mesh.access import Access
 from mesh.belonging import Belonging, BelongingEvents
 from mesh.broker import Broker
 from mesh.community import CommunityStore
+from mesh.config import MeshConfig
 from mesh.core import crypto
 from mesh.core.door_messages import Grant, Ports
 from mesh.core.entries import Entry
 from mesh.core.envelope import FIRST_DEVICE_KIND
 from mesh.core.frames import Lane
 from mesh.core.routes import Place
-from mesh.core.topic_policy import INBOX, CommonName, Role
 from mesh.counters import Counters
 from mesh.diagnosis import Examination
 from mesh.discovery import Discovery, Sighting
@@ -31,9 +29,9 @@ from mesh.exchange import Exchange, ExchangeEvents
 from mesh.facts import MeshFacts
 from mesh.hardware import HomeBoard, read_board
 from mesh.identity import Identity, fingerprint
-from mesh.interfaces import choose, survey
-from mesh.links import LinkEvents, LinkState
-from mesh.mqtt import MqttClient
+from mesh.inbox import Inbox
+from mesh.interfaces import choose, routable, survey
+from mesh.links import LinkEvents
 from mesh.neighbourhood import Neighbour, Neighbourhood
 from mesh.offers import Offer
 from mesh.reception import Reception, ReceptionEvents
@@ -41,44 +39,11 @@ from mesh.static_peers import StaticPeers
 from mesh.views import CommunityView, Joined, MemberView, Received
 from mesh.visits import Visitor
 
-__all__ = [
-    "CommunityView",
-    "Joined",
-    "Lane",
-    "MemberView",
-    "MeshConfig",
-    "MeshNode",
-    "Neighbour",
-    "Offer",
-    "Received",
-    "Sighting",
-]
+__all__ = ["Lane", "MeshConfig", "MeshNode", "Neighbour", "Received"]
 
 log = logging.getLogger(__name__)
 
-LOOPBACK: Final = "127.0.0.1"
 OFFER_S: Final = 600.0
-REACHABLE: Final = "reachable"  # over relays
-BLOCKED: Final = "blocked"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeshConfig:
-    """What a node of the mesh must know before it starts."""
-
-    data_dir: Path
-    name: str
-    interfaces: tuple[str, ...] = ("auto",)
-    mqtt_port: int = 8883  # 0: any free one
-    door_port: int = 8884
-    broker: Literal["auto", "mosquitto", "amqtt"] = "auto"
-    static_peers: tuple[str, ...] = ()  # "host[:door port]", where mDNS does not reach
-    hardware: Path = Path("/")  # where the serial numbers of the board are read
-
-    @property
-    def bind_address(self) -> str | None:
-        """Where broker and door listen, None = everywhere: a node on loopback alone is reached nowhere else."""
-        return LOOPBACK if self.interfaces == ("lo",) else None
 
 
 class MeshNode:
@@ -216,7 +181,14 @@ class MeshNode:
                 for event in listening:
                     await event.wait()
                 subscribed = asyncio.Event()
-                tasks.create_task(self._inbox(subscribed).run(), name="inbox")
+                inbox = Inbox(
+                    self.node_id,
+                    self._broker,
+                    self._access.own_context(),
+                    on_message=self._neighbourhood.receive,
+                    on_return=self._neighbourhood.renew,
+                )
+                tasks.create_task(inbox.run(subscribed), name="inbox")
                 await subscribed.wait()
                 tasks.create_task(self._exchange.run(), name="exchange")
                 tasks.create_task(self._neighbourhood.run(), name="neighbourhood")
@@ -270,7 +242,7 @@ class MeshNode:
 
     def neighbours(self) -> tuple[Neighbour, ...]:
         """Every other member and how it is reached; blocked nodes too."""
-        return tuple(self._with_route(one) for one in self._neighbourhood.neighbours())
+        return tuple(self._exchange.with_route(one) for one in self._neighbourhood.neighbours())
 
     async def diagnose(self) -> MeshFacts:
         """Look around for what keeps neighbours away; it takes some seconds at most."""
@@ -357,25 +329,6 @@ class MeshNode:
     def _ports(self) -> Ports:
         return Ports(self._broker.port, self._door.port)
 
-    def _inbox(self, subscribed: asyncio.Event) -> MqttClient:
-        name = CommonName(self.node_id, Role.OWNER)
-
-        def changed(connected: bool) -> None:  # noqa: FBT001  MqttClient's callback
-            if connected and subscribed.is_set():
-                self._neighbourhood.renew()
-            elif connected:
-                subscribed.set()
-
-        return MqttClient(
-            self._broker.address,
-            port=self._broker.port,
-            tls=self._access.own_context(),
-            client_id=str(name),
-            subscribe=INBOX,
-            on_message=self._neighbourhood.receive,
-            on_state=changed,
-        )
-
     def _discovery(self) -> Discovery:
         return Discovery(
             node_id=self.node_id,
@@ -398,16 +351,8 @@ class MeshNode:
     def _hinted(self, sighting: Sighting) -> None:
         self._neighbourhood.hinted(sighting)
 
-    def _with_route(self, one: Neighbour) -> Neighbour:
-        hops = self._exchange.hops(one.node_id) if one.state not in {LinkState.LINKED, BLOCKED} else 0
-        if hops == 0:
-            return one
-        since_s = self._exchange.reached_for_s(one.node_id)
-        return replace(one, state=REACHABLE, hops=hops, since_s=since_s, trouble="")
-
     def _place(self) -> Place | None:
-        here = choose(survey(), self._config.interfaces)
-        addresses = tuple(address for address in here if not ipaddress.ip_address(address.split("%")[0]).is_link_local)
+        addresses = routable(choose(survey(), self._config.interfaces))
         return Place(addresses, self._broker.port, self._door.port) if addresses else None
 
     def _double_seen(self) -> None:
