@@ -45,6 +45,11 @@ def keep(rows: Sequence[Row], path: Path) -> None:
     path.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
 
 
+def kept(path: Path) -> list[Row]:
+    """Read rows back; none where there is no file."""
+    return [Row(**row) for row in json.loads(path.read_text())] if path.exists() else []
+
+
 def _cell(value: object) -> str:
     match value:
         case None:

@@ -1,13 +1,13 @@
 """What every test of the lab has: a laboratory, nodes that end with it, and a table of how long things took."""
 
-import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.bench.rows import Row, load_average, table
+from tests.bench.lab import medians
+from tests.bench.rows import Row, keep, load_average, table
 from tests.mesh_lab.net import Lab
 
 Measured = Callable[..., None]
@@ -44,22 +44,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("nodes")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a benchmark collect the figures."""
+    parser.addoption("--figures", type=Path, help="where to write what was measured, as JSON")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table."""
+    """Print the table, and keep it where it is wanted."""
     rows = config.stash.get(FIGURES, [])
     if rows:
         terminalreporter.section("measured in the mesh lab")
-        terminalreporter.write_line(table([_median(rows, name) for name in dict.fromkeys(row.name for row in rows)]))
+        terminalreporter.write_line(table(medians(rows)))
         terminalreporter.write_line(f"load average at the end: {load_average()}")
-
-
-def _median(rows: list[Row], name: str) -> Row:
-    same = [row for row in rows if row.name == name]
-    often = f", median of {len(same)}" if len(same) > 1 else ""
-    return Row(
-        name=name + often,
-        value=statistics.median(row.value for row in same),
-        unit=same[0].unit,
-        goal=same[0].goal,
-        load_average=max(row.load_average for row in same),
-    )
+    if path := config.getoption("--figures"):
+        keep(rows, path)
