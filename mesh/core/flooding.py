@@ -13,7 +13,7 @@ from mesh.core.token_bucket import TokenBucket
 OWN_PER_S: Final = 0.2  # announcements of this node on a topic; ten at once, as links come and go in groups
 OWN_BURST: Final = 10.0
 GATHER_S: Final = 0.01  # changes this close together are told as one
-FOREIGN_PER_S: Final = 2 * OWN_PER_S  # of one author
+FOREIGN_PER_S: Final = 2 * OWN_PER_S  # of one author, over one neighbour
 FOREIGN_BURST: Final = 4 * OWN_BURST
 CHECKED_PER_S: Final = 50.0  # signatures looked at for one neighbour; it cannot keep this node busy with forged ones
 CHECKED_BURST: Final = 1024.0  # as many as a summary may bring
@@ -37,7 +37,7 @@ class Flood:
         self._boot = boot
         self._seqs: dict[Topic, int] = dict.fromkeys(Topic, 0)
         self._pace = {topic: TokenBucket(OWN_PER_S, OWN_BURST) for topic in Topic}
-        self._authors: dict[bytes, TokenBucket] = {}
+        self._authors: dict[tuple[bytes, bytes], TokenBucket] = {}  # by who passed it on, and author
         self._senders: dict[bytes, TokenBucket] = {}
 
     def pause_s(self, topic: Topic, *, now: float) -> float:
@@ -61,8 +61,9 @@ class Flood:
         one.verify(public, community)
         if own:
             return Verdict.OF_ANOTHER_LIFE
-        # Only now: what others forge must not use up an author's share.
-        if not self._authors.setdefault(one.author, TokenBucket(FOREIGN_PER_S, FOREIGN_BURST)).take(now=now):
+        # Only now, and by neighbour: what one of them forges, or has kept of old, must not use up an author's share.
+        share = self._authors.setdefault((sender, one.author), TokenBucket(FOREIGN_PER_S, FOREIGN_BURST))
+        if not share.take(now=now):
             return Verdict.TOO_MANY
         return Verdict.NEWS
 
@@ -72,9 +73,10 @@ class Flood:
 
     def prune(self, *, now: float, is_member: Callable[[bytes], bool]) -> bool:
         """Let go of what has expired, and of who is a member no more; return whether an announcement went."""
-        for buckets in (self._authors, self._senders):
-            for raw_id in [raw_id for raw_id in buckets if not is_member(raw_id)]:
-                del buckets[raw_id]
+        for both in [both for both in self._authors if not all(is_member(raw_id) for raw_id in both)]:
+            del self._authors[both]
+        for raw_id in [raw_id for raw_id in self._senders if not is_member(raw_id)]:
+            del self._senders[raw_id]
         return self.board.prune(now=now, is_member=is_member)
 
     def _is_of_another_life(self, one: Announcement) -> bool:

@@ -85,13 +85,24 @@ def test_forgeries_use_up_their_senders_share_alone() -> None:
 
 
 def test_an_author_is_not_heard_more_often_than_it_may_speak() -> None:
-    """Twice its pace and four bursts, whoever brings it; others are heard meanwhile."""
+    """Twice its pace and four bursts over each neighbour; others are heard meanwhile."""
     flood = Flood(ANNA.raw_id, 1)
     for seq in range(int(FOREIGN_BURST)):
         assert judge(flood, said(BEN, 1 + seq), author=BEN) is Verdict.NEWS
-    assert judge(flood, said(BEN, 99), author=BEN, sender=BEN) is Verdict.TOO_MANY
+    assert judge(flood, said(BEN, 99), author=BEN) is Verdict.TOO_MANY
     assert judge(flood, said(CLEO, 1), author=CLEO) is Verdict.NEWS
     assert judge(flood, said(BEN, 99), author=BEN, now=1 / FOREIGN_PER_S) is Verdict.NEWS
+
+
+def test_who_repeats_what_an_author_once_said_does_not_silence_it() -> None:
+    """To a node that has just started, and knows no newer: the author, or whoever is honest, is heard all the same."""
+    flood = Flood(ANNA.raw_id, 1)
+    for seq in range(2 * int(FOREIGN_BURST)):
+        one = said(BEN, 1 + seq)
+        if judge(flood, one, author=BEN, sender=CLEO) is Verdict.NEWS:
+            flood.board.take(one, now=0.0)
+    assert judge(flood, said(BEN, 200), author=BEN, sender=CLEO) is Verdict.TOO_MANY
+    assert judge(flood, said(BEN, 1, boot=2), author=BEN, sender=BEN) is Verdict.NEWS
 
 
 def test_a_node_paces_itself() -> None:
