@@ -89,9 +89,6 @@ def test_a_relay_falls_silent(diamond: Topology, measured: Measured) -> None:
     measured(f"silent loss at the relay: gap, {brokers(diamond)}", gap_ms(notes, silent) / 1000, goal="<= 3")
 
 
-@pytest.mark.xfail(
-    reason="acknowledgements go on into the hole: who hears a message again does not take another way back"
-)
 def test_a_relay_is_a_black_hole(diamond: Topology, measured: Measured) -> None:
     """Its service hangs while its broker takes everything: the other way is taken, nothing is lost."""
     a, d = diamond["a"], diamond["d"]
@@ -100,7 +97,7 @@ def test_a_relay_is_a_black_hole(diamond: Topology, measured: Measured) -> None:
     telling.heard(50)
     hung = time.monotonic()
     relay.pause()
-    assert telling.all_heard_once_in_order()
+    assert telling.all_heard_once_in_order(within_s=6.0)
     notes = telling.heard()
     measured(f"relay hangs: gap in what arrives, {brokers(diamond)}", gap_ms(notes, hung) / 1000, goal="<= 3")
 
