@@ -32,6 +32,7 @@ class _Conversation:
     sending: SendStream
     receiving: ReceiveStream = field(default_factory=ReceiveStream)
     ack: asyncio.TimerHandle | None = None
+    doubts: bool = False  # the way of the last acknowledgement may be at fault
 
 
 class Delivery:
@@ -98,6 +99,7 @@ class Delivery:
         conversation = self._conversation(peer, lane)
         ready = conversation.receiving.receive(envelope)
         # At once where something is missing or came twice: the sender is waiting to hear of it.
+        conversation.doubts = conversation.doubts or conversation.receiving.repeated
         self._acknowledge_soon(peer, conversation, ACK_WITHIN_S if ready else 0.0)
         for one in ready:
             self._hand_over(peer, one)
@@ -167,6 +169,8 @@ class Delivery:
         body = codec.encode(fields)
         envelope = Envelope(MeshKind.ACK, secrets.token_bytes(MESSAGE_ID_BYTES), None, round(ACK_TTL_S * 1000), body)
         try:
-            self._carry(peer, Lane.CTL, envelope, False)
+            self._carry(peer, Lane.CTL, envelope, conversation.doubts)
         except MeshError as error:
             log.debug("an acknowledgement for %s was not sent: %s", peer[:8], error)
+        else:
+            conversation.doubts = False

@@ -82,6 +82,7 @@ class Router:
         self._first_hops: Mapping[bytes, bytes] = {}
         self._reached_at: dict[bytes, float] = {}
         self._far: dict[bytes, FarPeer] = {}
+        self._greeted: set[tuple[bytes, Lane]] = set()  # far peers that a handshake has been sent to
         self._limits: dict[str, _Limits] = {}  # by neighbour
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -134,6 +135,7 @@ class Router:
             del self._adverts[author]
         for raw_id in [raw_id for raw_id in self._far if not self._is_peer(raw_id)]:
             self._far.pop(raw_id).close()
+            self._greeted -= {(raw_id, lane) for lane in Lane}
         for node_id in [node_id for node_id in self._limits if not self._is_peer(crypto.parse_node_id(node_id))]:
             del self._limits[node_id]
         self._recompute()
@@ -223,11 +225,11 @@ class Router:
 
     def _carry_own(self, destination: bytes, lane: Lane, frame: bytes) -> None:
         now = asyncio.get_running_loop().time()
-        hop = self._forwarding.first_hop(destination, now=now)
-        if FrameType(frame[0]) is FrameType.H1 and not self._far[destination].is_open(lane):
-            # Should this handshake get no answer either, the next one takes another way.
-            self._forwarding.suspect(destination, now=now)
-        self._carry(hop, lane, frame)
+        if frame[0] == FrameType.H1:
+            if (destination, lane) in self._greeted and not self._far[destination].is_open(lane):
+                self._forwarding.suspect(destination, now=now)  # the handshake before got no answer
+            self._greeted.add((destination, lane))
+        self._carry(self._forwarding.first_hop(destination, now=now), lane, frame)
 
     def _far_peer(self, raw_id: bytes) -> FarPeer:
         """Return the far sessions with a member, begun when there are none.  Errors: LinkDownError."""
@@ -250,10 +252,14 @@ class Router:
             keys=lambda: self._store.keys,
             carry=lambda lane, frame: self._carry_own(raw_id, lane, frame),
             on_envelope=lambda lane, envelope: self._events.on_envelope(node_id, lane, envelope),
-            on_session=lambda: self._events.on_path(node_id),
+            on_session=lambda: self._far_answered(raw_id),
             counters=self._counters,
         )
         return far
+
+    def _far_answered(self, raw_id: bytes) -> None:
+        self._greeted -= {(raw_id, lane) for lane in Lane}
+        self._events.on_path(crypto.node_id(raw_id))
 
     def _is_peer(self, raw_id: bytes) -> bool:
         membership = self._store.membership

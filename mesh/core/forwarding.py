@@ -5,6 +5,7 @@ from typing import Final
 
 from mesh.core.routes import LinksAdvert, RouteTable
 
+GIVEN_S: Final = 0.2  # a first hop is given so long to prove itself: a window of messages is not to switch with each
 SUSPECT_S: Final = 10.0  # a first hop over which nothing came back is avoided for so long
 
 
@@ -34,5 +35,6 @@ class Forwarding:
     def suspect(self, destination: bytes, *, now: float) -> None:
         """Avoid the present first hop to a node for a while: what went that way was not answered."""
         hop = self.first_hop(destination, now=now)
-        if hop is not None:
+        _, until = self._suspects.get(destination, (b"", 0.0))
+        if hop is not None and now >= until - SUSPECT_S + GIVEN_S:
             self._suspects[destination] = (hop, now + SUSPECT_S)

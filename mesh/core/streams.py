@@ -198,6 +198,7 @@ class ReceiveStream:
     def __init__(self) -> None:
         self._current: _Incoming | None = None
         self._past: deque[bytes] = deque(maxlen=MAX_PAST_STREAMS)  # lives of the peer that are over
+        self.repeated = False  # what came last had come before: what acknowledged it may have been lost
 
     def receive(self, envelope: Envelope) -> list[Envelope]:
         """Take a numbered message; return what may be handed over now, in order.  Errors: MalformedError."""
@@ -212,6 +213,7 @@ class ReceiveStream:
                 self._past.append(stream.stream)
             stream = self._current = _Incoming(place.stream, place.base)
         ready = self._skip_to(stream, place.base)
+        self.repeated = place.seq < stream.next or place.seq in stream.ahead
         if stream.next <= place.seq < stream.next + MAX_AHEAD and place.seq not in stream.ahead:
             in_turn = place.seq == stream.next
             if in_turn or stream.ahead_bytes + len(envelope.body) <= MAX_AHEAD_BYTES:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from mesh.core.forwarding import SUSPECT_S, Forwarding
+from mesh.core.forwarding import GIVEN_S, SUSPECT_S, Forwarding
 from mesh.core.routes import LAN_METRIC, LinksAdvert, short_id
 
 ANNA, BEN, CARL, DORA = (bytes([n]) * 32 for n in range(1, 5))
@@ -40,9 +40,19 @@ def test_a_suspect_is_avoided_for_a_while() -> None:
 def test_of_two_suspects_the_newer_is_avoided() -> None:
     """So that both ways are tried in turn."""
     anna = forwarding(ANNA)
-    for expected in (BEN, CARL, BEN, CARL):
-        assert anna.first_hop(DORA, now=1.0) == expected
+    for number, expected in enumerate((BEN, CARL, BEN, CARL)):
+        assert anna.first_hop(DORA, now=1.0 + number) == expected
+        anna.suspect(DORA, now=1.0 + number)
+
+
+def test_a_window_of_messages_is_one_reason_to_suspect() -> None:
+    """Who has just been chosen is given a moment."""
+    anna = forwarding(ANNA)
+    for _ in range(64):
         anna.suspect(DORA, now=1.0)
+    assert anna.first_hop(DORA, now=1.0) == CARL
+    anna.suspect(DORA, now=1.0 + GIVEN_S)
+    assert anna.first_hop(DORA, now=1.0 + GIVEN_S) == BEN
 
 
 def test_nothing_is_sent_back() -> None:
