@@ -31,6 +31,18 @@ MAX_HEADS: Final = 1024
 MAX_SUMMARY_BYTES: Final = 64 * 1024
 JUMPS_PER_S: Final = 0.05  # past an own announcement of a life this node knows nothing of
 CHECK_EVERY_S: Final = 5.0
+COMPARED_PER_S: Final = 1.0  # summaries of one neighbour; each may cost everything there is
+COMPARED_BURST: Final = 64.0
+HEARD_BYTES_PER_S: Final = 256e3  # of one neighbour; more than 200 members of the most words have to say
+HEARD_BURST_BYTES: Final = 16e6
+
+
+class _Share:
+    """What one neighbour may cost this node."""
+
+    def __init__(self) -> None:
+        self.compared = Allowance(COMPARED_PER_S, COMPARED_BURST)
+        self.heard = Allowance(HEARD_BYTES_PER_S, HEARD_BURST_BYTES)
 
 
 class Announcer:
@@ -59,6 +71,7 @@ class Announcer:
         self._gathering: dict[Topic, asyncio.TimerHandle] = {}
         self._jumps = Allowance(JUMPS_PER_S, burst=3)
         self._community: bytes | None = None
+        self._shares: dict[str, _Share] = {}  # by neighbour: no more than were ever admitted
 
     @property
     def board(self) -> Board:
@@ -113,7 +126,11 @@ class Announcer:
 
     def receive(self, peer: Peer, envelope: Envelope) -> None:
         """Take a SUMMARY or ANNOUNCEMENTS.  Errors: PeerMisbehavedError."""
-        if envelope.kind == MeshKind.SUMMARY:
+        share = self._shares.setdefault(peer.peer_id, _Share())
+        compares = envelope.kind == MeshKind.SUMMARY
+        if not (share.compared.take() if compares else share.heard.take(len(envelope.body))):
+            self._counters.count(Counted.DROPPED_RATE_LIMITED)
+        elif compares:
             items = codec.decode_array(envelope.body, max_bytes=MAX_SUMMARY_BYTES, max_items=5 * MAX_HEADS + 1)
             heads = [Head.parse(item) for item in codec.short_array([*items], MAX_HEADS)]
             self._spread(self.board.missing_at(heads), [peer])

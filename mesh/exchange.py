@@ -71,7 +71,12 @@ class Exchange:
         self._place = place
         self._members: frozenset[str] = frozenset()
         self._sync = LedgerSync(
-            store, own_id=identity.node_id, peers=links, on_ledger=events.on_ledger, on_keys=events.on_keys
+            store,
+            own_id=identity.node_id,
+            peers=links,
+            on_ledger=events.on_ledger,
+            on_keys=events.on_keys,
+            counters=counters,
         )
         self._announcer = Announcer(
             identity=identity,

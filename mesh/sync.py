@@ -8,17 +8,20 @@ One batch of entries answers one HEADS: who still lacks some asks again, so a lo
 entry goes to every neighbour at once, and on from there; what is known already goes no further.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
+from mesh.allowance import Allowance
 from mesh.community import CommunityStore
-from mesh.core import codec
+from mesh.core import codec, crypto
 from mesh.core.entries import MAX_ENTRY_BYTES, Entry
 from mesh.core.envelope import Envelope, MeshKind
 from mesh.core.epochs import MAX_KEYS, MAX_NUMBER, EpochKey
 from mesh.core.frames import KEY_ID_BYTES
 from mesh.core.ledger import MAX_HEADS, Head
+from mesh.counters import Counted, Counters
 from mesh.errors import MalformedError, MeshError
 
 log = logging.getLogger(__name__)
@@ -27,6 +30,10 @@ BATCH_BYTES: Final = 256 * 1024
 MAX_BATCH_ENTRIES: Final = 4096
 MAX_SENT_KEYS: Final = 64
 TTL_S: Final = 30.0
+COMPARED_PER_S: Final = 4.0  # HEADS of one neighbour; each may cost a whole batch
+COMPARED_BURST: Final = 128.0
+CHECKED_PER_S: Final = 50.0  # entries of one neighbour's, unknown here, whose signatures are looked at
+CHECKED_BURST: Final = 8192.0
 LIMITS: Final[dict[int, tuple[int, int]]] = {  # bytes and items of a body: all that is needed, and looked at first
     MeshKind.HEADS: (384 * 1024, 4 * (1 + MAX_HEADS) + MAX_KEYS),
     MeshKind.ENTRIES: (384 * 1024, 3 + MAX_BATCH_ENTRIES),
@@ -44,6 +51,14 @@ class Peer(Protocol):
         ...
 
 
+class _Share:
+    """What one neighbour may cost this node."""
+
+    def __init__(self) -> None:
+        self.compared = Allowance(COMPARED_PER_S, COMPARED_BURST)
+        self.checked = Allowance(CHECKED_PER_S, CHECKED_BURST)
+
+
 class LedgerSync:
     """Exchanges ledger and keys; `on_ledger` and `on_keys` are called when they have changed here."""
 
@@ -55,7 +70,10 @@ class LedgerSync:
         peers: Callable[[], Sequence[Peer]],
         on_ledger: Callable[[], None],
         on_keys: Callable[[], None],
+        counters: Counters | None = None,
     ) -> None:
+        self._shares: dict[str, _Share] = {}  # by neighbour: no more than were ever admitted
+        self._counters = counters or Counters()
         self._store = store
         self._own_id = own_id
         self._peers = peers
@@ -90,7 +108,8 @@ class LedgerSync:
 
     def receive(self, peer: Peer, envelope: Envelope) -> None:
         """Take one of the mesh's own messages.  Errors: PeerMisbehavedError, StorageError."""
-        if self._store.membership is None:
+        share = self._shares.setdefault(peer.peer_id, _Share())
+        if self._store.membership is None or self._is_too_much(envelope.kind == MeshKind.HEADS, share.compared):
             return
         max_bytes, max_items = LIMITS.get(envelope.kind, (0, 0))
         fields = codec.decode_array(envelope.body, max_bytes=max_bytes, max_items=max_items)
@@ -103,12 +122,25 @@ class LedgerSync:
                     {codec.fixed_bytes(one, KEY_ID_BYTES) for one in codec.short_array(key_ids, MAX_KEYS)},
                 )
             case MeshKind.ENTRIES, [bool(more), items]:
-                raws = codec.short_array(items, MAX_BATCH_ENTRIES)
-                self._take(peer, [Entry.parse(codec.short_bytes(raw, MAX_ENTRY_BYTES)) for raw in raws], more=more)
+                raws = [codec.short_bytes(raw, MAX_ENTRY_BYTES) for raw in codec.short_array(items, MAX_BATCH_ENTRIES)]
+                unknown = [raw for raw in raws if not self._is_known(raw)]
+                if not self._is_too_much(len(unknown), share.checked):
+                    self._take(peer, [Entry.parse(raw) for raw in unknown], more=more)
             case MeshKind.EPOCH_KEYS, items:
                 self._take_keys(peer, [EpochKey.parse(item) for item in codec.short_array(items, MAX_SENT_KEYS)])
             case _:
                 raise MalformedError(f"a message of unknown kind {envelope.kind}")
+
+    def _is_too_much(self, amount: float, allowance: Allowance) -> bool:
+        if allowance.take(amount):
+            return False
+        self._counters.count(Counted.DROPPED_RATE_LIMITED)
+        return True
+
+    def _is_known(self, raw: bytes) -> bool:
+        """Whether an entry is here already, before its signature is looked at."""
+        ledger = self._store.ledger
+        return ledger is not None and hashlib.sha256(raw[: -crypto.SIGNATURE_BYTES]).digest() in ledger
 
     def _compared(self, peer: Peer, heads: list[Head], number: int, key_ids: set[bytes]) -> None:
         ledger, ring = self._store.ledger, self._store.keys

@@ -339,3 +339,16 @@ async def test_frames_that_have_gone_too_far_end(tmp_path: Path) -> None:
         await counts(ben, "dropped_malformed")
         assert counted(ben, "frames_forwarded") == before
         await still_talks(anna, carl)
+
+
+async def test_who_asks_for_everything_without_end_is_answered_now_and_then(tmp_path: Path) -> None:
+    """Summaries that name nothing ask for all announcements; beyond a burst they cost a look at their head."""
+    async with two(tmp_path) as (anna, ben):
+        anna_link = link(anna, ben)
+        empty = Envelope(MeshKind.SUMMARY, os.urandom(16), None, 1000, codec.encode([]))
+        sent, dropped = counted(anna, "messages_sent"), counted(anna, "dropped_rate_limited")
+        for _ in range(1000):
+            anna.node._exchange.envelope_arrived(anna_link, Lane.CTL, empty)
+        assert counted(anna, "messages_sent") - sent <= 100
+        assert counted(anna, "dropped_rate_limited") - dropped >= 900
+        await still_talks(ben, anna)

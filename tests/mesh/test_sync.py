@@ -4,11 +4,12 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mesh.community import CommunityStore
-from mesh.core import codec
+from mesh.core import codec, crypto
 from mesh.core.entries import MAX_SEQ, Admit, Remove
 from mesh.core.envelope import Envelope, MeshKind
 from mesh.core.epochs import BY_VOTER, MAX_KEYS, MAX_NUMBER, EpochKey
@@ -16,7 +17,17 @@ from mesh.core.ledger import MAX_HEADS, Head
 from mesh.core.membership import OBSERVER
 from mesh.errors import MalformedError, QueueFullError
 from mesh.identity import Identity
-from mesh.sync import BATCH_BYTES, LIMITS, MAX_BATCH_ENTRIES, MAX_SENT_KEYS, LedgerSync
+from mesh.sync import (
+    BATCH_BYTES,
+    CHECKED_BURST,
+    CHECKED_PER_S,
+    COMPARED_BURST,
+    COMPARED_PER_S,
+    LIMITS,
+    MAX_BATCH_ENTRIES,
+    MAX_SENT_KEYS,
+    LedgerSync,
+)
 from tests.mesh.core.world import Person, copy_of, of_the_future
 
 ANNA, BEN, CLEO, DARA = Person("Anna"), Person("Ben"), Person("Cleo"), Person("Dara")
@@ -350,3 +361,46 @@ def test_a_fork_larger_than_a_batch_keeps_no_removal_back(nodes: list[Node]) -> 
     assert removal.id in ben.store.ledger
     assert same(anna, ben)
     assert len(ben.store.ledger) == len(anna.store.ledger)
+
+
+def test_who_compares_without_end_is_answered_now_and_then(nodes: list[Node]) -> None:
+    """The answer may be a whole batch; the neighbour that asks as it should is answered meanwhile."""
+    anna, ben, cleo = nodes
+    net = Net()
+    wires = [Wire(net, anna, other) for other in (ben, cleo)]
+    heads = Envelope(MeshKind.HEADS, bytes(16), None, 0, codec.encode([[], 0, []]))
+    for _ in range(4 * int(COMPARED_BURST)):
+        anna.sync.receive(wires[0], heads)
+    answers = sum(envelope.kind == MeshKind.ENTRIES for _, _, envelope in net.queue)
+    assert COMPARED_BURST <= answers <= COMPARED_BURST + 2 * COMPARED_PER_S
+    net.queue.clear()
+    anna.sync.receive(wires[1], heads)
+    assert net.queue
+
+
+def test_entries_without_end_cost_a_bounded_number_of_signatures(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those held are not looked at again, those of strangers up to a bound; others bring news meanwhile."""
+    anna, ben, cleo = nodes
+    checked: list[bytes] = []
+    verify = crypto.verify
+
+    def counted(*fields: Any) -> None:  # noqa: ANN401  passed on as it is
+        checked.append(fields[0])
+        verify(*fields)
+
+    monkeypatch.setattr(crypto, "verify", counted)
+    net = Net()
+    wires = [Wire(net, anna, other) for other in (ben, cleo)]
+    assert anna.store.ledger is not None
+    held: list[codec.Item] = [entry.raw for entry in anna.store.ledger.entries]
+    anna.sync.receive(wires[0], Envelope(MeshKind.ENTRIES, bytes(16), None, 0, codec.encode([False, held])))
+    assert checked == []
+    flood = codec.encode([False, [of_the_future(DARA, anna.store.ledger, 10).raw] * 1000])
+    for _ in range(2 * int(CHECKED_BURST) // 1000):
+        anna.sync.receive(wires[0], Envelope(MeshKind.ENTRIES, bytes(16), None, 0, flood))
+    assert 0 < len(checked) <= CHECKED_BURST + 5 * CHECKED_PER_S
+    news = ben.store.sign(Remove(BEN.public, "left"))
+    anna.sync.receive(wires[1], Envelope(MeshKind.ENTRIES, bytes(16), None, 0, codec.encode([False, [news.raw]])))
+    assert news.id in anna.store.ledger
