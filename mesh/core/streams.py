@@ -22,7 +22,7 @@ from mesh.errors import MalformedError, QueueFullError
 MAX_WAITING: Final = 1024  # messages of one stream that are not acknowledged yet
 MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
 WINDOW: Final = 64  # of them on the way at a time
-WINDOW_BYTES: Final = 1024 * 1024
+WINDOW_BYTES: Final = 256 * 1024  # more would wait in the buffers of a slow radio, where tokens wait behind it
 MAX_AHEAD: Final = WINDOW  # kept by a receiver while one before them is missing
 MAX_AHEAD_BYTES: Final = 2 * WINDOW_BYTES
 MAX_PAST_STREAMS: Final = 8
