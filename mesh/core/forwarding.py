@@ -14,7 +14,7 @@ class Forwarding:
 
     def __init__(self, own: bytes) -> None:
         self.routes = RouteTable(own)
-        self._suspects: dict[bytes, tuple[bytes, float]] = {}  # by destination: a first hop, and until when
+        self._suspects: dict[bytes, dict[bytes, float]] = {}  # by destination: first hops, and until when
 
     def update(self, links: Mapping[bytes, int], adverts: Mapping[bytes, LinksAdvert]) -> None:
         """Take the links of this node as they are now (with their metric), and what the others said last."""
@@ -24,8 +24,7 @@ class Forwarding:
 
     def first_hop(self, destination: bytes, *, now: float) -> bytes | None:
         """Return the neighbour to give a frame of this node's own to."""
-        suspect, until = self._suspects.get(destination, (b"", 0.0))
-        return self.routes.next_hop(destination, avoiding={suspect} if now < until else ())
+        return self.routes.next_hop(destination, avoiding=self._suspected(destination, now=now))
 
     def onward(self, destination: bytes, *, came_from: bytes) -> bytes | None:
         """Return the neighbour to pass a frame on to, never the one that it came from."""
@@ -34,7 +33,12 @@ class Forwarding:
 
     def suspect(self, destination: bytes, *, now: float) -> None:
         """Avoid the present first hop to a node for a while: what went that way was not answered."""
-        hop = self.first_hop(destination, now=now)
-        _, until = self._suspects.get(destination, (b"", 0.0))
-        if hop is not None and now >= until - SUSPECT_S + GIVEN_S:
-            self._suspects[destination] = (hop, now + SUSPECT_S)
+        hop, suspects = self.first_hop(destination, now=now), self._suspected(destination, now=now)
+        if hop is None or now < max(suspects.values(), default=now) - SUSPECT_S + GIVEN_S:
+            return
+        # Where nobody is left unsuspected, the shortest way was taken after all: then all have their turn again.
+        others = {} if hop in suspects else suspects
+        self._suspects[destination] = {**others, hop: now + SUSPECT_S}
+
+    def _suspected(self, destination: bytes, *, now: float) -> Mapping[bytes, float]:
+        return {hop: until for hop, until in self._suspects.get(destination, {}).items() if now < until}

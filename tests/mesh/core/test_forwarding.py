@@ -45,6 +45,26 @@ def test_of_two_suspects_the_newer_is_avoided() -> None:
         anna.suspect(DORA, now=1.0 + number)
 
 
+def test_of_many_ways_each_is_tried() -> None:
+    """Two that lead into one black hole do not keep the traffic between them for good."""
+    hole, eve = b"h" * 32, b"e" * 32
+    graph = {
+        ANNA: (BEN, CARL, eve),
+        BEN: (ANNA, hole),
+        CARL: (ANNA, hole),
+        hole: (BEN, CARL, DORA),
+        eve: (ANNA, b"f" * 32),
+        b"f" * 32: (eve, DORA),
+        DORA: (hole, b"f" * 32),
+    }
+    anna = forwarding(ANNA, graph)
+    hops = []
+    for second in range(5):
+        hops.append(anna.first_hop(DORA, now=float(second)))
+        anna.suspect(DORA, now=float(second))
+    assert hops == [BEN, CARL, eve, BEN, CARL]
+
+
 def test_a_window_of_messages_is_one_reason_to_suspect() -> None:
     """Who has just been chosen is given a moment."""
     anna = forwarding(ANNA)
