@@ -132,15 +132,15 @@ class Delivery:
         now = asyncio.get_running_loop().time()
         sending = conversation.sending
         for envelope in sending.due(now=now):
-            retried = sending.is_retried(envelope)
+            repeated = sending.is_repeated(envelope)
             try:
-                self._carry(peer, lane, envelope, retried)
+                self._carry(peer, lane, envelope, sending.is_retried(envelope))
             except MeshError as error:
                 log.debug("a message for %s waits: %s", peer[:8], error)
                 sending.postpone(envelope, until=now + NO_PATH_PAUSE_S)
             else:
                 sending.sent(envelope, now=now)
-                if retried:
+                if repeated:
                     self._counters.count(Counted.MESSAGES_RETRIED)
 
     def _acknowledged(self, peer: str, ack: Ack) -> None:

@@ -10,7 +10,7 @@ A stream is the life of one sender: it begins with a random id at each start.  A
 started anew itself) begins at `base`.  Timeouts follow RFC 6298, with bounds that suit tokens on a local net.
 """
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -124,6 +124,12 @@ class SendStream:
         one = self._waiting.get(place.seq) if place is not None else None
         return one is not None and one.sends > 0
 
+    def is_repeated(self, envelope: Envelope) -> bool:
+        """Whether a message was sent before, over whichever path."""
+        place = envelope.place
+        one = self._waiting.get(place.seq) if place is not None else None
+        return one is not None and one.copies > 0
+
     def acknowledged(self, before: int, beyond: Collection[int], *, now: float) -> None:
         """Take an acknowledgement of everything before a seq and of some beyond it.
 
@@ -191,13 +197,20 @@ class _Incoming:
     ahead: dict[int, Envelope] = field(default_factory=dict)
     ahead_bytes: int = 0
 
+    def forget_ahead(self) -> None:
+        """Let go of what came too early; its sender, if it lives, sends it again."""
+        self.ahead.clear()
+        self.ahead_bytes = 0
+
 
 class ReceiveStream:
     """What comes from one peer on one lane."""
 
     def __init__(self) -> None:
         self._current: _Incoming | None = None
-        self._past: deque[bytes] = deque(maxlen=MAX_PAST_STREAMS)  # lives of the peer that are over
+        # How far the others have come.  Which of two is the peer's present life nobody here can tell: the first message
+        # of an earlier one may have been held back, and come last.
+        self._past: OrderedDict[bytes, _Incoming] = OrderedDict()
         self.repeated = False  # what came last had come before: what acknowledged it may have been lost
 
     def receive(self, envelope: Envelope) -> list[Envelope]:
@@ -205,13 +218,7 @@ class ReceiveStream:
         place = envelope.place
         if place is None or place.base > place.seq:
             raise MalformedError("a message without a place in its stream")
-        if place.stream in self._past:
-            return []  # of the sender's earlier life
-        stream = self._current
-        if stream is None or stream.stream != place.stream:
-            if stream is not None:
-                self._past.append(stream.stream)
-            stream = self._current = _Incoming(place.stream, place.base)
+        stream = self._stream_of(place)
         ready = self._skip_to(stream, place.base)
         self.repeated = place.seq < stream.next or place.seq in stream.ahead
         if stream.next <= place.seq < stream.next + MAX_AHEAD and place.seq not in stream.ahead:
@@ -228,6 +235,19 @@ class ReceiveStream:
             return None
         beyond: list[codec.Item] = [*sorted(stream.ahead)]
         return [stream.stream, stream.next, beyond]
+
+    def _stream_of(self, place: StreamPlace) -> _Incoming:
+        """Return the stream a message belongs to, which is the present one from now on."""
+        current = self._current
+        if current is not None and current.stream == place.stream:
+            return current
+        if current is not None:
+            current.forget_ahead()
+            self._past[current.stream] = current
+        self._current = self._past.pop(place.stream, None) or _Incoming(place.stream, place.base)
+        while len(self._past) > MAX_PAST_STREAMS:
+            self._past.popitem(last=False)
+        return self._current
 
     def _skip_to(self, stream: _Incoming, base: int) -> list[Envelope]:
         """Give up what the sender has given up; what waited behind it is handed over."""

@@ -335,6 +335,7 @@ def test_a_hostile_sender_harms_nobody_else(places: list[StreamPlace]) -> None:
         fields = receiving.acknowledgement()
         assert fields is None or len(codec.encode([*fields])) <= MAX_ACK_BYTES
         assert len(receiving._past) <= MAX_PAST_STREAMS
+        assert not any(past.ahead or past.ahead_bytes for past in receiving._past.values())
         assert receiving._current is None or len(receiving._current.ahead) <= MAX_AHEAD
 
 
@@ -411,6 +412,7 @@ def test_a_new_path_makes_everything_due() -> None:
     assert sending.is_retried(sent)
     sending.hurry(now=0.1)
     assert not sending.is_retried(sent)
+    assert sending.is_repeated(sent)
     assert len(handed_on(sending, now=0.1)) == 1
 
 
@@ -425,7 +427,29 @@ def test_without_a_path_a_message_waits() -> None:
         sending.postpone(foreign, until=math.inf)
         sending.sent(foreign, now=0.0)
         assert not sending.is_retried(foreign)
+        assert not sending.is_repeated(foreign)
     assert sending.next_due() == 0.25
+
+
+def test_the_first_message_of_an_earlier_life_comes_last() -> None:
+    """A relay held it back until the sender's next life had begun: that one is heard on, and nothing comes twice."""
+    earlier, later, receiving = SendStream(b"e" * 8), SendStream(b"l" * 8), ReceiveStream()
+    earlier.put(message(0), now=0.0)
+    [held_back] = handed_on(earlier, now=0.0)
+    for number in range(1, 4):
+        later.put(message(number), now=1.0)
+    first, second, third = handed_on(later, now=1.0)
+    assert [number_of(one) for one in receiving.receive(first)] == [1]
+    assert receiving.receive(third) == []
+    assert [number_of(one) for one in receiving.receive(held_back)] == [0]
+    assert receiving.receive(held_back) == []
+    assert [number_of(one) for one in receiving.receive(second)] == [2]
+    acknowledged(later, receiving, now=1.1)
+    [again] = handed_on(later, now=5.0)
+    assert [number_of(one) for one in receiving.receive(again)] == [3]
+    assert receiving.receive(first) == []
+    acknowledged(later, receiving, now=5.1)
+    assert later.is_idle
 
 
 def test_a_message_without_a_place_is_malformed() -> None:
