@@ -71,6 +71,10 @@ class Channel:
         """Whether something can be sent, if only to catch up."""
         return self._way and self._answered and self._sessions.is_open
 
+    def knows(self, frame: Frame) -> bool:
+        """Whether a sealed frame belongs to a session that is here; else it asks for a handshake."""
+        return self._sessions.knows(frame)
+
     @property
     def catch_up(self) -> bool:
         """Whether only the mesh's own kinds can be exchanged so far."""

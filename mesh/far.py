@@ -66,6 +66,10 @@ class FarPeer:
         """Whether there is a session to send on."""
         return self._channels[lane].is_open
 
+    def knows(self, frame: Frame) -> bool:
+        """Whether a sealed frame belongs to a session that is here; else it asks for a handshake."""
+        return self._channels[frame.header.lane].knows(frame)
+
     def close(self) -> None:
         """Let the sessions go."""
         for task in self._keeping.values():

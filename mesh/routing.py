@@ -32,7 +32,8 @@ ARRIVING_PER_S: Final = 4000.0  # frames of one neighbour, twice as many at once
 FORWARDED_FRAMES_PER_S: Final = 2000.0  # of one neighbour's; twice as many at once
 FORWARDED_BYTES_PER_S: Final = 16e6
 FORWARDED_BURST_BYTES: Final = 8e6
-HANDSHAKES_PER_S: Final = 16.0  # of far members, brought by one neighbour: whom they claim to be from is not known yet
+# Frames that ask for a handshake with a far member, brought by one neighbour: whom they are from is not known yet.
+HANDSHAKES_PER_S: Final = 16.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +180,8 @@ class Router:
             raise MalformedError("a frame on another lane's topic")
         if not header.routed:
             link.receive(frame)
+        elif header.source == self._identity.raw_id:  # has come round, or is a lie
+            self._counters.count(Counted.DROPPED_UNROUTABLE)
         elif header.destination == self._identity.raw_id:
             self._receive_far(link, frame)
         else:
@@ -191,10 +194,17 @@ class Router:
         source = frame.header.source
         if not self._is_peer(source):
             self._counters.count(Counted.DROPPED_UNKNOWN_SENDER)
-        elif frame.header.type is FrameType.H1 and not self._limits_of(link).handshakes.take():
+        elif self._asks_for_handshake(frame) and not self._limits_of(link).handshakes.take():
             self._counters.count(Counted.DROPPED_RATE_LIMITED)
         elif source in self._far or frame.header.type is FrameType.H1 or self._table.hops(source):
             self._far_peer(source).receive(frame)
+
+    def _asks_for_handshake(self, frame: Frame) -> bool:
+        """Whether a frame begins a handshake, or makes this node begin one: its session is not known here."""
+        if frame.header.type is not FrameType.DATA:
+            return frame.header.type is FrameType.H1
+        far = self._far.get(frame.header.source)
+        return far is None or not far.knows(frame)
 
     def _forward(self, link: Link, frame: Frame, payload: bytes) -> None:
         """Pass a frame on.  Errors: MalformedError for one that has gone too far."""

@@ -136,6 +136,10 @@ class LaneSessions:
         """Whether there is a session to send on."""
         return self._current is not None
 
+    def knows(self, frame: Frame) -> bool:
+        """Whether a sealed frame belongs to a session that is here; else it asks for a handshake."""
+        return frame.header.receiver_index in self._sessions
+
     def begin(self, keys: KeyRing, *, now: float, index: int, ephemeral: bytes) -> bytes:
         """Begin a handshake, in place of one that is under way; return the frame to publish."""
         self.give_up()

@@ -352,3 +352,24 @@ async def test_who_asks_for_everything_without_end_is_answered_now_and_then(tmp_
         assert counted(anna, "messages_sent") - sent <= 100
         assert counted(anna, "dropped_rate_limited") - dropped >= 900
         await still_talks(ben, anna)
+
+
+async def test_frames_of_no_session_begin_a_bounded_number_of_handshakes(tmp_path: Path) -> None:
+    """Whoever they claim to be from, this node itself among them: they cost their bearer's share alone."""
+    async with around(tmp_path, "BACD") as (ben, anna, carl, dora):
+        await reaches(anna, carl, 2)
+        await reaches(anna, dora, 2)
+        anna_link = link(anna, ben)
+        seen, dropped = counted(anna, "dropped_unknown_session"), counted(anna, "dropped_rate_limited")
+        for number in range(1000):
+            source = (carl, dora)[number % 2]
+            header = header_of(source, anna, FrameType.DATA, receiver_index=number, routed=True)
+            anna.node._exchange.frame_arrived(anna_link, Lane.CTL, Frame(header, bytes(50)).to_bytes())
+        assert counted(anna, "dropped_unknown_session") - seen <= 200
+        assert counted(anna, "dropped_rate_limited") - dropped >= 800
+        before = counted(anna, "dropped_unroutable")
+        header = header_of(anna, anna, FrameType.H1, routed=True)
+        anna.node._exchange.frame_arrived(anna_link, Lane.CTL, Frame(header, bytes(50)).to_bytes())
+        assert counted(anna, "dropped_unroutable") == before + 1
+        assert anna.node._identity.raw_id not in anna.node._exchange._router._far
+        await asyncio.gather(still_talks(anna, carl), still_talks(dora, anna))

@@ -263,7 +263,10 @@ def test_a_restarted_peer_is_noticed() -> None:
     lower, higher = pair()
     exchange(lower, higher, [lower.begin()])
     risen = End(HIGHER, LOWER)
-    risen.take(lower.lane.seal(b"are you there?"))
+    lost = lower.lane.seal(b"are you there?")
+    assert higher.lane.knows(Frame.parse(lost))
+    assert not risen.lane.knows(Frame.parse(lost))
+    risen.take(lost)
     assert risen.events == [Stranded()]
     exchange(risen, lower, [risen.begin()])
     assert opened(lower, risen, b"welcome back")
