@@ -90,16 +90,21 @@ def test_a_relay_falls_silent(diamond: Topology, measured: Measured) -> None:
 
 
 def test_a_relay_is_a_black_hole(diamond: Topology, measured: Measured) -> None:
-    """Its service hangs while its broker takes everything: the other way is taken, nothing is lost."""
+    """Its service hangs while its broker takes everything: the other way is taken, nothing is lost.
+
+    Each relay has its turn: notes may go over one of them, and their acknowledgements over the other.
+    """
     a, d = diamond["a"], diamond["d"]
-    relay = relay_in_use(diamond)
-    telling = a.tells(d, 300, every_s=EVERY_S)
-    telling.heard(50)
-    hung = time.monotonic()
-    relay.pause()
-    assert telling.all_heard_once_in_order(within_s=6.0)
-    notes = telling.heard()
-    measured(f"relay hangs: gap in what arrives, {brokers(diamond)}", gap_ms(notes, hung) / 1000, goal="<= 3")
+    gaps = []
+    for relay in (diamond["b"], diamond["c"]):
+        telling = a.tells(d, 300, every_s=EVERY_S)
+        telling.heard(50)
+        hung = time.monotonic()
+        relay.pause()
+        assert telling.all_heard_once_in_order(within_s=6.0)
+        gaps.append(gap_ms(telling.heard(), hung))
+        diamond.restore()
+    measured(f"relay hangs: gap in what arrives, {brokers(diamond)}", max(gaps) / 1000, goal="<= 3")
 
 
 def test_a_direct_link_takes_over_from_a_relay_and_back(diamond: Topology, lab: Lab) -> None:
