@@ -34,6 +34,9 @@ FORWARDED_BYTES_PER_S: Final = 16e6
 FORWARDED_BURST_BYTES: Final = 8e6
 # Frames that ask for a handshake with a far member, brought by one neighbour: whom they are from is not known yet.
 HANDSHAKES_PER_S: Final = 16.0
+COMPUTING_SHARE: Final = (
+    0.1  # of this node's time, at most, for routes after routes: of many adverts all are taken at once
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,8 @@ class Router:
         self._greeted: set[tuple[bytes, Lane]] = set()  # far peers that a handshake has been sent to
         self._limits: dict[str, _Limits] = {}  # by neighbour
         self._tasks: asyncio.TaskGroup | None = None
+        self._computing: asyncio.TimerHandle | None = None
+        self._compute_after = 0.0  # by the loop's clock
 
     async def run(self) -> None:
         """Keep far sessions until cancelled."""
@@ -95,6 +100,8 @@ class Router:
                 await asyncio.Event().wait()
             finally:
                 self._tasks = None
+                if self._computing is not None:
+                    self._computing.cancel()
 
     def hops(self, node_id: str) -> int:
         """Return how far away a node is: 1 for a neighbour, 0 for whom nothing reaches."""
@@ -126,8 +133,9 @@ class Router:
         advert = LinksAdvert.parse(announcement.body)
         known = self._adverts.get(announcement.author)
         self._adverts[announcement.author] = advert
-        if known is None or known.edges != advert.edges:
-            self._recompute()
+        if (known is None or known.edges != advert.edges) and self._computing is None:
+            loop = asyncio.get_running_loop()
+            self._computing = loop.call_at(max(loop.time(), self._compute_after), self._recompute)
         return advert
 
     def forget(self, keep: Callable[[bytes], bool]) -> None:
@@ -277,6 +285,10 @@ class Router:
 
     def _recompute(self) -> None:
         """Compute the routes anew and tell of nodes that came into reach, left it, or moved."""
+        if self._computing is not None:
+            self._computing.cancel()
+            self._computing = None
+        began = time.monotonic()
         links = {crypto.parse_node_id(node_id): LAN_METRIC for node_id in self._links()}
         self._forwarding.update(links, {author: one for author, one in self._adverts.items() if self._is_peer(author)})
         before, ways = self._hops, self._first_hops
@@ -289,3 +301,4 @@ class Router:
                 self._events.on_path(crypto.node_id(raw_id))
         if before != self._hops:
             self._events.on_change()
+        self._compute_after = asyncio.get_running_loop().time() + (time.monotonic() - began) / COMPUTING_SHARE

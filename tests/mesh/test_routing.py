@@ -3,15 +3,19 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mesh.core.announcements import Stamp, Topic, announce
+from mesh.core.routes import LinksAdvert
 from mesh.discovery import Sighting
 from mesh.errors import LinkDownError
 from mesh.node import Lane
+from tests.mesh.core.world import Person
+from tests.mesh.running import until
 from tests.mesh.test_node import PING, PONG, Kind, Running, running
 
 NOWHERE = ()  # no interface for mDNS: nodes know only the addresses they are told
@@ -21,9 +25,7 @@ NOWHERE = ()  # no interface for mDNS: nodes know only the addresses they are to
 async def around(directory: Path, names: str, kind: Kind = "mosquitto") -> AsyncIterator[list[Running]]:
     """Run nodes whose first lets all the others in; each is linked with the first alone."""
     async with contextlib.AsyncExitStack() as stack:
-        nodes = [
-            await stack.enter_async_context(running(directory, name, kind, interfaces=NOWHERE)) for name in names
-        ]
+        nodes = [await stack.enter_async_context(running(directory, name, kind, interfaces=NOWHERE)) for name in names]
         for guest in nodes[1:]:
             await admitted(nodes[0], guest)
         yield nodes
@@ -163,3 +165,23 @@ async def test_a_restored_backup_is_heard_again(tmp_path: Path) -> None:
             anna.node.announce(lambda: b"back")
             await linked(anna, ben)
             await ben.until(lambda: [*ben.node.announcements().values()] == [b"back"])
+
+
+async def test_many_adverts_at_once_are_computed_together(tmp_path: Path) -> None:
+    """A node that comes to hundreds of others is not busy with each by itself."""
+    async with around(tmp_path, "AB") as (anna, _ben):
+        router = anna.node._exchange._router
+        update = router._forwarding.update
+        heard: list[int] = []
+
+        def counted(links: Mapping[bytes, int], adverts: Mapping[bytes, LinksAdvert]) -> None:
+            heard.append(len(router._adverts))
+            update(links, adverts)
+
+        router._forwarding.update = counted  # type: ignore[method-assign]
+        for number in range(200):
+            person = Person(f"member {number}")
+            body = LinksAdvert({bytes([number]) * 8: 10}).to_body()
+            router.heard(announce(person.seed, bytes(32), Topic.LINKS, Stamp(1, 1), body))
+        await until(lambda: any(count >= 200 for count in heard))
+        assert len(heard) <= 3
