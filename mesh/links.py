@@ -26,6 +26,7 @@ from mesh.core.frames import Frame, Lane
 from mesh.core.lane import HANDSHAKE_TIMEOUT_S, Ends
 from mesh.core.topic_policy import CommonName, Role, inbox_topic
 from mesh.counters import Counters
+from mesh.errors import QueueFullError
 from mesh.mqtt import MqttClient
 
 log = logging.getLogger(__name__)
@@ -134,9 +135,13 @@ class Link:
         """Seal and publish a message on a lane.  Errors: as `send`."""
         self._lanes[lane].channel.send(envelope)
 
-    def carry(self, lane: Lane, frame: bytes) -> None:
-        """Publish a frame of somebody's, on its way through this neighbour.  Errors: LinkDownError, QueueFullError."""
-        self._lanes[lane].publish(frame)
+    def carry(self, lane: Lane, frame: bytes, *, foreign: bool = False) -> None:
+        """Publish a frame of a far session, on its way through this neighbour.
+
+        foreign: of other nodes'; they get half of the queue at most, so that this node's own messages have the rest.
+        Errors: LinkDownError, QueueFullError.
+        """
+        self._lanes[lane].publish(frame, foreign=foreign)
 
     def receive(self, frame: Frame) -> None:
         """Take a frame that the neighbour published for us; what is not sound is dropped."""
@@ -206,7 +211,9 @@ class _LaneConnection:
             tasks.create_task(self.channel.run(), name="session")
             tasks.create_task(self._look_elsewhere(), name="endpoints")
 
-    def publish(self, frame: bytes) -> None:
+    def publish(self, frame: bytes, *, foreign: bool = False) -> None:
+        if foreign and self._client.is_half_full:
+            raise QueueFullError("what this node passes on for others waits already")
         self._client.publish(self._topic, frame)
 
     def sighted(self, endpoints: Sequence[Endpoint]) -> None:

@@ -96,6 +96,11 @@ class MqttClient:
         """Payload bytes the broker has not acknowledged yet."""
         return self._sent_bytes
 
+    @property
+    def is_half_full(self) -> bool:
+        """Whether half of what may be on its way is."""
+        return 2 * self._sent_bytes >= self._tuning.max_bytes or 2 * len(self._sent) >= self._tuning.max_messages
+
     def publish(self, topic: str, payload: bytes) -> None:
         """Send one message, QoS 1.
 

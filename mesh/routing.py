@@ -227,19 +227,19 @@ class Router:
         onward = one_hop_on(payload)
         hop = self._forwarding.onward(header.destination, came_from=crypto.parse_node_id(link.peer_id))
         try:
-            self._carry(hop, header.lane, onward)
+            self._link_to(hop).carry(header.lane, onward, foreign=True)
         except MeshError as error:
             log.debug("a frame for %s was not passed on: %s", crypto.node_id(header.destination)[:8], error)
             self._counters.count(Counted.DROPPED_UNROUTABLE)
         else:
             self._counters.count(Counted.FRAMES_FORWARDED)
 
-    def _carry(self, hop: bytes | None, lane: Lane, frame: bytes) -> None:
-        """Give a frame to a neighbour.  Errors: LinkDownError, QueueFullError."""
+    def _link_to(self, hop: bytes | None) -> Link:
+        """Return the link to a neighbour.  Errors: LinkDownError."""
         link = None if hop is None else self._links().get(crypto.node_id(hop))
         if link is None:
             raise LinkDownError("no way on from here")
-        link.carry(lane, frame)
+        return link
 
     def _carry_own(self, destination: bytes, lane: Lane, frame: bytes) -> None:
         now = asyncio.get_running_loop().time()
@@ -247,7 +247,7 @@ class Router:
             if (destination, lane) in self._greeted and not self._far[destination].is_open(lane):
                 self._forwarding.suspect(destination, now=now)  # the handshake before got no answer
             self._greeted.add((destination, lane))
-        self._carry(self._forwarding.first_hop(destination, now=now), lane, frame)
+        self._link_to(self._forwarding.first_hop(destination, now=now)).carry(lane, frame)
 
     def _far_peer(self, raw_id: bytes) -> FarPeer:
         """Return the far sessions with a member, begun when there are none.  Errors: LinkDownError."""

@@ -373,3 +373,19 @@ async def test_frames_of_no_session_begin_a_bounded_number_of_handshakes(tmp_pat
         assert counted(anna, "dropped_unroutable") == before + 1
         assert anna.node._identity.raw_id not in anna.node._exchange._router._far
         await asyncio.gather(still_talks(anna, carl), still_talks(dora, anna))
+
+
+async def test_what_is_passed_on_leaves_room_for_the_own(tmp_path: Path) -> None:
+    """A flood through a relay takes half of the queue to the next node; the relay's own messages get the rest."""
+    async with around(tmp_path, "BAC") as (ben, anna, carl):
+        await reaches(anna, carl, 2)
+        ids = carl.node._identity.raw_id
+        header = header_of(anna, ben, FrameType.DATA, destination=ids, routed=True)
+        flood = Frame(header, bytes(50)).to_bytes()
+        before, dropped = counted(ben, "frames_forwarded"), counted(ben, "dropped_unroutable")
+        for _ in range(2000):
+            ben.node._exchange.frame_arrived(link(ben, anna), Lane.CTL, flood)
+        assert counted(ben, "frames_forwarded") - before <= 512
+        assert counted(ben, "dropped_unroutable") - dropped >= 1000
+        link(ben, carl).carry(Lane.CTL, flood)
+        await still_talks(ben, carl)
