@@ -57,7 +57,7 @@ def test_a_newcomer_knows_nine(ten: list[Node], measured: Measured) -> None:
 
 
 def test_ten_nodes_cost_little_when_nothing_happens(ten: list[Node], measured: Measured) -> None:
-    """Keep-alives, adverts and mDNS of ten nodes, broker included."""
+    """Probes, adverts and mDNS of ten nodes, broker included."""
     all_linked(*ten)
     processes = {node: (node.pid, node.broker_pid) for node in ten}
     before = {node: sum(cpu_s(pid) for pid in pids) for node, pids in processes.items()}
