@@ -62,13 +62,14 @@ class Delivery:
         try:
             while True:
                 self._stirred.clear()
-                due = [at for one in self._conversations.values() if (at := one.sending.next_due()) is not None]
+                busy = {key: one for key, one in self._conversations.items() if not one.sending.is_idle}
+                due = [at for one in busy.values() if (at := one.sending.next_due()) is not None]
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(min(due, default=None)):
                         await self._stirred.wait()
                         continue
                 now = loop.time()
-                for (peer, lane), one in list(self._conversations.items()):
+                for (peer, lane), one in busy.items():
                     at = one.sending.next_due()
                     if at is not None and at <= now:
                         self._pump(peer, lane, one)
