@@ -15,6 +15,7 @@ OWN_BURST: Final = 10.0
 GATHER_S: Final = 0.01  # changes this close together are told as one
 FOREIGN_PER_S: Final = 2 * OWN_PER_S  # of one author, over one neighbour
 FOREIGN_BURST: Final = 4 * OWN_BURST
+NEIGHBOURS_HEARD: Final = 4  # so many times as much over all of them: who tells each something else is not heard by all
 CHECKED_PER_S: Final = 50.0  # signatures looked at for one neighbour; it cannot keep this node busy with forged ones
 CHECKED_BURST: Final = 1024.0  # as many as a summary may bring
 
@@ -38,6 +39,7 @@ class Flood:
         self._seqs: dict[Topic, int] = dict.fromkeys(Topic, 0)
         self._pace = {topic: TokenBucket(OWN_PER_S, OWN_BURST) for topic in Topic}
         self._authors: dict[tuple[bytes, bytes], TokenBucket] = {}  # by who passed it on, and author
+        self._totals: dict[bytes, TokenBucket] = {}  # by author
         self._senders: dict[bytes, TokenBucket] = {}
 
     def pause_s(self, topic: Topic, *, now: float) -> float:
@@ -63,7 +65,8 @@ class Flood:
             return Verdict.OF_ANOTHER_LIFE
         # Only now, and by neighbour: what one of them forges, or has kept of old, must not use up an author's share.
         share = self._authors.setdefault((sender, one.author), TokenBucket(FOREIGN_PER_S, FOREIGN_BURST))
-        if not share.take(now=now):
+        most = TokenBucket(NEIGHBOURS_HEARD * FOREIGN_PER_S, NEIGHBOURS_HEARD * FOREIGN_BURST)
+        if not (share.take(now=now) and self._totals.setdefault(one.author, most).take(now=now)):
             return Verdict.TOO_MANY
         return Verdict.NEWS
 
@@ -75,8 +78,9 @@ class Flood:
         """Let go of what has expired, and of who is a member no more; return whether an announcement went."""
         for both in [both for both in self._authors if not all(is_member(raw_id) for raw_id in both)]:
             del self._authors[both]
-        for raw_id in [raw_id for raw_id in self._senders if not is_member(raw_id)]:
-            del self._senders[raw_id]
+        for buckets in (self._totals, self._senders):
+            for raw_id in [raw_id for raw_id in buckets if not is_member(raw_id)]:
+                del buckets[raw_id]
         return self.board.prune(now=now, is_member=is_member)
 
     def _is_of_another_life(self, one: Announcement) -> bool:

@@ -11,6 +11,7 @@ from mesh.core.flooding import (
     FOREIGN_BURST,
     FOREIGN_PER_S,
     GATHER_S,
+    NEIGHBOURS_HEARD,
     OWN_BURST,
     OWN_PER_S,
     Flood,
@@ -105,6 +106,17 @@ def test_who_repeats_what_an_author_once_said_does_not_silence_it() -> None:
     assert judge(flood, said(BEN, 1, boot=2), author=BEN, sender=BEN) is Verdict.NEWS
 
 
+def test_who_tells_each_neighbour_something_else_is_not_heard_over_all() -> None:
+    """Four shares of one neighbour are the most for one author."""
+    flood = Flood(ANNA.raw_id, 1)
+    verdicts = [
+        judge(flood, said(BEN, 1 + seq), author=BEN, sender=Person(f"neighbour {seq % 12}"))
+        for seq in range(12 * int(FOREIGN_BURST))
+    ]
+    assert verdicts.count(Verdict.NEWS) == NEIGHBOURS_HEARD * FOREIGN_BURST
+    assert judge(flood, said(CLEO, 1), author=CLEO) is Verdict.NEWS
+
+
 def test_a_node_paces_itself() -> None:
     """Changes are told at once until there are many; a burst of its own is within what others take."""
     flood = Flood(ANNA.raw_id, 1)
@@ -123,6 +135,7 @@ def test_nothing_is_kept_of_strangers() -> None:
     assert not flood.prune(now=0.0, is_member=lambda _: True)
     assert flood.prune(now=0.0, is_member=lambda raw_id: raw_id == ANNA.raw_id)
     assert not flood._authors
+    assert not flood._totals
     assert not flood._senders
 
 
