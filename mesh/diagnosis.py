@@ -16,9 +16,9 @@ from mesh.errors import MeshError
 from mesh.facts import Hearing, Knock, MeshFacts, Reach, StaticPeer
 from mesh.hardware import HomeBoard
 from mesh.interfaces import survey
-from mesh.neighbourhood import Neighbour
 from mesh.reach import knock
 from mesh.static_peers import resolve
+from mesh.views import Neighbour
 
 LOOPBACK: Final = "127.0.0.1"
 DUPLICATE_S: Final = 600.0  # without another sign of it, the copy is gone

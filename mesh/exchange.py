@@ -23,10 +23,9 @@ from mesh.discovery import Sighting
 from mesh.errors import LinkDownError, PeerMisbehavedError, StorageError
 from mesh.identity import Identity
 from mesh.links import Link, LinkState
-from mesh.neighbourhood import BLOCKED, Neighbour
 from mesh.routing import Router, RouterEvents
 from mesh.sync import LedgerSync
-from mesh.views import Received
+from mesh.views import BLOCKED, Neighbour, Received
 
 log = logging.getLogger(__name__)
 

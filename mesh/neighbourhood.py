@@ -1,4 +1,4 @@
-"""Which links this node keeps: to every member in reach that is not blocked, up to a cap.
+"""Which links this node keeps: to every member in reach that is not blocked, or a few of them where there are many.
 
 A member is dialled once its address is known and it has given a key to its broker; without a key its door is knocked
 at first.  What arrives at the own broker goes to the link of whoever sent it: the broker vouches for the topic.
@@ -11,85 +11,41 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from mesh.access import ROLES, Access
-from mesh.addresses import is_dialable
 from mesh.broker import Broker
 from mesh.community import CommunityStore
 from mesh.core import crypto
 from mesh.core.door_messages import Grant
-from mesh.core.frames import Lane
+from mesh.core.frames import FrameType, Lane
 from mesh.core.lane import Ends
 from mesh.core.membership import Member
+from mesh.core.neighbour_choice import ALL_UP_TO, choose
 from mesh.core.topic_policy import CommonName, Role
 from mesh.counters import Counted
 from mesh.discovery import Sighting
 from mesh.errors import CertificateError, MeshError, StorageError
 from mesh.identity import Identity
-from mesh.links import Endpoint, Link, LinkEvents, LinkState
+from mesh.links import Link, LinkEvents, LinkState
+from mesh.sightings import Sightings
+from mesh.slots import Slot
+from mesh.views import BLOCKED, Neighbour
 from mesh.visits import DoorAddress, Visitor
 
 log = logging.getLogger(__name__)
 
-BLOCKED: Final = "blocked"
-MAX_NEIGHBOURS: Final = 12
-MAX_SIGHTINGS: Final = 256
 RENEW_AFTER_S: Final = 5.0  # a link that stays down this long asks the neighbour for a new key to its broker
 REKEY_S: Final = 2.0
 BACKOFF_FIRST_S: Final = 0.5
 POLICY_RETRY_S: Final = 5.0
 BACKOFF_MAX_S: Final = 300.0
+CHOOSE_EVERY_S: Final = 10.0
+ASKED_S: Final = 60.0  # for so long a member that wanted a link comes before others that were not chosen
+VAIN_S: Final = 60.0  # where there are many, a link that is down for so long makes room for others
+REST_S: Final = 600.0
 LANES: Final = {role: lane for lane, role in ROLES.items()}
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """A member, or a blocked node, as people see it.
-
-    since_s: for how long it has been in this state; hops: 1 for a direct link, 0 for whom nothing reaches.
-    trouble: where and why the last try to reach it failed.
-    """
-
-    node_id: str
-    name: str
-    state: str
-    since_s: float
-    hops: int = 0
-    trouble: str = ""
-
-    @property
-    def reachable(self) -> bool:
-        """Whether messages get there, directly or over others."""
-        return self.hops > 0
-
-
-@dataclass(eq=False)
-class _Slot:
-    """What is being done about one member."""
-
-    member: Member
-    task: asyncio.Task[None] | None = None
-    link: Link | None = None
-    since: float = field(default_factory=time.monotonic)
-    stirred: asyncio.Event = field(default_factory=asyncio.Event)  # sighted, or its link's state has changed
-    trouble: str = ""  # why its door gave no key to its broker
-    rekeying_until: float = 0.0  # the link was up, and is being moved to a new epoch key
-
-    @property
-    def is_rekeying(self) -> bool:
-        """Whether the link is only moving to a new epoch key, which takes milliseconds and need not end an answer."""
-        connecting = self.link is not None and self.link.state is LinkState.CONNECTING
-        return connecting and time.monotonic() < self.rekeying_until
-
-    @property
-    def state(self) -> LinkState:
-        if self.is_rekeying:
-            return LinkState.LINKED
-        if self.link is not None:
-            return self.link.state
-        return LinkState.CONNECTING if self.task is not None else LinkState.UNREACHABLE
 
 
 class Neighbourhood:
@@ -116,12 +72,8 @@ class Neighbourhood:
         self._on_state = events.on_state
         self._on_change = on_change
         self._on_frame = on_frame
-        self._slots: dict[str, _Slot] = {}  # by node id
-        self._sightings: dict[str, Sighting] = {}
-        self._hints: dict[str, Sighting] = {}  # where members say they listen
-        self._proven: dict[
-            str, Sighting
-        ] = {}  # where a member has shown itself in a handshake, which records cannot move
+        self._slots: dict[str, Slot] = {}  # by node id
+        self._sightings = Sightings()
         self._expected: bytes | None = None  # raw id of the member that is being told so at this node's door
         self._tasks: asyncio.TaskGroup | None = None
         self._policy_changed = asyncio.Event()
@@ -131,6 +83,7 @@ class Neighbourhood:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self.reconcile()
+            tasks.create_task(self._choose_again(), name="choice of neighbours")
             try:
                 while True:
                     await self._policy_changed.wait()
@@ -160,7 +113,7 @@ class Neighbourhood:
 
     def nearby(self) -> tuple[Sighting, ...]:
         """Whoever says it is in reach, member or not."""
-        return tuple(self._sightings.values())
+        return self._sightings.nearby()
 
     def neighbours(self) -> tuple[Neighbour, ...]:
         """Every other member, and whom this node blocks."""
@@ -179,34 +132,25 @@ class Neighbourhood:
 
     def sighted(self, sighting: Sighting) -> None:
         """Take note of where a node is; a hint, no more."""
-        dialable = _dialable(sighting)
-        if dialable is None or sighting.node_id == self._identity.node_id:
+        if sighting.node_id == self._identity.node_id or not self._sightings.sighted(sighting):
             return
-        self._sightings.pop(sighting.node_id, None)
-        self._sightings[sighting.node_id] = dialable
-        if len(self._sightings) > MAX_SIGHTINGS:
-            del self._sightings[next(iter(self._sightings))]
-        self.reconcile()
         slot = self._slots.get(sighting.node_id)
         if slot is not None:
+            slot.resting_until = 0.0
             slot.stirred.set()
             if slot.link is not None:
-                slot.link.sighted(*self._endpoints(sighting.node_id))
+                slot.link.sighted(*self._sightings.endpoints(sighting.node_id))
+        self.reconcile()
         self._on_change()
 
     def lost(self, node_id: str) -> None:
         """A node said goodbye; its link notices by itself."""
-        if self._sightings.pop(node_id, None) is not None:
+        if self._sightings.lost(node_id):
             self._on_change()
 
     def hinted(self, sighting: Sighting) -> None:
         """Take note of where a member says it listens: tried where nothing better is known, as without multicast."""
-        dialable = _dialable(sighting)
-        if dialable is None or sighting.node_id not in self._slots:
-            return
-        known = self._hints.get(sighting.node_id)
-        self._hints[sighting.node_id] = dialable
-        if known != dialable:
+        if sighting.node_id in self._slots and self._sightings.hinted(sighting):
             self.reconcile()
             self._slots[sighting.node_id].stirred.set()
 
@@ -214,10 +158,14 @@ class Neighbourhood:
         """A member has given this node a key to its broker.  Errors: CertificateError, StorageError; it is not kept."""
         self._access.check(grant)
         self._store.save_grant(raw_id, grant)
-        self._prove(sighting)
+        self._sightings.proven(sighting)
         self.sighted(sighting)
         slot = self._slots.get(sighting.node_id)
-        if slot is not None and (slot.link is None or slot.link.state is not LinkState.LINKED):
+        if slot is None:
+            return
+        if slot.task is None:
+            self._asked(slot)
+        elif slot.link is None or slot.link.state is not LinkState.LINKED:
             self._restart(slot)
 
     def expect(self, raw_id: bytes | None) -> None:
@@ -258,13 +206,10 @@ class Neighbourhood:
             if wanted.get(node_id) != slot.member:
                 self._stop(slot)
                 del self._slots[node_id]
-                self._proven.pop(node_id, None)
-                self._hints.pop(node_id, None)
+                self._sightings.forget(node_id)
         for node_id, member in wanted.items():
-            slot = self._slots.setdefault(node_id, _Slot(member))
-            busy = sum(other.task is not None for other in self._slots.values())
-            if slot.task is None and self.places(node_id) and busy < MAX_NEIGHBOURS:
-                self._start(slot)
+            self._slots.setdefault(node_id, Slot(member))
+        self._choose()
         self._policy_changed.set()
 
     def receive(self, topic: str, payload: bytes) -> None:
@@ -274,42 +219,74 @@ class Neighbourhood:
         slot = None if name is None or name.role is Role.OWNER else self._slots.get(name.node_id)
         if name is None or slot is None or slot.link is None:
             self._events.counters.count(Counted.DROPPED_UNKNOWN_SENDER)
+            if slot is not None and slot.task is None and payload[:1] == bytes([FrameType.H1]):
+                self._asked(slot)
         else:
             self._on_frame(slot.link, LANES[name.role], payload)
 
-    def _prove(self, sighting: Sighting) -> None:
-        if dialable := _dialable(sighting):
-            self._proven[sighting.node_id] = dialable
-
     def places(self, node_id: str) -> Sequence[Sighting]:
         """Where to look for a node: first where it was met, then where a record says it is."""
-        return [found[node_id] for found in (self._proven, self._sightings, self._hints) if node_id in found]
+        return self._sightings.places(node_id)
 
-    def _endpoints(self, node_id: str) -> Sequence[Endpoint]:
-        by_port: dict[int, list[str]] = {}
-        for place in self.places(node_id):
-            by_port.setdefault(place.mqtt_port, []).extend(place.addresses)
-        return [Endpoint(tuple(dict.fromkeys(addresses)), port) for port, addresses in by_port.items()]
+    def _asked(self, slot: Slot) -> None:
+        """A member wants a link that this node did not choose: it is taken if there is room."""
+        now = time.monotonic()
+        if now - slot.asked_at >= CHOOSE_EVERY_S:
+            slot.asked_at, slot.resting_until = now, 0.0
+            self._choose()
+
+    async def _choose_again(self) -> None:
+        """Where there are many, give up now and then who is tried in vain, until cancelled."""
+        while True:
+            await asyncio.sleep(CHOOSE_EVERY_S)
+            now = time.monotonic()
+            for slot in self._slots.values():
+                if slot.state is LinkState.LINKED:
+                    slot.tried_since = now
+                elif slot.task is not None and now - slot.tried_since >= VAIN_S:
+                    slot.resting_until = now + REST_S
+            self._choose()
+
+    def _choose(self) -> None:
+        """Try to have a link with whoever is chosen, and with nobody else."""
+        now = time.monotonic()
+        in_place = [slot for node_id, slot in self._slots.items() if self.places(node_id)]
+        many = len(in_place) > ALL_UP_TO
+        slots = {slot.member.raw_id: slot for slot in in_place if slot.resting_until <= now or not many}
+        linked = {raw_id: slot.link for raw_id, slot in slots.items() if slot.state is LinkState.LINKED and slot.link}
+        asking = [raw_id for raw_id, slot in slots.items() if now - slot.asked_at < ASKED_S]
+        # Who asks goes first: it may know nobody else yet, and learns of the others over this link.
+        engaged = [*asking, *sorted(linked, key=lambda raw_id: linked[raw_id].since)]
+        chosen = choose(self._identity.raw_id, slots, engaged)
+        for slot in in_place:
+            if slot.task is None and slot.member.raw_id in chosen:
+                self._start(slot)
+        let_go = [slot for slot in in_place if slot.task is not None and slot.member.raw_id not in chosen]
+        for slot in let_go:
+            self._stop(slot)
+        if let_go:
+            self._on_change()
 
     def _wanted(self) -> list[Member]:
         return [member for member in self._store.others if member.raw_id not in self._store.blocked]
 
-    def _start(self, slot: _Slot) -> None:
+    def _start(self, slot: Slot) -> None:
         if self._tasks is not None:
+            slot.tried_since = time.monotonic()
             slot.task = self._tasks.create_task(self._keep(slot), name=f"link to {slot.member.node_id[:8]}")
 
-    def _stop(self, slot: _Slot) -> None:
+    def _stop(self, slot: Slot) -> None:
         if slot.task is not None:
             slot.task.cancel()
             slot.task = None
             slot.link = None
             slot.since = time.monotonic()
 
-    def _restart(self, slot: _Slot) -> None:
+    def _restart(self, slot: Slot) -> None:
         self._stop(slot)
         self._start(slot)
 
-    async def _keep(self, slot: _Slot) -> None:
+    async def _keep(self, slot: Slot) -> None:
         """Keep trying to have a link; what goes wrong on this side (a full disk, say) is tried again later."""
         backoff_s = BACKOFF_FIRST_S
         while True:
@@ -322,10 +299,10 @@ class Neighbourhood:
                 backoff_s = BACKOFF_FIRST_S
             else:
                 slot.stirred.clear()
-                await _set_within(slot.stirred, backoff_s * random.uniform(0.5, 1.0))  # noqa: S311  not a secret
+                await slot.stirred_within(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311  not a secret
                 backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
 
-    async def _keep_once(self, slot: _Slot) -> bool:
+    async def _keep_once(self, slot: Slot) -> bool:
         """Keep the link with the key to the neighbour's broker, else ask for one; return whether there was either."""
         contexts = self._contexts(slot)
         if contexts is None:
@@ -333,7 +310,7 @@ class Neighbourhood:
         await self._keep_link(slot, contexts)
         return True
 
-    def _contexts(self, slot: _Slot) -> dict[Lane, ssl.SSLContext] | None:
+    def _contexts(self, slot: Slot) -> dict[Lane, ssl.SSLContext] | None:
         grant = self._store.grant_of(slot.member.raw_id)
         if grant is None:
             return None
@@ -343,9 +320,9 @@ class Neighbourhood:
             log.warning("the key to %s's broker is damaged: %s", slot.member.name, error)
             return None
 
-    async def _keep_link(self, slot: _Slot, contexts: dict[Lane, ssl.SSLContext]) -> None:
+    async def _keep_link(self, slot: Slot, contexts: dict[Lane, ssl.SSLContext]) -> None:
         """Keep one link until it should be built anew with a new key."""
-        membership, endpoints = self._store.membership, self._endpoints(slot.member.node_id)
+        membership, endpoints = self._store.membership, self._sightings.endpoints(slot.member.node_id)
         if membership is None or not endpoints:
             slot.stirred.clear()  # or the wait would not wait, and the loop never turn
             await slot.stirred.wait()
@@ -363,7 +340,7 @@ class Neighbourhood:
         try:
             renew_s = RENEW_AFTER_S
             while True:
-                await _down_for(slot, link, renew_s)
+                await slot.down_for(link, renew_s)
                 if await self._enrol(slot):
                     return
                 renew_s = min(2 * renew_s, BACKOFF_MAX_S)
@@ -375,7 +352,7 @@ class Neighbourhood:
             if isinstance(outcome, Exception):
                 log.error("the link to %s ended by itself", slot.member.name, exc_info=outcome)
 
-    async def _enrol(self, slot: _Slot) -> bool:
+    async def _enrol(self, slot: Slot) -> bool:
         """Knock at the neighbour's door for a key to its broker; return whether there is one now."""
         if slot.member.raw_id == self._expected:
             return False
@@ -389,7 +366,7 @@ class Neighbourhood:
             else:
                 slot.trouble = ""
                 self._store.save_grant(met.raw_id, met.grant)
-                self._prove(met.sighting)
+                self._sightings.proven(met.sighting)
                 return True
         return False
 
@@ -398,29 +375,3 @@ class Neighbourhood:
         if slot is not None:
             slot.stirred.set()
         self._on_state(link)
-
-
-def _dialable(sighting: Sighting) -> Sighting | None:
-    """Keep the addresses this node may dial, if there are any."""
-    ports = (sighting.mqtt_port, sighting.door_port)
-    addresses = tuple(a for a in sighting.addresses if all(is_dialable(a, port) for port in ports))
-    return replace(sighting, addresses=addresses) if addresses else None
-
-
-async def _set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True
-
-
-async def _down_for(slot: _Slot, link: Link, seconds: float) -> None:
-    """Wait until a link has been down for so long without a break."""
-    while True:
-        slot.stirred.clear()
-        if link.state is LinkState.LINKED:
-            await slot.stirred.wait()
-        elif not await _set_within(slot.stirred, seconds):
-            return

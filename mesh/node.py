@@ -32,11 +32,11 @@ from mesh.identity import Identity, fingerprint
 from mesh.inbox import Inbox
 from mesh.interfaces import choose, routable, survey
 from mesh.links import LinkEvents
-from mesh.neighbourhood import Neighbour, Neighbourhood
+from mesh.neighbourhood import Neighbourhood
 from mesh.offers import Offer
 from mesh.reception import Reception, ReceptionEvents
 from mesh.static_peers import StaticPeers
-from mesh.views import CommunityView, Joined, MemberView, Received
+from mesh.views import CommunityView, Joined, MemberView, Neighbour, Received
 from mesh.visits import Visitor
 
 __all__ = ["Lane", "MeshConfig", "MeshNode", "Neighbour", "Received"]

@@ -1,6 +1,30 @@
-"""What a node of the mesh shows to the device: frozen values, no behaviour."""
+"""What a node of the mesh shows to the device: frozen values."""
 
 from dataclasses import dataclass
+from typing import Final
+
+BLOCKED: Final = "blocked"  # a neighbour's state
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A member, or a blocked node, as people see it.
+
+    since_s: for how long it has been in this state; hops: 1 for a direct link, 0 for whom nothing reaches.
+    trouble: where and why the last try to reach it failed.
+    """
+
+    node_id: str
+    name: str
+    state: str
+    since_s: float
+    hops: int = 0
+    trouble: str = ""
+
+    @property
+    def reachable(self) -> bool:
+        """Whether messages get there, directly or over others."""
+        return self.hops > 0
 
 
 @dataclass(frozen=True)

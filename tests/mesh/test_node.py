@@ -403,9 +403,9 @@ async def test_a_goodbye_while_a_door_answers_does_not_stop_the_loop(tmp_path: P
     async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
         await paired(anna, ben)
         hood, ben_id = anna.node._neighbourhood, ben.node.node_id
-        slot, sighting = hood._slots[ben_id], hood._sightings[ben_id]
+        slot, sighting = hood._slots[ben_id], hood._sightings._sighted[ben_id]
         hood._stop(slot)
-        hood._sightings.clear()
+        hood._sightings._sighted.clear()
         slot.stirred.set()
         hood._start(slot)
         async with asyncio.timeout(DEADLINE_S):
