@@ -5,6 +5,7 @@ of them at once than it has room for.
 """
 
 import asyncio
+import gc
 import logging
 import socket
 import ssl
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
+from mesh.allowance import Allowance
 from mesh.core import mqtt_packets
 from mesh.core.mqtt_packets import PacketType
 from mesh.core.topic_policy import CommonName
@@ -29,6 +31,8 @@ READ_BYTES = 64 * 1024
 MAX_WAITING_MESSAGES = 16  # of one client, taken from the socket and not yet by the broker
 MAX_WAITING_BYTES = 2 * 1024 * 1024
 OUT_OF_FILES_S = 1.0
+ACCEPTED_PER_S = 100.0  # connections, and as many at once: TLS handshakes of strangers leave time for members' messages
+SWEPT_AFTER = 64  # clients that did not get in: each leaves a quarter of a megabyte in cycles of asyncio's TLS
 
 
 class GatedConnection:
@@ -132,6 +136,8 @@ class Gate:
         self._allowed: frozenset[CommonName] = frozenset()
         self._live: dict[CommonName, GatedConnection] = {}
         self._entering: dict[asyncio.Task[None], None] = {}  # oldest first
+        self._turned_away = 0  # since the last sweep
+        self._accepting = Allowance(ACCEPTED_PER_S, ACCEPTED_PER_S)
 
     def allow(self, names: Collection[CommonName]) -> None:
         """Let exactly these in; whoever is in and is not named is out at once."""
@@ -150,6 +156,8 @@ class Gate:
         try:
             async with asyncio.TaskGroup() as connections:
                 while True:
+                    if not self._accepting.take():
+                        await asyncio.sleep(1 / ACCEPTED_PER_S)
                     try:
                         accepted, _ = await loop.sock_accept(listener)
                     except OSError as error:
@@ -169,10 +177,14 @@ class Gate:
         task = asyncio.current_task()
         try:
             connection = await self._enter(accepted)
+        except asyncio.CancelledError:
+            self._sweep()
+            raise
         finally:
             if task is not None:
                 self._entering.pop(task, None)
         if connection is None:
+            self._sweep()
             return
         try:
             await self._serve(connection)
@@ -183,6 +195,13 @@ class Gate:
             if self._live.get(connection.name) is connection:
                 del self._live[connection.name]
             connection.ended.set()
+
+    def _sweep(self) -> None:
+        """Free what strangers left, now and then: too few objects for the collector to come by itself soon."""
+        self._turned_away += 1
+        if self._turned_away >= SWEPT_AFTER:
+            self._turned_away = 0
+            gc.collect()
 
     async def _enter(self, accepted: socket.socket) -> GatedConnection | None:
         """Take a client through TLS and CONNECT; None when it is a stranger, or too slow."""

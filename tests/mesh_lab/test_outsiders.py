@@ -78,15 +78,12 @@ def half_mqtt(connection: socket.socket) -> None:
         speaking.sendall(b"\x10\xff\xff\xff\x7f" + bytes(100_000))
 
 
-GROWS = pytest.mark.xfail(reason="amqtt's gate holds on to the buffers of strangers that left in the TLS handshake")
-
-
 @pytest.mark.parametrize(
     ("attack", "most"),
     [
-        pytest.param(sockets, 50_000, marks=GROWS),
+        pytest.param(sockets, 50_000),
         pytest.param(oversized, 1000),
-        pytest.param(slow, 50_000, marks=GROWS),
+        pytest.param(slow, 50_000),
         pytest.param(half_mqtt, 1000),
     ],
 )
