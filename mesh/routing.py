@@ -121,11 +121,14 @@ class Router:
         up = frozenset(self._links())
         if up == self._up:
             return False
-        fresh = up - self._up
+        fresh, lost = up - self._up, self._up - up
         self._up = up
         self._recompute()
         for node_id in fresh:
             self._events.on_path(node_id)
+        if lost:  # whoever's frames went over it, by the shortest way or because another was doubted
+            for raw_id in self._far:
+                self._events.on_path(crypto.node_id(raw_id))
         return True
 
     def heard(self, announcement: Announcement) -> LinksAdvert:
