@@ -1,9 +1,9 @@
-"""The mesh: what a message costs on either broker, what a neighbour's answer costs, and its loss."""
+"""The mesh: what a message costs on either broker, what a neighbour's answer costs, and its loss; many simulated nodes."""
 
-from tests.bench import failover, lab, neighbours, transport
+from tests.bench import failover, lab, many_nodes, neighbours, transport
 from tests.bench.rows import Row
 
 
 def rows() -> list[Row]:
     """Measure everything of this area."""
-    return [*transport.rows(), *neighbours.rows(), *failover.rows(), *lab.rows()]
+    return [*transport.rows(), *neighbours.rows(), *failover.rows(), *lab.rows(), *many_nodes.rows()]

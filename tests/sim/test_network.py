@@ -1,7 +1,7 @@
 """Many nodes, random faults: afterwards everybody knows the way, and every message has come once and in order."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import Phase, event, given, settings
@@ -13,6 +13,7 @@ from mesh.core.streams import MAX_AHEAD, MAX_WAITING
 from tests.sim.network import GOOD, LASTING_S, Network, Wire, random_graph
 
 AGREE_WITHIN_S = REFRESH_S + 1 / OWN_PER_S + 10  # what was lost is said again, at the latest by then
+HEALED_WITHIN_S = 3 + 1 / OWN_PER_S + 2  # unless frames are lost: noticed, announced however often before, and known
 QUIET_S = 15.0  # the longest pause between two tries is 3 s
 # Whatever fails is the same in the next run; to shrink it would take minutes and say little.
 REPRODUCIBLE = settings(derandomize=True, phases=[Phase.generate], deadline=None, database=None)
@@ -108,9 +109,9 @@ def check_messages(network: Network) -> None:
             assert node.conversations[receiver].sending.is_idle
 
 
-def check_all(network: Network) -> None:
+def check_all(network: Network, *, within_s: float = AGREE_WITHIN_S) -> None:
     """After the faults: one view, no frame astray, every message."""
-    network.clock.run(AGREE_WITHIN_S)
+    network.clock.run(within_s)
     event(f"frames went astray meanwhile: {network.counts['gone too far'] + network.counts['unroutable'] > 0}")
     assert [number for number in range(len(network.nodes)) if not network.agrees(number)] == []
     astray = network.counts["gone too far"], network.counts["unroutable"]
@@ -129,6 +130,14 @@ def check_all(network: Network) -> None:
 def test_two_dozen_nodes_come_through_whatever_happens(course: Course) -> None:
     """Cuts, crashes, restarts, loss, duplicates and delay."""
     check_all(afflicted(24, course))
+
+
+@settings(REPRODUCIBLE, max_examples=15)
+@given(COURSES)
+def test_without_loss_a_view_heals_within_seconds(course: Course) -> None:
+    """What a link brings when it comes up is enough: nobody waits for what is said again every minute."""
+    wire = replace(course.wire, loss=0.0)
+    check_all(afflicted(24, replace(course, wire=wire)), within_s=HEALED_WITHIN_S)
 
 
 @pytest.mark.timeout(600)
