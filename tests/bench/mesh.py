@@ -1,4 +1,4 @@
-"""The mesh: what a message costs on either broker, what a neighbour's answer costs, and its loss; many simulated nodes."""
+"""The mesh: what a message costs on either broker, what an answer and its loss cost, and many simulated nodes."""
 
 from tests.bench import failover, lab, many_nodes, neighbours, transport
 from tests.bench.rows import Row
