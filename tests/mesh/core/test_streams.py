@@ -478,3 +478,14 @@ def test_acknowledgements_of_another_shape_are_malformed(fields: list[codec.Item
     """Each field has one type and range."""
     with pytest.raises(MalformedError):
         Ack.parse(codec.encode(fields))
+
+
+def test_a_receiver_remembers_so_many_lives_of_a_peer() -> None:
+    """One that was forgotten begins anew; one that is remembered goes on where it was."""
+    receiving = ReceiveStream()
+    lives = [bytes([number]) * 8 for number in range(MAX_PAST_STREAMS + 2)]
+    for life in lives:
+        assert len(receiving.receive(Envelope(17, bytes(16), None, 0, b"", StreamPlace(life, 0, 0)))) == 1
+    assert len(receiving._past) == MAX_PAST_STREAMS
+    assert receiving.receive(Envelope(17, bytes(16), None, 0, b"", StreamPlace(lives[1], 0, 0))) == []
+    assert len(receiving.receive(Envelope(17, bytes(16), None, 0, b"", StreamPlace(lives[0], 0, 0)))) == 1
