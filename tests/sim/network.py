@@ -7,7 +7,6 @@ and is lost on another life.  All randomness comes from one seed: what happened 
 
 import functools
 import hashlib
-import heapq
 import itertools
 import random
 from collections import Counter, deque
@@ -26,46 +25,12 @@ from mesh.core.routes import LAN_METRIC, MAX_HOPS, LinksAdvert, short_id
 from mesh.core.streams import Ack, ReceiveStream, SendStream
 from mesh.delivery import ACK_WITHIN_S, NO_PATH_PAUSE_S
 from mesh.errors import MalformedError
+from tests.sim.wires import GOOD, Clock, Pair, Wire
 
 COMMUNITY: Final = b"c" * 32
 PING: Final = 16
 HANDSHAKE_S: Final = 0.02
 LASTING_S: Final = 7 * 24 * 3600.0  # a time to live that no run outlasts
-Pair = frozenset[int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wire:
-    """What the wires do to each frame."""
-
-    loss: float = 0.0
-    twice: float = 0.0
-    delay_s: tuple[float, float] = (0.001, 0.003)
-    noticed_s: tuple[float, float] = (0.01, 0.01)  # how late an end notices that the other is gone
-
-
-GOOD: Final = Wire()
-
-
-class Clock:
-    """Virtual time: calls in the order of when they are due."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._numbers = itertools.count()
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-
-    def after(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call later."""
-        heapq.heappush(self._due, (self.now + seconds, next(self._numbers), call))
-
-    def run(self, seconds: float) -> None:
-        """Let so much time go by."""
-        end = self.now + seconds
-        while self._due and self._due[0][0] <= end:
-            self.now, _, call = heapq.heappop(self._due)
-            call()
-        self.now = end
 
 
 @functools.lru_cache(maxsize=4096)
@@ -435,19 +400,3 @@ class Network:
                 near[one].append(two)
                 near[two].append(one)
         return near
-
-
-def random_graph(size: int, rng: random.Random, *, extra: int, most: int = 12) -> set[Pair]:
-    """Draw a connected graph of at most so many links a node: a tree, and some more."""
-    degree: Counter[int] = Counter()
-    pairs: set[Pair] = set()
-    for number in range(1, size):
-        other = rng.choice([one for one in range(number) if degree[one] < most])
-        pairs.add(frozenset((number, other)))
-        degree.update((number, other))
-    for _ in range(extra):
-        one, two = rng.sample(range(size), 2)
-        if degree[one] < most and degree[two] < most and frozenset((one, two)) not in pairs:
-            pairs.add(frozenset((one, two)))
-            degree.update((one, two))
-    return pairs

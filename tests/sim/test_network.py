@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from mesh.core.announcements import REFRESH_S
 from mesh.core.flooding import OWN_PER_S
 from mesh.core.streams import MAX_AHEAD, MAX_WAITING
-from tests.sim.network import GOOD, LASTING_S, Network, Wire, random_graph
+from tests.sim.network import LASTING_S, Network
+from tests.sim.wires import GOOD, Wire, random_graph
 
 AGREE_WITHIN_S = REFRESH_S + 1 / OWN_PER_S + 10  # what was lost is said again, at the latest by then
 HEALED_WITHIN_S = 3 + 1 / OWN_PER_S + 2  # unless frames are lost: noticed, announced however often before, and known
@@ -125,14 +126,14 @@ def check_all(network: Network, *, within_s: float = AGREE_WITHIN_S) -> None:
     check_bounds(network)
 
 
-@settings(REPRODUCIBLE, max_examples=25)
+@settings(REPRODUCIBLE, max_examples=20)
 @given(COURSES)
 def test_two_dozen_nodes_come_through_whatever_happens(course: Course) -> None:
     """Cuts, crashes, restarts, loss, duplicates and delay."""
     check_all(afflicted(24, course))
 
 
-@settings(REPRODUCIBLE, max_examples=15)
+@settings(REPRODUCIBLE, max_examples=8)
 @given(COURSES)
 def test_without_loss_a_view_heals_within_seconds(course: Course) -> None:
     """What a link brings when it comes up is enough: nobody waits for what is said again every minute."""
