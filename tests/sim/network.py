@@ -87,7 +87,7 @@ class Node:
         self._routes_changed()
         self._changed()
         heads = self.flood.board.heads()
-        self._send(peer, lambda node: node.compared(self.number, heads))
+        self.network.carry(self, peer, lambda node: node.compared(self.number, heads))
 
     def link_down(self, peer: int) -> None:
         """Tell that a neighbour is gone."""
@@ -142,10 +142,7 @@ class Node:
         if announcements:
             for peer in [*peers]:
                 self.network.counts["announcements sent"] += len(announcements)
-                self._send(peer, lambda node: node.hear(self.number, announcements))
-
-    def _send(self, peer: int, arrive: Callable[["Node"], None]) -> None:
-        self.network.carry(self, peer, arrive)
+                self.network.carry(self, peer, lambda node: node.hear(self.number, announcements))
 
     # Routes and forwarding, as mesh/routing.py has them.
 
@@ -192,7 +189,7 @@ class Node:
         peer = self.network.numbers[hop]
         if peer not in self.links:
             return False
-        self._send(peer, lambda node: node.arrived(self.number, data))
+        self.network.carry(self, peer, lambda node: node.arrived(self.number, data))
         return True
 
     # Delivery, as mesh/delivery.py has it.
