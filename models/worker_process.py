@@ -34,6 +34,7 @@ from models.errors import WorkerDiedError, WorkerProtocolError
 
 SILENCE_TIMEOUT_S: Final = 1800.0  # a long prompt on the smallest board, with room to spare
 CANCEL_TIMEOUT_S: Final = 60.0  # one chunk of a prompt there
+DYING_S: Final = 1.0  # between the end of its socket and that of the process
 MAX_LOG_LINES: Final = 200
 MAX_LINE_BYTES: Final = 16 * 1024
 MAX_LOG_CHARACTERS: Final = 500
@@ -192,8 +193,13 @@ class WorkerProcess:
 
     async def _death(self) -> WorkerDiedError:
         """Say how the process ended, which it has or is about to."""
-        self._kill()
-        status = await self._process.wait()
+        try:
+            # Not killed at once: Popen's kill would take the exit status away from asyncio, which then makes one up.
+            async with asyncio.timeout(DYING_S):
+                status = await self._process.wait()
+        except TimeoutError:
+            self._kill()
+            status = await self._process.wait()
         how = (signal.strsignal(-status) or f"signal {-status}") if status < 0 else f"status {status}"
         return WorkerDiedError(f"the engine's process ended in mid-answer ({how})")
 

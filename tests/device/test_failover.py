@@ -233,10 +233,10 @@ async def test_the_own_model_takes_over_when_nobody_else_is_left(street: Street)
     spark = street["spark"]
     street.cut("attic")
     whole, _ = await heard(street["ember"], QUESTION)
+    await install_tiny(spark.store, spark.folder / "files")  # on the disk; the library has not looked yet
     async with asked(spark, QUESTION) as answer:
         first = await anext(answer)
         assert isinstance(first, AnswerPiece)
-        await install_tiny(spark.store, spark.folder / "files")
         spark.library._changed()
         street.cut("ember")
         items = [first, *[item async for item in answer]]

@@ -306,7 +306,7 @@ async def test_a_flood_of_forged_adverts_does_not_silence_their_victim(tmp_path:
 async def test_an_edge_that_one_end_invents_leads_nowhere(tmp_path: Path) -> None:
     """A member that claims a link to another, who says nothing of it, draws no traffic by it."""
     async with around(tmp_path, "BACD") as (ben, anna, carl, dora):
-        await reaches(anna, carl, 2)
+        await asyncio.gather(reaches(anna, carl, 2), reaches(carl, dora, 2), reaches(anna, dora, 2))
         router = carl.node._exchange._router
         edges = router.edges
         claimed = short_id(dora.node._identity.raw_id)
