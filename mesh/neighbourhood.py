@@ -264,6 +264,8 @@ class Neighbourhood:
         let_go = [slot for slot in in_place if slot.task is not None and slot.member.raw_id not in chosen]
         for slot in let_go:
             self._stop(slot)
+            if self._tasks is not None:  # or the other end would go on sending into a link that is none
+                self._tasks.create_task(self._broker.kick(slot.member.node_id), name="end of a link")
         if let_go:
             self._on_change()
 
