@@ -24,8 +24,13 @@ def is_dialable(address: str, port: int) -> bool:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    near = parsed.is_private or parsed.is_link_local or parsed.is_loopback
-    return near and not (parsed.is_multicast or parsed.is_unspecified) and MIN_PORT <= port <= MAX_PORT
+    return _is_near(parsed) and MIN_PORT <= port <= MAX_PORT
+
+
+def near_ones(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Keep private and link-local addresses, IPv4 first: a record must not aim this node at the internet."""
+    good = [one for one in map(ipaddress.ip_address, addresses) if _is_near(one)]
+    return tuple(str(address) for address in sorted(good, key=lambda one: one.version))
 
 
 def host_of(address: Sequence[object]) -> str:
@@ -61,3 +66,8 @@ def parse_door(text: str) -> tuple[str, int]:
     if not MIN_PORT <= port <= MAX_PORT:
         raise NoOfferError(f"port {port} is not one a door listens on")
     return host, port
+
+
+def _is_near(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    near = address.is_private or address.is_link_local or address.is_loopback
+    return near and not (address.is_multicast or address.is_unspecified)

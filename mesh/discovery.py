@@ -5,6 +5,7 @@ The interfaces are always named explicitly to zeroconf, and polled, because they
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import re
@@ -29,11 +30,13 @@ from zeroconf import (  # type: ignore[attr-defined]  # the DNS classes are publ
 )
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
-from mesh.addresses import near_first
+from mesh.addresses import MAX_PORT, MIN_PORT, near_first, near_ones
+from mesh.allowance import Allowance
 from mesh.core.topic_policy import NODE_ID
 from mesh.errors import DuplicateNodeError
 from mesh.facts import Hearing
 from mesh.interfaces import AUTO, Interface, choose, survey, unknown
+from mesh.netlink import network_news
 
 log = logging.getLogger(__name__)
 
@@ -43,16 +46,16 @@ VERSION = "1"
 MAX_SIGHTINGS = 256
 MAX_ADDRESSES = 8
 MAX_RESOLVING = 32
-MIN_PORT = 1024  # no record makes this node knock on a system's own services
 PORT = re.compile(r"[1-9][0-9]{3,4}", re.ASCII)
-POLL_S = 3.0
+POLL_S = 3.0  # the kernel tells of most changes at once, but not everywhere of all
+SETTLED_S = 0.2  # a change of the network comes in several steps
 PAUSE_MAX_S = 30.0  # between tries to use mDNS where that fails; each is a line in the log
 RESOLVE_MS = 3000
 DNS_QUERY, DNS_ANY, DNS_IN = 0, 255, 1  # RFC 1035
 PROBES = 2
 PROBE_S = 0.15
 CLONE_CHECK_S = 60.0
-DROP_LOG_S = 60.0
+DROPS_LOGGED_PER_S = 1 / 60
 HEARD_WITHIN_S = 3.0  # an announcement comes back to its sender at once, and is repeated
 FLUSHED_S = 1.1  # after another address has been told, the old one counts for a second (RFC 6762, 10.2)
 BROWSE_ANEW_S = 600.0  # zeroconf's browser asks no more, and does not say so, once a query of its own has failed
@@ -75,12 +78,12 @@ class Sighting:
             node_id, version, port, door = (fields[key].decode("ascii") for key in (b"id", b"v", b"port", b"door"))
         except (KeyError, UnicodeDecodeError):
             return None
-        addresses = tuple(_dialable(info.parsed_scoped_addresses(IPVersion.All)))[:MAX_ADDRESSES]
+        addresses = near_ones(info.parsed_scoped_addresses(IPVersion.All))[:MAX_ADDRESSES]
         sound = NODE_ID.fullmatch(node_id) and info.name == f"{node_id}.{SERVICE}" and version == VERSION and addresses
         if not sound or not (PORT.fullmatch(port) and PORT.fullmatch(door)):
             return None
         mqtt_port, door_port = int(port), int(door)
-        if not all(MIN_PORT <= number < 2**16 for number in (mqtt_port, door_port)):
+        if not all(MIN_PORT <= number <= MAX_PORT for number in (mqtt_port, door_port)):
             return None
         return cls(node_id, addresses, mqtt_port, door_port)
 
@@ -91,6 +94,7 @@ class Discovery:
     `on_sighting` is called for each new or changed record, `on_lost` when a node says goodbye or its record runs out,
     `on_duplicate` when another machine uses this node's id; if it was there first, this node stays unannounced until
     it is gone.  That is reported, not raised: a record is no proof, and must not be able to stop a node.
+    `on_moved` is called when this node's own addresses are others than before.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class Discovery:
         on_sighting: Callable[[Sighting], None],
         on_lost: Callable[[str], None] | None = None,
         on_duplicate: Callable[[DuplicateNodeError], None] | None = None,
+        on_moved: Callable[[], None] | None = None,
         poll_s: float = POLL_S,
         look: Callable[[], tuple[Interface, ...]] = survey,
     ) -> None:
@@ -114,13 +119,15 @@ class Discovery:
         self._on_sighting = on_sighting
         self._on_lost = on_lost
         self._on_duplicate = on_duplicate
+        self._on_moved = on_moved
         self._poll_s = poll_s
         self._look = look
         # Fresh for each start, so that a clone's record can be told from our own.
         self._host = f"{node_id[:8]}-{secrets.token_hex(4)}.local."
-        self._sightings: OrderedDict[str, Sighting] = OrderedDict()
+        self._sightings = OrderedDict[str, Sighting]()
         self._resolving: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
+        self._news = asyncio.Event()
         self._addresses: tuple[str, ...] = ()
         self._unknown: tuple[str, ...] = ()
         self._ears = _Ears(self._host, self._addresses_told)
@@ -129,7 +136,7 @@ class Discovery:
         self._failure = ""
         self._announced_at = float("inf")
         self._dropped = 0
-        self._drop_logged_at = -DROP_LOG_S
+        self._drop_lines = Allowance(DROPS_LOGGED_PER_S)
         self._clone_reported_at = -CLONE_CHECK_S
 
     @property
@@ -146,18 +153,19 @@ class Discovery:
     async def run(self, ready: asyncio.Event) -> None:
         """Browse and announce until cancelled, then say goodbye; `ready` is set once it browses, or cannot yet."""
         pause_s = self._poll_s
-        while True:
-            self._addresses = self._survey()
-            try:
-                zeroconf = AsyncZeroconf(interfaces=list(self._addresses), ip_version=_ip_version())
-            except (OSError, RuntimeError) as error:  # the latter for an address that has gone meanwhile
-                self._fail(error)
-                ready.set()
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, PAUSE_MAX_S)
-            else:
-                self._failure = ""
-                await self._live(zeroconf, ready)
+        with network_news() as self._news:
+            while True:
+                self._look_around()
+                try:
+                    zeroconf = AsyncZeroconf(interfaces=list(self._addresses), ip_version=_ip_version())
+                except (OSError, RuntimeError) as error:  # the latter for an address that has gone meanwhile
+                    self._fail(error)
+                    ready.set()
+                    await self._pause(pause_s)
+                    pause_s = min(2 * pause_s, PAUSE_MAX_S)
+                else:
+                    self._failure = ""
+                    await self._live(zeroconf, ready)
 
     async def _live(self, zeroconf: AsyncZeroconf, ready: asyncio.Event) -> None:
         zeroconf.zeroconf.async_add_listener(self._ears, None)
@@ -180,32 +188,40 @@ class Discovery:
     async def _follow_interfaces(self, zeroconf: AsyncZeroconf) -> None:
         browsing_since = time.monotonic()
         while True:
-            await asyncio.sleep(self._poll_s)
-            addresses = self._survey()
-            if addresses == self._addresses:
+            await self._pause(self._poll_s)
+            if not self._look_around():
                 if time.monotonic() - browsing_since >= BROWSE_ANEW_S:
                     await self._browser.async_cancel()
                     self._browser, browsing_since = self._browse(zeroconf), time.monotonic()
                 continue
-            log.info("the network changed: %s", ", ".join(addresses) or "no address")
-            self._addresses = addresses
+            log.info("the network changed: %s", ", ".join(self._addresses) or "no address")
             self._ears.forget()
             await self._browser.async_cancel()
             if zeroconf.zeroconf.registry.async_get_info_name(self._name.lower()) is not None:
-                await zeroconf.async_update_service(
-                    self._own_record()
-                )  # first: new interfaces announce what stands there
+                # First, for new interfaces announce what stands there.
+                await zeroconf.async_update_service(self._own_record())
                 self._announced_at = time.monotonic()
             try:
-                await zeroconf.async_update_interfaces(interfaces=list(addresses))
+                await zeroconf.async_update_interfaces(interfaces=list(self._addresses))
                 self._failure = ""
             except (OSError, RuntimeError) as error:  # as above
                 self._fail(error)
                 self._addresses = ()  # so that it is tried again
             self._browser = self._browse(zeroconf)  # a new one asks again, also on the new interfaces
 
-    def _survey(self) -> tuple[str, ...]:
-        """Look at the interfaces; return the addresses to use, and say which of the wanted ones are not there."""
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than until the kernel has told of a change, and that has had a moment to settle."""
+        self._news.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+                await asyncio.sleep(SETTLED_S)
+
+    def _look_around(self) -> bool:
+        """Look at the interfaces; return whether the addresses to use are others now.
+
+        Says which of the wanted interfaces are not there.
+        """
         interfaces = self._look()
         self._ears.at(interfaces)
         missing = unknown(interfaces, self._interfaces)
@@ -217,7 +233,10 @@ class Discovery:
                 there,
             )
         self._unknown = missing
-        return choose(interfaces, self._interfaces)
+        before, self._addresses = self._addresses, choose(interfaces, self._interfaces)
+        if before != self._addresses and self._on_moved is not None:
+            self._on_moved()
+        return before != self._addresses
 
     def _fail(self, error: Exception) -> None:
         failure = getattr(error, "strerror", None) or str(error)
@@ -226,10 +245,9 @@ class Discovery:
         self._failure = failure
 
     def _browse(self, zeroconf: AsyncZeroconf) -> AsyncServiceBrowser:
-        # QM, not QU: a unicast answer reaches only one of several processes on a machine.
-        return AsyncServiceBrowser(
-            zeroconf.zeroconf, SERVICE, handlers=[self._changed], question_type=DNSQuestionType.QM
-        )
+        # Not QU: a unicast answer reaches only one of several processes on a machine.
+        asking = DNSQuestionType.QM
+        return AsyncServiceBrowser(zeroconf.zeroconf, SERVICE, handlers=[self._changed], question_type=asking)
 
     async def _announce(self, zeroconf: AsyncZeroconf) -> None:
         """Announce this node, unless another machine does so already under the same id."""
@@ -339,10 +357,9 @@ class Discovery:
     def _drop(self) -> None:
         """Count a malformed record; a flood of them is one line a minute."""
         self._dropped += 1
-        now = time.monotonic()
-        if now - self._drop_logged_at >= DROP_LOG_S:
+        if self._drop_lines.take():
             log.info("%d malformed mDNS records dropped", self._dropped)
-            self._dropped, self._drop_logged_at = 0, now
+            self._dropped = 0
 
 
 class _Ears(RecordUpdateListener):
@@ -374,13 +391,6 @@ class _Ears(RecordUpdateListener):
                 self.others = True
         if addresses:
             self._on_addresses(zc)
-
-
-def _dialable(addresses: Iterable[str]) -> Iterable[str]:
-    """Keep private and link-local addresses, IPv4 first: a record must not aim this node at the internet."""
-    parsed = [ipaddress.ip_address(address) for address in addresses]
-    good = [a for a in parsed if (a.is_private or a.is_link_local) and not (a.is_multicast or a.is_unspecified)]
-    return (str(address) for address in sorted(good, key=lambda a: a.version))
 
 
 def _ip_version() -> IPVersion:

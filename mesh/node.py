@@ -338,6 +338,7 @@ class MeshNode:
             on_sighting=self.sighted,
             on_lost=self._neighbourhood.lost,
             on_duplicate=lambda _: self._duplicate_seen(),
+            on_moved=self._exchange.place_changed,
         )
 
     def _received(self, message: Received) -> None:

@@ -189,7 +189,7 @@ async def test_a_name_that_is_no_nodes_is_not_repeated(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, instance: tuple[bytes, ...]
 ) -> None:
     """It is counted, taken out of the answers the next query would repeat, and no traceback is made of it."""
-    monkeypatch.setattr(discovery, "DROP_LOG_S", 0.0)
+    monkeypatch.setattr(discovery, "DROPS_LOGGED_PER_S", 1e6)
     caplog.set_level("INFO")
     async with running(random_id()) as node:
         pointers = node.discovery._browser.zc.cache.async_all_by_details
