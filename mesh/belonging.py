@@ -13,7 +13,6 @@ from mesh.core import crypto
 from mesh.core.door_messages import Grant
 from mesh.core.entries import Remove
 from mesh.core.pairing import PairingKey
-from mesh.discovery import Sighting
 from mesh.errors import (
     AlreadyMemberError,
     FeedBehindError,
@@ -28,6 +27,7 @@ from mesh.identity import Identity, fingerprint
 from mesh.neighbourhood import Neighbourhood
 from mesh.offers import Offer, OpenOffer, key_of
 from mesh.reception import Reception
+from mesh.sightings import Sighting
 from mesh.static_peers import resolve
 from mesh.views import Joined
 from mesh.visits import MAX_DOORS, DoorAddress, Met, Visitor, offer_doors

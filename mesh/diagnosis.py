@@ -1,7 +1,6 @@
 """Why neighbours are missing: what this node knows of it, and what it learns by knocking at their ports and its own."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
@@ -10,18 +9,18 @@ from mesh.broker import Broker
 from mesh.community import CommunityStore
 from mesh.core import crypto
 from mesh.core.membership import Member
-from mesh.discovery import Sighting
 from mesh.door import Door
+from mesh.double import Double
 from mesh.errors import MeshError
 from mesh.facts import Hearing, Knock, MeshFacts, Reach, StaticPeer
 from mesh.hardware import HomeBoard
 from mesh.interfaces import survey
 from mesh.reach import knock
+from mesh.sightings import Sighting
 from mesh.static_peers import resolve
 from mesh.views import Neighbour
 
 LOOPBACK: Final = "127.0.0.1"
-DUPLICATE_S: Final = 600.0  # without another sign of it, the copy is gone
 MAX_KNOCKS: Final = 64  # at a time
 MAX_AWAY: Final = 32  # members looked at
 MAX_PLACES: Final = 8  # of each
@@ -54,6 +53,7 @@ class Examination:
         interfaces: tuple[str, ...],
         static_peers: tuple[str, ...],
         home: HomeBoard,
+        double: Double,
     ) -> None:
         self._node_id = node_id
         self._store = store
@@ -64,18 +64,9 @@ class Examination:
         self._interfaces = interfaces
         self._static_peers = static_peers
         self._home = home
-        self._duplicate_seen_at = float("-inf")
+        self._double = double
         self._knocking = asyncio.Semaphore(MAX_KNOCKS)
         self.hearing: Callable[[], Hearing] = Hearing
-
-    @property
-    def duplicate(self) -> bool:
-        """Whether another machine uses this node's identity, as far as there were signs of it lately."""
-        return time.monotonic() - self._duplicate_seen_at < DUPLICATE_S
-
-    def duplicate_seen(self) -> None:
-        """Take note of a sign of that."""
-        self._duplicate_seen_at = time.monotonic()
 
     async def facts(self) -> MeshFacts:
         """Look around, and knock where there is doubt; it takes some seconds at most."""
@@ -107,7 +98,7 @@ class Examination:
             broker_error=own[0].error,
             door_port=self._door.port,
             door_error=own[1].error,
-            duplicate=self.duplicate,
+            duplicate=self._double.exists,
             board_changed=self._home.changed,
         )
 

@@ -13,8 +13,8 @@ import secrets
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 
 from zeroconf import (  # type: ignore[attr-defined]  # the DNS classes are public, though not in __all__
     DNSAddress,
@@ -33,10 +33,10 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZerocon
 from mesh.addresses import MAX_PORT, MIN_PORT, near_first, near_ones
 from mesh.allowance import Allowance
 from mesh.core.topic_policy import NODE_ID
-from mesh.errors import DuplicateNodeError
 from mesh.facts import Hearing
 from mesh.interfaces import AUTO, Interface, choose, survey, unknown
 from mesh.netlink import network_news
+from mesh.sightings import MAX_ADDRESSES, Sighting
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +44,14 @@ SERVICE = "_hearthmesh._tcp.local."
 VERSION = "1"
 
 MAX_SIGHTINGS = 256
-MAX_ADDRESSES = 8
 MAX_RESOLVING = 32
 PORT = re.compile(r"[1-9][0-9]{3,4}", re.ASCII)
 POLL_S = 3.0  # the kernel tells of most changes at once, but not everywhere of all
 SETTLED_S = 0.2  # a change of the network comes in several steps
-PAUSE_MAX_S = 30.0  # between tries to use mDNS where that fails; each is a line in the log
+PAUSE_MAX_S = 30.0  # between tries to use mDNS where that fails
 RESOLVE_MS = 3000
 DNS_QUERY, DNS_ANY, DNS_IN = 0, 255, 1  # RFC 1035
+DNS_ANSWER, DNS_KINDS = 0x8400, {4: 1, 6: 28}  # A and AAAA; RFC 3596
 PROBES = 2
 PROBE_S = 0.15
 CLONE_CHECK_S = 60.0
@@ -61,40 +61,13 @@ FLUSHED_S = 1.1  # after another address has been told, the old one counts for a
 BROWSE_ANEW_S = 600.0  # zeroconf's browser asks no more, and does not say so, once a query of its own has failed
 
 
-@dataclass(frozen=True)
-class Sighting:
-    """Where a node says it is; nothing of it is proven."""
-
-    node_id: str
-    addresses: tuple[str, ...]
-    mqtt_port: int
-    door_port: int
-
-    @classmethod
-    def from_record(cls, info: AsyncServiceInfo) -> "Sighting | None":
-        """Read a resolved mDNS record; None when it is not one of ours or not sound."""
-        fields = {key: value for key, value in info.properties.items() if value is not None}
-        try:
-            node_id, version, port, door = (fields[key].decode("ascii") for key in (b"id", b"v", b"port", b"door"))
-        except (KeyError, UnicodeDecodeError):
-            return None
-        addresses = near_ones(info.parsed_scoped_addresses(IPVersion.All))[:MAX_ADDRESSES]
-        sound = NODE_ID.fullmatch(node_id) and info.name == f"{node_id}.{SERVICE}" and version == VERSION and addresses
-        if not sound or not (PORT.fullmatch(port) and PORT.fullmatch(door)):
-            return None
-        mqtt_port, door_port = int(port), int(door)
-        if not all(MIN_PORT <= number <= MAX_PORT for number in (mqtt_port, door_port)):
-            return None
-        return cls(node_id, addresses, mqtt_port, door_port)
-
-
 class Discovery:
     """Announces this node and reports who else is there, in the event loop.
 
     `on_sighting` is called for each new or changed record, `on_lost` when a node says goodbye or its record runs out,
-    `on_duplicate` when another machine uses this node's id; if it was there first, this node stays unannounced until
-    it is gone.  That is reported, not raised: a record is no proof, and must not be able to stop a node.
-    `on_moved` is called when this node's own addresses are others than before.
+    `on_moved` when this node's own addresses are others than before, `on_duplicate` with where another machine uses
+    its id; if that was there first, this node stays unannounced until it is gone.  It is reported, not raised: a record
+    is no proof, and must not be able to stop a node.
     """
 
     def __init__(
@@ -106,7 +79,7 @@ class Discovery:
         interfaces: tuple[str, ...] = (AUTO,),
         on_sighting: Callable[[Sighting], None],
         on_lost: Callable[[str], None] | None = None,
-        on_duplicate: Callable[[DuplicateNodeError], None] | None = None,
+        on_duplicate: Callable[[Sighting | None], None] | None = None,
         on_moved: Callable[[], None] | None = None,
         poll_s: float = POLL_S,
         look: Callable[[], tuple[Interface, ...]] = survey,
@@ -197,17 +170,28 @@ class Discovery:
             log.info("the network changed: %s", ", ".join(self._addresses) or "no address")
             self._ears.forget()
             await self._browser.async_cancel()
-            if zeroconf.zeroconf.registry.async_get_info_name(self._name.lower()) is not None:
+            known = zeroconf.zeroconf.registry.async_get_info_name(self._name.lower())
+            if known is not None:
                 # First, for new interfaces announce what stands there.
                 await zeroconf.async_update_service(self._own_record())
                 self._announced_at = time.monotonic()
             try:
                 await zeroconf.async_update_interfaces(interfaces=list(self._addresses))
                 self._failure = ""
+                if known is not None:
+                    self._take_back(zeroconf.zeroconf, {*known.parsed_scoped_addresses()} - {*self._addresses})
             except (OSError, RuntimeError) as error:  # as above
                 self._fail(error)
                 self._addresses = ()  # so that it is tried again
             self._browser = self._browse(zeroconf)  # a new one asks again, also on the new interfaces
+
+    def _take_back(self, zeroconf: Zeroconf, addresses: Collection[str]) -> None:
+        """Say that this node is no longer at an address: who heard of it a second ago would go on believing it."""
+        goodbye = DNSOutgoing(DNS_ANSWER)
+        for gone in (ipaddress.ip_address(address.partition("%")[0]) for address in addresses):
+            goodbye.add_answer_at_time(DNSAddress(self._host, DNS_KINDS[gone.version], DNS_IN, 0, gone.packed), 0)
+        if addresses:
+            zeroconf.async_send(goodbye)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but no longer than until the kernel has told of a change, and that has had a moment to settle."""
@@ -251,8 +235,7 @@ class Discovery:
 
     async def _announce(self, zeroconf: AsyncZeroconf) -> None:
         """Announce this node, unless another machine does so already under the same id."""
-        while await self._is_taken(zeroconf.zeroconf):
-            self._report_clone()
+        while await self._is_taken(zeroconf.zeroconf):  # noqa: ASYNC110  a record that runs out tells nobody
             await asyncio.sleep(CLONE_CHECK_S)
         # Its own probing takes 1.2 s; ours is done (zeroconf calls leaving it out "cooperating").
         sent = await zeroconf.async_register_service(self._own_record(), cooperating_responders=True)
@@ -267,7 +250,9 @@ class Discovery:
         for _ in range(PROBES):
             zeroconf.async_send(probe)
             await asyncio.sleep(PROBE_S)
-            if AsyncServiceInfo(SERVICE, self._name).load_from_cache(zeroconf):
+            taken = AsyncServiceInfo(SERVICE, self._name)
+            if taken.load_from_cache(zeroconf):
+                self._report_clone(taken)
                 return True
         return False
 
@@ -291,7 +276,7 @@ class Discovery:
         if name == self._name:
             own = AsyncServiceInfo(service_type, name)
             if own.load_from_cache(zeroconf) and own.server != self._host:
-                self._report_clone()
+                self._report_clone(own)
             return
         if state_change is ServiceStateChange.Removed:
             self._lose(name.removesuffix(f".{service_type}"))
@@ -329,7 +314,7 @@ class Discovery:
             self._resolving.discard(info.name)
 
     def _see(self, info: AsyncServiceInfo) -> None:
-        sighting = Sighting.from_record(info)
+        sighting = sighting_of(info)
         if sighting is None:
             self._drop()
             return
@@ -345,14 +330,12 @@ class Discovery:
         if self._sightings.pop(node_id, None) is not None and self._on_lost is not None:
             self._on_lost(node_id)
 
-    def _report_clone(self) -> None:
+    def _report_clone(self, record: AsyncServiceInfo) -> None:
         now = time.monotonic()
         if now - self._clone_reported_at >= CLONE_CHECK_S:
             self._clone_reported_at = now
-            error = DuplicateNodeError(f"another machine announces this node's id {self._node_id[:8]}: a cloned card?")
-            log.error("%s; %s", error, error.hint)
             if self._on_duplicate is not None:
-                self._on_duplicate(error)
+                self._on_duplicate(sighting_of(record))
 
     def _drop(self) -> None:
         """Count a malformed record; a flood of them is one line a minute."""
@@ -399,3 +382,20 @@ def _ip_version() -> IPVersion:
     except OSError:
         return IPVersion.V4Only
     return IPVersion.All
+
+
+def sighting_of(info: AsyncServiceInfo) -> Sighting | None:
+    """Read a resolved mDNS record; None when it is not one of ours or not sound."""
+    fields = {key: value for key, value in info.properties.items() if value is not None}
+    try:
+        node_id, version, port, door = (fields[key].decode("ascii") for key in (b"id", b"v", b"port", b"door"))
+    except (KeyError, UnicodeDecodeError):
+        return None
+    addresses = near_ones(info.parsed_scoped_addresses(IPVersion.All))[:MAX_ADDRESSES]
+    sound = NODE_ID.fullmatch(node_id) and info.name == f"{node_id}.{SERVICE}" and version == VERSION and addresses
+    if not sound or not (PORT.fullmatch(port) and PORT.fullmatch(door)):
+        return None
+    mqtt_port, door_port = int(port), int(door)
+    if not all(MIN_PORT <= number <= MAX_PORT for number in (mqtt_port, door_port)):
+        return None
+    return Sighting(node_id, addresses, mqtt_port, door_port)

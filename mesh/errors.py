@@ -63,12 +63,6 @@ class CertificateError(MeshError):
     hint = "remove the tls directory of the data directory; the node makes a new one and asks its neighbours again"
 
 
-class DuplicateNodeError(MeshError):
-    """Another machine on this network answers with this node's identity: a cloned card."""
-
-    hint = "on one of the two boards: `hearth rekey`, then pair that one again"
-
-
 class IdentityDamagedError(MeshError):
     """The identity files are not what this node wrote; nothing was changed."""
 

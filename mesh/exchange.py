@@ -19,11 +19,11 @@ from mesh.core.frames import Lane
 from mesh.core.routes import LinksAdvert, Place
 from mesh.counters import Counters
 from mesh.delivery import Delivery
-from mesh.discovery import Sighting
 from mesh.errors import LinkDownError, PeerMisbehavedError, StorageError
 from mesh.identity import Identity
 from mesh.links import Link, LinkState
 from mesh.routing import Router, RouterEvents
+from mesh.sightings import Sighting
 from mesh.sync import LedgerSync
 from mesh.views import BLOCKED, Neighbour, Received
 

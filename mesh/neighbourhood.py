@@ -25,11 +25,10 @@ from mesh.core.membership import Member
 from mesh.core.neighbour_choice import ALL_UP_TO, choose
 from mesh.core.topic_policy import CommonName, Role
 from mesh.counters import Counted
-from mesh.discovery import Sighting
 from mesh.errors import CertificateError, MeshError, StorageError
 from mesh.identity import Identity
 from mesh.links import Link, LinkEvents, LinkState
-from mesh.sightings import Sightings
+from mesh.sightings import Sighting, Sightings
 from mesh.slots import Slot
 from mesh.views import BLOCKED, Neighbour
 from mesh.visits import DoorAddress, Visitor

@@ -20,11 +20,10 @@ from mesh.core.frames import Lane
 from mesh.core.routes import Place
 from mesh.counters import Counters
 from mesh.diagnosis import Examination
-from mesh.discovery import Discovery, Sighting
+from mesh.discovery import Discovery
 from mesh.door import Door
-from mesh.errors import (
-    StorageError,
-)
+from mesh.double import Double
+from mesh.errors import StorageError
 from mesh.exchange import Exchange, ExchangeEvents
 from mesh.facts import MeshFacts
 from mesh.hardware import HomeBoard, read_board
@@ -35,6 +34,7 @@ from mesh.links import LinkEvents
 from mesh.neighbourhood import Neighbourhood
 from mesh.offers import Offer
 from mesh.reception import Reception, ReceptionEvents
+from mesh.sightings import Sighting
 from mesh.static_peers import StaticPeers
 from mesh.views import CommunityView, Joined, MemberView, Neighbour, Received
 from mesh.visits import Visitor
@@ -73,19 +73,27 @@ class MeshNode:
             raise StorageError(f"the data directory cannot be read or written: {error}") from error
         self._store = CommunityStore(directory / "community.db", self._identity)  # closed when `run` ends
         self._store.may_sign = not self._home.changed
+        self._visitor = Visitor(
+            identity=self._identity, name=self.name, store=self._store, access=self._access, ports=self._ports
+        )
+        self._double = Double(
+            identity=self._identity, store=self._store, visitor=self._visitor, ports=self._ports, on_news=self._changed
+        )
         self._reception = Reception(
             identity=self._identity,
             name=self.name,
             store=self._store,
             access=self._access,
             ports=self._ports,
-            events=ReceptionEvents(on_admitted=self._admitted, on_settled=self._settled, on_met=self._met),
+            events=ReceptionEvents(
+                on_admitted=self._admitted,
+                on_settled=self._settled,
+                on_met=self._met,
+                on_double=self._double.seen,
+            ),
         )
         self._door = Door(
             config.door_port, self._reception.answer, bind_address=config.bind_address, counters=self._counters
-        )
-        self._visitor = Visitor(
-            identity=self._identity, name=self.name, store=self._store, access=self._access, ports=self._ports
         )
         self._exchange = Exchange(
             identity=self._identity,
@@ -100,7 +108,7 @@ class MeshNode:
                 on_keys=self._keys_changed,
                 on_reach=self._changed,
                 on_hint=self._hinted,
-                on_double=self._double_seen,
+                on_double=self._double.seen,
             ),
             counters=self._counters,
         )
@@ -129,6 +137,7 @@ class MeshNode:
             interfaces=config.interfaces,
             static_peers=config.static_peers,
             home=self._home,
+            double=self._double,
         )
         self._message_handlers: list[Callable[[Received], None]] = []
         self._announcement_handlers: list[Callable[[str, bytes], None]] = []
@@ -198,6 +207,7 @@ class MeshNode:
                 tasks.create_task(discovery.run(discovering), name="discovery")
                 static = StaticPeers(self._config.static_peers, self._store, self._visitor, self._neighbourhood)
                 tasks.create_task(static.run(), name="static peers")
+                tasks.create_task(self._double.run(), name="double")
                 await discovering.wait()
                 ready.set()
         finally:
@@ -251,7 +261,7 @@ class MeshNode:
     @property
     def duplicate(self) -> bool:
         """Whether another machine uses this node's identity."""
-        return self._examination.duplicate
+        return self._double.exists
 
     @property
     def board_changed(self) -> tuple[str, ...]:
@@ -337,7 +347,7 @@ class MeshNode:
             interfaces=self._config.interfaces,
             on_sighting=self.sighted,
             on_lost=self._neighbourhood.lost,
-            on_duplicate=lambda _: self._duplicate_seen(),
+            on_duplicate=self._double.sighted,
             on_moved=self._exchange.place_changed,
         )
 
@@ -355,14 +365,6 @@ class MeshNode:
     def _place(self) -> Place | None:
         addresses = routable(choose(survey(), self._config.interfaces))
         return Place(addresses, self._broker.port, self._door.port) if addresses else None
-
-    def _double_seen(self) -> None:
-        log.error("another board uses this node's identity: a cloned SD card? hearth doctor says what to do")
-        self._duplicate_seen()
-
-    def _duplicate_seen(self) -> None:
-        self._examination.duplicate_seen()
-        self._changed()
 
     def _admitted(self, raw_id: bytes) -> None:
         self._neighbourhood.expect(raw_id)

@@ -16,11 +16,11 @@ from mesh.core.entries import Admit, Entry
 from mesh.core.membership import OBSERVER, Member
 from mesh.core.offerer import Joined, Offerer, Proven
 from mesh.core.pairing import Admission, Introduction
-from mesh.discovery import Sighting
 from mesh.door import Conversation
 from mesh.errors import CertificateError, CryptoError, MalformedError
 from mesh.identity import Identity
 from mesh.offers import OpenOffer
+from mesh.sightings import Sighting
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class ReceptionEvents:
     on_admitted: Callable[[bytes], None]  # raw id: a member from now on, though it does not know that yet
     on_settled: Callable[[Entry], None]  # its entry: now it knows, or it hung up
     on_met: Callable[[bytes, Grant, Sighting], None]  # a member let this node into its broker
+    on_double: Callable[[], None]  # another machine has shown that it holds this node's own key
 
 
 class Reception:
@@ -144,6 +145,8 @@ class Reception:
         place = enrolment.Place(membership.community, self._identity.raw_id)
         owner = enrolment.Owner(place, self._identity.static, ephemeral=secrets.token_bytes(crypto.KEY_BYTES))
         request = self._read_request(owner, body)
+        if request.static == membership.members[self._identity.raw_id].static:
+            self._events.on_double()
         member = self._member_of(request.static)
         grant = self._access.grant_for(member.raw_id, request.tls_public)
         await conversation.send(owner.grant(grant, self._access.tls_public, self._ports()))

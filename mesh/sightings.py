@@ -1,14 +1,24 @@
 """Where nodes may be: by their records, by what members say of themselves, and as handshakes have proven; all hints."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mesh.addresses import is_dialable
-from mesh.discovery import Sighting
 from mesh.links import Endpoint
 
 MAX_SIGHTINGS: Final = 256
+MAX_ADDRESSES: Final = 8
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Where a node says it is; nothing of it is proven."""
+
+    node_id: str
+    addresses: tuple[str, ...]
+    mqtt_port: int
+    door_port: int
 
 
 class Sightings:

@@ -17,7 +17,6 @@ from mesh.core.entries import Entry
 from mesh.core.joiner import Accepted, Joiner
 from mesh.core.membership import Member
 from mesh.core.pairing import Introduction, PairingKey
-from mesh.discovery import MAX_ADDRESSES, Sighting
 from mesh.door import PATIENCE_S, Conversation
 from mesh.errors import (
     CertificateError,
@@ -31,6 +30,7 @@ from mesh.errors import (
     WrongWordsError,
 )
 from mesh.identity import Identity
+from mesh.sightings import MAX_ADDRESSES, Sighting
 
 log = logging.getLogger(__name__)
 

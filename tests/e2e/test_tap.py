@@ -13,8 +13,8 @@ from device.client import DaemonClient
 from device.config import HearthConfig
 from device.node import HearthNode
 from mesh.core import crypto
-from mesh.discovery import Sighting
 from mesh.node import MeshNode
+from mesh.sightings import Sighting
 from models.catalogue import Catalogue
 from models.fetch import cache_directory, pull
 from models.store import ModelStore

@@ -29,7 +29,7 @@ from mesh.core.routes import LinksAdvert, RouteTable
 from mesh.core.statement import IdentityStatement
 from mesh.core.streams import Ack, ReceiveStream
 from mesh.core.topic_policy import CommonName
-from mesh.discovery import SERVICE, Sighting
+from mesh.discovery import SERVICE, sighting_of
 from mesh.errors import MeshError, PeerMisbehavedError
 from mesh.identity import Identity
 from mesh.sync import LedgerSync
@@ -212,7 +212,7 @@ def parse_mdns_record(data: bytes) -> None:
     name = f"{ADA.statement.node_id}.{SERVICE}"
     whole = [piece for piece in pieces if len(piece) == 4]
     info = AsyncServiceInfo(SERVICE, name, addresses=whole, port=8883, properties=data[8:])
-    sighting = Sighting.from_record(info)
+    sighting = sighting_of(info)
     if sighting is not None:
         assert sighting.node_id == ADA.statement.node_id
         assert min(sighting.mqtt_port, sighting.door_port) >= 1024

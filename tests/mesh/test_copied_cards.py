@@ -1,5 +1,6 @@
 """A card that was copied or moved: the node says so, signs nothing, and is cured."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,17 @@ async def test_on_another_board_nothing_is_signed(tmp_path: Path) -> None:
             assert anna.node.community() is None
             with pytest.raises(BoardChangedError):
                 await anna.node.open_offer()
+
+
+async def test_both_boards_learn_that_they_are_two(tmp_path: Path) -> None:
+    """The second one sees the first one's record, and shows at its door whose key it holds."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        await paired(anna, ben)
+        shutil.copytree(tmp_path / "Ben", tmp_path / "copy" / "Ben", ignore=shutil.ignore_patterns("broker"))
+        async with running(tmp_path / "copy", "Ben") as copy:
+            await copy.until(lambda: copy.node.duplicate)
+            await ben.until(lambda: ben.node.duplicate)
+        assert not anna.node.duplicate
 
 
 async def test_a_new_identity_joins_again(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh import diagnosis
+from mesh import double
 from mesh.facts import StaticPeer
 from tests.mesh.test_node import paired, running
 
@@ -56,7 +56,7 @@ async def test_a_clone_is_noticed_and_forgotten_when_it_is_gone(
         async with running(tmp_path / "copy", "Anna") as copy:
             await copy.until(lambda: copy.node.duplicate)
             assert (await copy.node.diagnose()).duplicate
-            monkeypatch.setattr(diagnosis, "DUPLICATE_S", 0.0)
+            monkeypatch.setattr(double, "FORGOTTEN_AFTER_S", 0.0)
             assert not copy.node.duplicate
 
 

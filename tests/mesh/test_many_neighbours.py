@@ -9,8 +9,8 @@ import pytest
 
 from mesh import neighbourhood
 from mesh.core import crypto, neighbour_choice
-from mesh.discovery import Sighting
 from mesh.links import LinkState
+from mesh.sightings import Sighting
 from tests.mesh.test_node import PING, Running, running
 from tests.mesh.test_routing import NOWHERE, admitted, hops
 

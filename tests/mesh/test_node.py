@@ -21,7 +21,6 @@ from mesh.core.door_messages import Grant
 from mesh.core.entries import Entry
 from mesh.core.epochs import EpochKey
 from mesh.core.topic_policy import CommonName, Role
-from mesh.discovery import Sighting
 from mesh.errors import (
     AlreadyMemberError,
     DoorRefusedError,
@@ -36,6 +35,7 @@ from mesh.errors import (
 from mesh.links import LinkState
 from mesh.mqtt import MqttClient
 from mesh.node import MeshConfig, MeshNode, Received
+from mesh.sightings import Sighting
 from tests.mesh.running import until
 
 Kind = Literal["mosquitto", "amqtt"]

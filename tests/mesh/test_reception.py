@@ -16,7 +16,6 @@ from mesh.core.frames import Lane
 from mesh.core.joiner import Joiner
 from mesh.core.membership import Member
 from mesh.core.pairing import Introduction, PairingKey
-from mesh.discovery import Sighting
 from mesh.door import Conversation, Door
 from mesh.errors import (
     CertificateError,
@@ -30,6 +29,7 @@ from mesh.errors import (
 from mesh.identity import Identity
 from mesh.offers import OpenOffer, key_of
 from mesh.reception import Reception, ReceptionEvents
+from mesh.sightings import Sighting
 from mesh.visits import MAX_DOORS, DoorAddress, Visitor, offer_doors
 
 
@@ -43,6 +43,7 @@ class Host:
         self.access = Access(self.identity, directory / name / "tls")
         self.met: asyncio.Queue[tuple[bytes, Grant, Sighting]] = asyncio.Queue()
         self.admitted: list[bytes] = []
+        self.doubles: list[str] = []
         self.settled: asyncio.Queue[Entry] = asyncio.Queue()
         self.reception = Reception(
             identity=self.identity,
@@ -54,6 +55,7 @@ class Host:
                 on_admitted=self.admitted.append,
                 on_settled=self.settled.put_nowait,
                 on_met=lambda *meeting: self.met.put_nowait(meeting),
+                on_double=lambda: self.doubles.append(self.identity.node_id),
             ),
         )
         self.door = Door(0, self.reception.answer)

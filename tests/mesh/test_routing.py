@@ -11,9 +11,9 @@ import pytest
 
 from mesh.core.announcements import Stamp, Topic, announce
 from mesh.core.routes import LinksAdvert
-from mesh.discovery import Sighting
 from mesh.errors import LinkDownError
 from mesh.node import Lane
+from mesh.sightings import Sighting
 from tests.mesh.core.world import Person
 from tests.mesh.running import until
 from tests.mesh.test_node import PING, PONG, Kind, Running, running

@@ -91,6 +91,14 @@ class NodeProgram:
         """Block a node."""
         await self._node.block(node_id)
 
+    async def duplicate(self) -> bool:
+        """Tell whether it knows of another machine with its identity."""
+        return self._node.duplicate
+
+    async def replace_identity(self) -> None:
+        """Be another node at the next start."""
+        self._node.replace_identity()
+
     async def nearby(self) -> dict[str, list[str]]:
         """Tell who is sighted, and at which addresses."""
         return {one.node_id: [*one.addresses] for one in self._node.nearby()}

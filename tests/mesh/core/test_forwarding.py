@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+import pytest
+
 from mesh.core.forwarding import GIVEN_S, SUSPECT_S, Forwarding
+from mesh.core.frames import HOP_LIMIT, Frame, FrameType, Header, Lane, one_hop_on
 from mesh.core.routes import LAN_METRIC, LinksAdvert, short_id
+from mesh.errors import MalformedError
 
 ANNA, BEN, CARL, DORA = (bytes([n]) * 32 for n in range(1, 5))
 Graph = Mapping[bytes, Sequence[bytes]]
@@ -94,3 +98,22 @@ def test_suspicions_end_with_the_path() -> None:
     assert not anna._suspects
     update(anna, ANNA, DIAMOND)
     assert anna.first_hop(DORA, now=0.0) == BEN
+
+
+def test_a_routing_loop_ends() -> None:
+    """Three whose news of the network differ pass a frame around between them: it goes so far and no further."""
+    eve = b"e" * 32
+    stale = {
+        ANNA: {ANNA: (BEN,), BEN: (ANNA, eve), eve: (BEN,)},
+        BEN: {BEN: (CARL,), CARL: (BEN, eve), eve: (CARL,)},
+        CARL: {CARL: (ANNA,), ANNA: (CARL, eve), eve: (ANNA,)},
+    }
+    nodes = {own: forwarding(own, graph) for own, graph in stale.items()}
+    frame = Frame(Header(FrameType.DATA, Lane.CTL, DORA, eve, 1, routed=True), b"sealed").to_bytes()
+    before, here = CARL, ANNA
+    for _ in range(HOP_LIMIT):
+        hop = nodes[here].onward(eve, came_from=before)
+        assert hop is not None
+        before, here, frame = here, hop, one_hop_on(frame)
+    with pytest.raises(MalformedError, match="too far"):
+        one_hop_on(frame)
