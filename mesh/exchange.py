@@ -100,6 +100,7 @@ class Exchange:
         self._members = frozenset(member.node_id for member in self._store.others)
         self._announcer.tell(Topic.LINKS, self._advert)
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sync.run(), name="ledger")
             tasks.create_task(self._announcer.run(), name="announcements")
             tasks.create_task(self._router.run(), name="routes")
             tasks.create_task(self._delivery.run(), name="delivery")

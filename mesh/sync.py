@@ -8,6 +8,7 @@ One batch of entries answers one HEADS: who still lacks some asks again, so a lo
 entry goes to every neighbour at once, and on from there; what is known already goes no further.
 """
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +23,7 @@ from mesh.core.epochs import MAX_KEYS, MAX_NUMBER, EpochKey
 from mesh.core.frames import KEY_ID_BYTES
 from mesh.core.ledger import MAX_HEADS, Head
 from mesh.counters import Counted, Counters
-from mesh.errors import MalformedError, MeshError
+from mesh.errors import MalformedError, MeshError, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ COMPARED_PER_S: Final = 4.0  # HEADS of one neighbour; each may cost a whole bat
 COMPARED_BURST: Final = 128.0
 CHECKED_PER_S: Final = 50.0  # entries of one neighbour's, unknown here, whose signatures are looked at
 CHECKED_BURST: Final = 8192.0
+ASK_AGAIN_S: Final = 5.0
 LIMITS: Final[dict[int, tuple[int, int]]] = {  # bytes and items of a body: all that is needed, and looked at first
     MeshKind.HEADS: (384 * 1024, 4 * (1 + MAX_HEADS) + MAX_KEYS),
     MeshKind.ENTRIES: (384 * 1024, 3 + MAX_BATCH_ENTRIES),
@@ -79,6 +81,16 @@ class LedgerSync:
         self._peers = peers
         self._on_ledger = on_ledger
         self._on_keys = on_keys
+        self._missed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Ask again for what could not be written here, as on a full disk, until cancelled."""
+        while True:
+            await self._missed.wait()
+            await asyncio.sleep(ASK_AGAIN_S)
+            self._missed.clear()
+            for peer in self._peers():
+                self.compare(peer)
 
     def compare(self, peer: Peer) -> None:
         """Tell a neighbour what is here; it answers with what is missing."""
@@ -107,7 +119,17 @@ class LedgerSync:
                 self._send(peer, MeshKind.EPOCH_KEYS, items)
 
     def receive(self, peer: Peer, envelope: Envelope) -> None:
-        """Take one of the mesh's own messages.  Errors: PeerMisbehavedError, StorageError."""
+        """Take one of the mesh's own messages.
+
+        Errors: PeerMisbehavedError; StorageError, after which `run` asks for it again.
+        """
+        try:
+            self._receive(peer, envelope)
+        except StorageError:
+            self._missed.set()
+            raise
+
+    def _receive(self, peer: Peer, envelope: Envelope) -> None:
         share = self._shares.setdefault(peer.peer_id, _Share())
         if self._store.membership is None or self._is_too_much(envelope.kind == MeshKind.HEADS, share.compared):
             return

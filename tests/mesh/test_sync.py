@@ -1,5 +1,6 @@
 """Ledgers and keys meet over links, in pieces, and each node ends with the same."""
 
+import asyncio
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mesh import sync
 from mesh.community import CommunityStore
 from mesh.core import codec, crypto
 from mesh.core.entries import MAX_SEQ, Admit, Remove
@@ -15,7 +17,7 @@ from mesh.core.envelope import Envelope, MeshKind
 from mesh.core.epochs import BY_VOTER, MAX_KEYS, MAX_NUMBER, EpochKey
 from mesh.core.ledger import MAX_HEADS, Head
 from mesh.core.membership import OBSERVER
-from mesh.errors import MalformedError, QueueFullError
+from mesh.errors import MalformedError, QueueFullError, StorageError
 from mesh.identity import Identity
 from mesh.sync import (
     BATCH_BYTES,
@@ -404,3 +406,28 @@ def test_entries_without_end_cost_a_bounded_number_of_signatures(
     news = ben.store.sign(Remove(BEN.public, "left"))
     anna.sync.receive(wires[1], Envelope(MeshKind.ENTRIES, bytes(16), None, 0, codec.encode([False, [news.raw]])))
     assert news.id in anna.store.ledger
+
+
+async def test_what_could_not_be_written_is_asked_for_again(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk: the entries are not known then, and come again while the link stands, once there is room."""
+    monkeypatch.setattr(sync, "ASK_AGAIN_S", 0.01)
+    anna, ben, *_ = nodes
+    net = Net()
+    net.link(anna, ben)
+    net.settle()
+    (pages,) = ben.store._database.execute("PRAGMA page_count").fetchone()
+    ben.store._database.execute(f"PRAGMA max_page_count = {pages}")
+    anna.admits(*(Person(f"guest {number}") for number in range(60)))
+    anna.sync.compare(anna.wires["Ben"])
+    ben.sync.compare(ben.wires["Anna"])
+    with pytest.raises(StorageError):
+        net.settle()
+    net.queue.clear()
+    ben.store._database.execute("PRAGMA max_page_count = 100000")
+    asking = asyncio.create_task(ben.sync.run())
+    async with asyncio.timeout(10):
+        while len(ben.store.others) < len(anna.store.others):
+            await asyncio.sleep(0.01)
+            net.settle()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
