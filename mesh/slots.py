@@ -23,6 +23,8 @@ class Slot:
     asked_at: float = -math.inf  # it wanted a link when there was none
     tried_since: float = 0.0  # without a link
     resting_until: float = 0.0  # it was tried in vain, and others are there
+    unwanted_since: float = math.inf  # there is a link, and others were chosen
+    let_go_at: float = -math.inf
 
     @property
     def is_rekeying(self) -> bool:

@@ -15,13 +15,16 @@ MAX_NEIGHBOURS: Final = 12
 NEARLY: Final = {1: (1, 1), 3: (2, 5), 10: (6, 16), 40: (24, 66)}  # by offset: where a link need not be moved
 
 
-def choose(own: bytes, in_reach: Collection[bytes], engaged: Sequence[bytes]) -> frozenset[bytes]:
+def choose(
+    own: bytes, in_reach: Collection[bytes], engaged: Sequence[bytes], *, more_to_come: bool = False
+) -> frozenset[bytes]:
     """Choose whom to keep links with, of the raw ids in reach; at most MAX_NEIGHBOURS of more than FEW_FROM.
 
     engaged: those linked with now or asking for it, the first to be kept standing first.
+    more_to_come: these are the first of many to be seen, and most links with them would soon be given up.
     """
     others = set(in_reach) - {own}
-    if len(others) <= ALL_UP_TO:
+    if len(others) <= ALL_UP_TO and not more_to_come:
         return frozenset(others)
     kept = [one for one in dict.fromkeys(engaged) if one in others]
     chosen = _on_the_ring(own, sorted(others), set(kept))

@@ -13,8 +13,8 @@ from tests.mesh_lab.nodes import Node, living, memory_mb, settle, start_all
 
 pytestmark = [pytest.mark.lab, pytest.mark.program("mosquitto", *TOOLS)]
 
-COUNT = 36
-SETTLED_WITHIN_S = 180.0
+COUNT = 34
+SETTLED_WITHIN_S = 120.0
 
 
 @pytest.fixture(scope="module")
