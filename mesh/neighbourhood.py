@@ -7,7 +7,6 @@ at first.  What arrives at the own broker goes to the link of whoever sent it: t
 import asyncio
 import contextlib
 import logging
-import math
 import random
 import ssl
 import time
@@ -17,13 +16,13 @@ from typing import Final
 
 from mesh.access import ROLES, Access
 from mesh.broker import Broker
+from mesh.choosing import CHOOSE_EVERY_S, QUIET_S, Choosing
 from mesh.community import CommunityStore
 from mesh.core import crypto
 from mesh.core.door_messages import Grant
 from mesh.core.frames import FrameType, Lane
 from mesh.core.lane import Ends
 from mesh.core.membership import Member
-from mesh.core.neighbour_choice import ALL_UP_TO, choose
 from mesh.core.topic_policy import CommonName, Role
 from mesh.counters import Counted
 from mesh.errors import CertificateError, MeshError, StorageError
@@ -41,15 +40,6 @@ REKEY_S: Final = 2.0
 BACKOFF_FIRST_S: Final = 0.5
 POLICY_RETRY_S: Final = 5.0
 BACKOFF_MAX_S: Final = 300.0
-CHOOSE_EVERY_S: Final = 10.0
-UNWANTED_S: Final = 10.0  # for so long a link is kept that others were chosen over: views change as nodes come and go
-LOOK_AROUND_S: Final = 5.0  # at most, before a node that starts among many chooses whom to link with
-QUIET_S: Final = 0.5  # without another sighting, it has seen most
-STARTING_S: Final = 60.0  # for so long those in reach may be the first of many
-LET_GO_S: Final = 30.0  # for so long whom this node let go of is not taken again: it is to look around first
-ASKED_S: Final = 60.0  # for so long a member that wanted a link comes before others that were not chosen
-VAIN_S: Final = 60.0  # where there are many, a link that is down for so long makes room for others
-REST_S: Final = 600.0
 LANES: Final = {role: lane for lane, role in ROLES.items()}
 
 
@@ -81,14 +71,14 @@ class Neighbourhood:
         self._sightings = Sightings()
         self._expected: bytes | None = None  # raw id of the member that is being told so at this node's door
         self._tasks: asyncio.TaskGroup | None = None
-        self._started_at = self._heard_at = 0.0
+        self._choosing = Choosing(identity.raw_id)
         self._policy_changed = asyncio.Event()
 
     async def run(self) -> None:
         """Keep links until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            self._started_at = time.monotonic()
+            self._choosing.began(now=time.monotonic())
             self.reconcile()
             tasks.create_task(self._choose_first(), name="first choice of neighbours")
             tasks.create_task(self._choose_again(), name="choice of neighbours")
@@ -144,7 +134,7 @@ class Neighbourhood:
             return
         slot = self._slots.get(sighting.node_id)
         if slot is not None:
-            self._heard_at = time.monotonic()
+            self._choosing.heard(now=time.monotonic())
             slot.resting_until = 0.0
             slot.stirred.set()
             if slot.link is not None:
@@ -239,65 +229,35 @@ class Neighbourhood:
 
     def _asked(self, slot: Slot) -> None:
         """A member wants a link that this node did not choose: it is taken if there is room."""
-        now = time.monotonic()
-        if now - slot.asked_at >= CHOOSE_EVERY_S and now - slot.let_go_at >= LET_GO_S:
-            slot.asked_at, slot.resting_until = now, 0.0
+        if self._choosing.takes(slot, now=time.monotonic()):
             self._choose()
 
-    def _expects_many(self, within_s: float) -> bool:
-        """Whether this node has started so lately that most of many members are yet to be seen."""
-        return len(self._slots) > ALL_UP_TO and time.monotonic() - self._started_at < within_s
-
     async def _choose_first(self) -> None:
-        """Where there are many, choose once most have been seen: links with the first would be given up at once."""
-        while self._expects_many(LOOK_AROUND_S):
+        """Where there are many, choose once most have been seen."""
+        while self._choosing.looks_around(len(self._slots), now=time.monotonic()):
             await asyncio.sleep(QUIET_S)
             self._choose()
 
     async def _choose_again(self) -> None:
-        """Where there are many, give up now and then who is tried in vain, until cancelled."""
+        """Look again now and then at whom to have links with, until cancelled."""
         while True:
             await asyncio.sleep(CHOOSE_EVERY_S)
-            now = time.monotonic()
-            for slot in self._slots.values():
-                if slot.state is LinkState.LINKED:
-                    slot.tried_since = now
-                elif slot.task is not None and now - slot.tried_since >= VAIN_S:
-                    slot.resting_until = now + REST_S
+            self._choosing.tire(self._slots.values(), now=time.monotonic())
             self._choose()
 
     def _choose(self) -> None:
-        """Try to have a link with whoever is chosen, and with nobody else."""
-        now = time.monotonic()
-        if self._expects_many(LOOK_AROUND_S) and now - self._heard_at < QUIET_S:
-            return
+        """Try to have a link with whoever is chosen, and before long with nobody else."""
         in_place = [slot for node_id, slot in self._slots.items() if self.places(node_id)]
-        many = len(in_place) > ALL_UP_TO
-        slots = {slot.member.raw_id: slot for slot in in_place if slot.resting_until <= now or not many}
-        linked = {raw_id: slot.link for raw_id, slot in slots.items() if slot.state is LinkState.LINKED and slot.link}
-        asking = sorted((slot.asked_at, raw_id) for raw_id, slot in slots.items() if now - slot.asked_at < ASKED_S)
-        # Who asks goes first: it may know nobody else yet, and learns of the others over this link.
-        engaged = [*(raw_id for _, raw_id in asking), *sorted(linked, key=lambda raw_id: linked[raw_id].since)]
-        chosen = choose(self._identity.raw_id, slots, engaged, more_to_come=self._expects_many(STARTING_S))
-        for slot in in_place:
-            if slot.member.raw_id in chosen:
-                slot.unwanted_since = math.inf
-                if slot.task is None:
-                    self._start(slot)
-            elif slot.task is not None:
-                slot.unwanted_since = min(slot.unwanted_since, now)
-        let_go = [slot for slot in in_place if now - slot.unwanted_since >= UNWANTED_S]
+        begin, let_go = self._choosing.choose(in_place, len(self._slots), now=time.monotonic())
+        for slot in begin:
+            self._start(slot)
         for slot in let_go:
-            self._let_go(slot)
+            log.info("link to %s: ended, others were chosen", slot.member.node_id[:8])
+            self._stop(slot)
+            if self._tasks is not None:  # or the other end would go on sending into a link that is none
+                self._tasks.create_task(self._broker.kick(slot.member.node_id), name="end of a link")
         if let_go:
             self._on_change()
-
-    def _let_go(self, slot: Slot) -> None:
-        """Give up a link, and let the other end know: it would go on sending into a link that is none."""
-        slot.let_go_at, slot.unwanted_since = time.monotonic(), math.inf
-        self._stop(slot)
-        if self._tasks is not None:
-            self._tasks.create_task(self._broker.kick(slot.member.node_id), name="end of a link")
 
     def _wanted(self) -> list[Member]:
         return [member for member in self._store.others if member.raw_id not in self._store.blocked]

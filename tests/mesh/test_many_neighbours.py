@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh import neighbourhood
+from mesh import choosing, neighbourhood
 from mesh.core import crypto, neighbour_choice
 from mesh.links import LinkState
 from mesh.sightings import Sighting
@@ -18,11 +18,12 @@ from tests.mesh.test_routing import NOWHERE, admitted, hops
 @pytest.fixture(autouse=True)
 def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let two others be many already."""
-    for module in (neighbour_choice, neighbourhood):
+    for module in (neighbour_choice, choosing):
         monkeypatch.setattr(module, "ALL_UP_TO", 1)
     monkeypatch.setattr(neighbour_choice, "FEW_FROM", 1)
     for pause in ("CHOOSE_EVERY_S", "UNWANTED_S", "LET_GO_S"):
-        monkeypatch.setattr(neighbourhood, pause, 0.2)
+        monkeypatch.setattr(choosing, pause, 0.2)
+    monkeypatch.setattr(neighbourhood, "CHOOSE_EVERY_S", 0.2)
 
 
 def tell(one: Running, *others: Running) -> None:
@@ -95,7 +96,7 @@ async def test_no_more_links_are_kept_than_the_bound(tmp_path: Path, monkeypatch
 async def test_who_is_tried_in_vain_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until it is heard of again."""
     monkeypatch.setattr(neighbourhood, "CHOOSE_EVERY_S", 0.05)
-    monkeypatch.setattr(neighbourhood, "VAIN_S", 1.0)
+    monkeypatch.setattr(choosing, "VAIN_S", 1.0)
     async with running(tmp_path, "A", interfaces=NOWHERE) as anna, running(tmp_path, "B", interfaces=NOWHERE) as ben:
         await admitted(anna, ben)
         async with running(tmp_path, "C", interfaces=NOWHERE) as carl:
@@ -104,7 +105,7 @@ async def test_who_is_tried_in_vain_makes_room(tmp_path: Path, monkeypatch: pyte
         async with asyncio.timeout(20):
             while slot.task is not None:  # noqa: ASYNC110  no event announces it
                 await asyncio.sleep(0.01)
-        monkeypatch.setattr(neighbourhood, "VAIN_S", 60.0)
+        monkeypatch.setattr(choosing, "VAIN_S", 60.0)
         assert is_linked(anna, ben)
         async with running(tmp_path, "C", interfaces=NOWHERE) as carl:
             tell(anna, carl)
