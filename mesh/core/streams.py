@@ -68,11 +68,6 @@ class SendStream:
         """Whether everything has been acknowledged or has expired."""
         return not self._waiting
 
-    @property
-    def waiting_bytes(self) -> int:
-        """How much is not acknowledged yet."""
-        return self._bytes
-
     def put(self, envelope: Envelope, *, now: float) -> None:
         """Take a message to be sent.  Errors: QueueFullError; it is not taken then."""
         size = len(envelope.body)

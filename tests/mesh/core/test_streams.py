@@ -181,7 +181,7 @@ def test_messages_come_once_in_order_and_all_of_them(steps: list[tuple[str, int]
     in_time = {number for number, (_, expires_at) in wire.put.items() if expires_at > began + MAX_TIMEOUT_S}
     event("some expired" if len(in_time) < wire.count else "none expired")
     assert in_time <= wire.kept
-    assert wire.sending.waiting_bytes == 0
+    assert wire.sending._bytes == 0
     assert wire.sending.next_due() is None
 
 
@@ -278,12 +278,12 @@ def test_a_stream_has_a_most_of_bytes_and_takes_any_single_message() -> None:
     """What is waiting is counted, whatever its size."""
     sending = SendStream(STREAM)
     sending.put(message(0, size=MAX_WAITING_BYTES + 1), now=0.0)
-    assert sending.waiting_bytes == MAX_WAITING_BYTES + 1
+    assert sending._bytes == MAX_WAITING_BYTES + 1
     with pytest.raises(QueueFullError):
         sending.put(message(1, size=1), now=0.0)
     assert len(handed_on(sending, now=0.0)) == 1
     sending.acknowledged(1, (), now=0.0)
-    assert sending.waiting_bytes == 0
+    assert sending._bytes == 0
 
 
 @given(st.lists(st.integers(0, WINDOW_BYTES), min_size=1, max_size=40))
@@ -291,7 +291,7 @@ def test_no_more_is_on_the_way_than_the_window(sizes: list[int]) -> None:
     """A window of bytes, or one message that is larger; the receiver can keep all of it."""
     sending, receiving = SendStream(STREAM), ReceiveStream()
     for number, size in enumerate(sizes):
-        if sending.waiting_bytes + size <= MAX_WAITING_BYTES:
+        if sending._bytes + size <= MAX_WAITING_BYTES:
             sending.put(message(number, size=size), now=0.0)
     due = handed_on(sending, now=0.0)
     assert len(due) == 1 or sum(len(one.body) for one in due) <= WINDOW_BYTES
@@ -358,7 +358,7 @@ def test_hostile_acknowledgements_harm_their_own_stream_alone(acks: list[tuple[i
         now += pause_s
         handed_on(mine, now=now)
         mine.acknowledged(before, beyond, now=now)
-        assert mine.waiting_bytes == sum(one.size for one in mine._waiting.values())
+        assert mine._bytes == sum(one.size for one in mine._waiting.values())
         assert MIN_TIMEOUT_S <= mine._timeout_s() <= MAX_TIMEOUT_S
     assert [number_of(one) for one in other.due(now=0.0)] == [*range(WINDOW)]
 
