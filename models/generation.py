@@ -153,7 +153,10 @@ class Generator:
             if len(history) > computed:
                 logits = self._engine.decode(history[-1])
                 computed += 1
-            token = _sample(logits, history, answer, request.sampling)
+            allowed = answer.allowed()
+            if allowed is not None and not allowed.any():
+                return "stop"  # it is complete, and the model has no token to say so
+            token = _sample(logits, history, answer, request.sampling, allowed)
             if token in self._tokenizer.eos_ids:
                 return "stop"
             history.append(token)
@@ -239,7 +242,9 @@ class _AnswerText:
         self._text += text[known:]
 
 
-def _sample(logits: FloatArray, history: list[int], answer: _Answer, sampling: SamplingParams) -> int:
+def _sample(
+    logits: FloatArray, history: list[int], answer: _Answer, sampling: SamplingParams, allowed: Allowed | None
+) -> int:
     if not np.isfinite(logits).all():
         raise EngineError("the model computed something that is no number")
     logits = penalized(logits, history, penalty=sampling.repetition_penalty)
@@ -250,5 +255,5 @@ def _sample(logits: FloatArray, history: list[int], answer: _Answer, sampling: S
         top_p=sampling.top_p,
         min_p=sampling.min_p,
         uniform=uniform_draw(sampling.seed, len(answer.ids)),
-        allowed=answer.allowed(),
+        allowed=allowed,
     )
