@@ -150,13 +150,16 @@ class Generator:
         history = [*ids, *answer.ids]
         computed = len(history)
         while not cancelled():
-            if len(history) > computed:
-                logits = self._engine.decode(history[-1])
-                computed += 1
             allowed = answer.allowed()
             if allowed is not None and not allowed.any():
                 return "stop"  # it is complete, and the model has no token to say so
-            token = _sample(logits, history, answer, request.sampling, allowed)
+            # What a grammar leaves no choice about is computed with what follows it, all at once.
+            token = _only(allowed) if request.logprobs is None else None
+            if token is None:
+                if len(history) > computed:
+                    logits = self._append(history[computed:])
+                    computed = len(history)
+                token = _sample(logits, history, answer, request.sampling, allowed)
             if token in self._tokenizer.eos_ids:
                 return "stop"
             history.append(token)
@@ -165,6 +168,9 @@ class Generator:
             if answer.ended:
                 return answer.ended
         return None
+
+    def _append(self, tokens: list[int]) -> FloatArray:
+        return self._engine.decode(tokens[0]) if len(tokens) == 1 else self._engine.prefill(tokens)
 
     def _logprobs(self, logits: FloatArray, token: int, alternatives: int | None) -> tuple[TokenLogprob, ...]:
         if alternatives is None:
@@ -240,6 +246,11 @@ class _AnswerText:
         known = min(self._characters_known, len(text))
         self._characters_known -= known
         self._text += text[known:]
+
+
+def _only(allowed: Allowed | None) -> int | None:
+    """The one token that may come; None where there is a choice."""
+    return int(np.argmax(allowed)) if allowed is not None and np.count_nonzero(allowed) == 1 else None
 
 
 def _sample(
