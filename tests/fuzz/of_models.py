@@ -7,7 +7,16 @@ import tempfile
 from pathlib import Path
 
 from models.core.manifest import Blob, Manifest
-from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
+from models.core.request import (
+    GenerationFinished,
+    GenerationRequest,
+    Message,
+    SamplingParams,
+    TokenLogprob,
+    TokensGenerated,
+    ToolCall,
+)
+from models.core.tool_calls import ToolCallReader
 from models.core.worker_protocol import (
     Command,
     Convert,
@@ -70,6 +79,16 @@ def parse_worker_order(data: bytes) -> None:
         assert parse_order(encode_order(order)) == order
 
 
+def read_tool_calls(data: bytes) -> None:
+    """An answer's text: calls of known tools only, and nothing lost where there are none."""
+    text = data.decode(errors="replace")
+    reader = ToolCallReader(["weather"], id_prefix="c")
+    pieces = [piece for letter in text for piece in reader.feed(letter)] + reader.finish()
+    calls = [piece for piece in pieces if isinstance(piece, ToolCall)]
+    assert all(call.name == "weather" for call in calls)
+    assert calls or "".join(piece for piece in pieces if isinstance(piece, str)) == text
+
+
 def _gguf() -> bytes:
     """A file of two keys and one tensor of 32 weights."""
 
@@ -87,7 +106,11 @@ def _gguf() -> bytes:
 def _orders() -> list[bytes]:
     request = GenerationRequest((Message("user", "Hi"),), SamplingParams(stop=("\n",)))
     load = Load(gguf="a", graphs="b", template=None, threads=1, context_tokens=64)
-    commands: list[Command] = [Convert("a", "b"), load, Generate(request)]
+    turns = (Message("assistant", "", (ToolCall("c", "f", '{"x":1}'),)), Message("tool", "no", (), "c"))
+    tool = '{"type":"function","function":{"name":"f"}}'
+    wishing = GenerationRequest(turns, SamplingParams(), tools=(tool,), schema='{"type":"object"}', logprobs=2)
+    raw = GenerationRequest((), SamplingParams(), prompt="Once")
+    commands: list[Command] = [Convert("a", "b"), load, Generate(request), Generate(wishing), Generate(raw)]
     return [encode_order(Order(number, one)) for number, one in enumerate(commands)]
 
 
@@ -97,6 +120,7 @@ def _reports() -> list[bytes]:
         Ready(),
         Progressed(0.5),
         TokensGenerated((1, 2), "x"),
+        TokensGenerated((1,), "x", (TokenLogprob(b"x", -0.5, ((b"x", -0.5),)),)),
         end,
         Failed(PromptTooLongError(3, 2)),
     ]
@@ -106,6 +130,7 @@ def _reports() -> list[bytes]:
 TARGETS = (
     Target(parse_gguf, lambda: [_gguf()]),
     Target(parse_manifest, lambda: [Manifest.of([Blob("gguf", "0" * 64, 5)]).to_bytes()]),
+    Target(read_tool_calls, lambda: [b'x<tool_call>{"name": "weather", "arguments": {"a": "}"}}</tool_call>']),
     Target(parse_worker_report, _reports),
     Target(parse_worker_order, _orders),
 )
