@@ -279,7 +279,9 @@ class Discovery:
                 self._report_clone(own)
             return
         if state_change is ServiceStateChange.Removed:
-            self._lose(name.removesuffix(f".{service_type}"))
+            node_id = name.removesuffix(f".{service_type}")
+            if self._sightings.pop(node_id, None) is not None and self._on_lost is not None:
+                self._on_lost(node_id)
             return
         info = AsyncServiceInfo(service_type, name)
         if info.load_from_cache(zeroconf):
@@ -325,10 +327,6 @@ class Discovery:
             if len(self._sightings) > MAX_SIGHTINGS:
                 self._sightings.popitem(last=False)
             self._on_sighting(sighting)
-
-    def _lose(self, node_id: str) -> None:
-        if self._sightings.pop(node_id, None) is not None and self._on_lost is not None:
-            self._on_lost(node_id)
 
     def _report_clone(self, record: AsyncServiceInfo) -> None:
         now = time.monotonic()
