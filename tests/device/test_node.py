@@ -89,6 +89,9 @@ async def test_the_owner_sees_and_ends_what_was_begun(pair: tuple[DaemonClient, 
     """Ids may be shortened; a blocked neighbour gets no answers any more, a forgotten one is no member."""
     spark, ember, _ = pair
     await ember.close_offer()
+    async with asyncio.timeout(20):
+        while not (await spark.status()).neighbours[0].models:  # noqa: ASYNC110  asked over HTTP
+            await asyncio.sleep(0.01)
     own, (neighbour,) = (await spark.status()).node_id, (await spark.status()).neighbours
     assert (own, True) in [(one.node_id, one.member) for one in (await ember.peers()).nearby]
     await ember.block(own[:6])
