@@ -59,11 +59,11 @@ class Answer:
                 case GenerationFinished() as end:
                     self._over = True
                     return self._finished(end)
-                case TokensGenerated(ids, text):
+                case TokensGenerated(ids, text, logprobs):
                     if ids and self._first_at is None:
                         self._first_at = self._clock()
-                    if text:
-                        return AnswerPiece(text=text, answerer=self.by)
+                    if text or logprobs:
+                        return AnswerPiece(text=text, answerer=self.by, logprobs=logprobs)
         raise StopAsyncIteration
 
     async def aclose(self) -> None:

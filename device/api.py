@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from models.core.request import TokenLogprob
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeldModel:
@@ -246,10 +248,14 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerPiece:
-    """The next words of an answer."""
+    """The next words of an answer.
+
+    logprobs: of the tokens that came with them, where the question wanted that; the text may be empty then.
+    """
 
     text: str
     answerer: Answerer
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
