@@ -17,22 +17,28 @@ from device.api import (
     AnswerFinished,
     AnswerPart,
     AnswerPiece,
+    AnswerQueued,
+    ApiKey,
     CatalogueEntry,
     ChatMessage,
     Community,
     Diagnosis,
     Finding,
+    GuestAccess,
     HeldModel,
     Joined,
+    Keys,
     Member,
     Memory,
     Model,
     Models,
     Nearby,
     Neighbour,
+    NewKey,
     Offer,
     Peers,
     PullProgress,
+    Queue,
     Rekeyed,
     Sampling,
     Status,
@@ -47,7 +53,9 @@ __all__ = [  # what a user interface needs, in one place
     "AnswerFinished",
     "AnswerPart",
     "AnswerPiece",
+    "AnswerQueued",
     "Answerer",
+    "ApiKey",
     "CatalogueEntry",
     "ChatMessage",
     "Community",
@@ -57,18 +65,22 @@ __all__ = [  # what a user interface needs, in one place
     "DeviceError",
     "Diagnosis",
     "Finding",
+    "GuestAccess",
     "HeldModel",
     "Joined",
+    "Keys",
     "Member",
     "Memory",
     "Model",
     "Models",
     "Nearby",
     "Neighbour",
+    "NewKey",
     "Offer",
     "Pace",
     "Peers",
     "PullProgress",
+    "Queue",
     "Rekeyed",
     "RequestRefusedError",
     "Sampling",
@@ -181,6 +193,34 @@ class DaemonClient:
     async def unblock(self, node_id: str) -> None:
         """Let a blocked node in again."""
         await self._call("DELETE", f"/api/peers/{_segment(node_id)}/block")
+
+    async def keys(self) -> Keys:
+        """Every key that somebody may ask with."""
+        return self._parse(Keys, await self._call("GET", "/api/keys"))
+
+    async def add_key(
+        self, name: str, *, scopes: Sequence[str] = ("ask",), per_minute: int = 0, per_day: int = 0
+    ) -> NewKey:
+        """Make a key; its secret is told this once.  per_minute, per_day: questions and tokens, 0 = no limit."""
+        body = {"name": name, "scopes": list(scopes), "per_minute": per_minute, "per_day": per_day}
+        return self._parse(NewKey, await self._call("POST", "/api/keys", body))
+
+    async def remove_key(self, key: str) -> None:
+        """Revoke a key by its name or id."""
+        await self._call("DELETE", f"/api/keys/{_segment(key)}")
+
+    async def guests(self) -> GuestAccess:
+        """Who may ask over the network."""
+        return self._parse(GuestAccess, await self._call("GET", "/api/guests"))
+
+    async def open_guests(self, *, per_minute: int | None = None, per_day: int | None = None) -> GuestAccess:
+        """Let guests ask over the network; what is None is left to the daemon."""
+        body = {"per_minute": per_minute, "per_day": per_day}
+        return self._parse(GuestAccess, await self._call("POST", "/api/guests", body))
+
+    async def close_guests(self) -> GuestAccess:
+        """Let no guest ask any more."""
+        return self._parse(GuestAccess, await self._call("DELETE", "/api/guests"))
 
     async def models(self) -> Models:
         """The store and the catalogue."""

@@ -8,6 +8,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
+from models.core.request import GenerationRequest
+
+BYTES_A_TOKEN: Final = 4  # of English with a usual vocabulary; an estimate, until the engine has counted
 PERIOD_S: Final = 24 * 3600.0
 MINUTE_S: Final = 60.0
 
@@ -63,3 +66,9 @@ class Pace:
 
     def _used(self, per_minute: int, now: float) -> float:
         return max(0.0, self.used - max(0.0, now - self.at_s) * per_minute / MINUTE_S)
+
+
+def prompt_tokens(request: GenerationRequest) -> int:
+    """Estimate the tokens of a prompt that nobody has read yet."""
+    texts = sum(message.size for message in request.messages) + len((request.prompt or "").encode())
+    return (texts + sum(len(tool) for tool in request.tools)) // BYTES_A_TOKEN + 1

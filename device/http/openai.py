@@ -24,6 +24,7 @@ from device.api import Answerer, AnswerFinished, AnswerPiece
 from device.core.chat_request import ChatRequest, parse_chat_request
 from device.errors import DeviceError
 from device.http.errors import error_fields
+from device.http.gate import caller_of
 from device.http.requests import read_body, while_connected
 from device.queries import Queries
 from mesh.errors import MeshError
@@ -40,7 +41,7 @@ def public_routes(queries: Queries, administration: Administration) -> list[Rout
 
     async def chat_completions(request: Request) -> Response | EventStream:
         chat = parse_chat_request(await read_body(request))
-        answer = await while_connected(request.receive, queries.ask(chat))
+        answer = await while_connected(request.receive, queries.ask(chat, caller_of(request)))
         completion = _Completion(chat, answer.by.model)
         if not chat.stream:
             async with aclosing(answer):

@@ -65,6 +65,16 @@ STATUS: dict[str, Any] = {
     "models": [STORIES],
     "memory": {"rss_bytes": 61_200_000, "available_bytes": 3_140_000_000},
     "queries": {"running": 0, "waiting": 0, "answered": 12, "asked": 3},
+    "queue": {"owner": 0, "own": 0, "guest": 0, "neighbour": 0, "share": 1.0, "reason": ""},
+    "guests": {
+        "open": False,
+        "urls": [],
+        "phones": 0,
+        "guest_keys": 0,
+        "shows_key": False,
+        "per_minute": 0,
+        "per_day": 0,
+    },
     "warnings": [],
 }
 
