@@ -30,9 +30,10 @@ class LoopbackOnly:
         headers = Headers(scope=scope)
         app = self._app
         if "origin" in headers:
-            app = error_response(ForbiddenError("a web page asked; this API is for programs on this machine"))
+            forbidden = ForbiddenError("a web page asked; this API is for programs on this machine")
+            app = error_response(forbidden, path=scope["path"])
         elif _without_port(headers.get("host", "")) not in LOOPBACK_NAMES:
-            app = error_response(ForbiddenError("the Host header names another machine"))
+            app = error_response(ForbiddenError("the Host header names another machine"), path=scope["path"])
         await app(scope, receive, send)
 
 
