@@ -17,12 +17,12 @@ ROLES: Final = {"system": "system", "developer": "system", "user": "user", "assi
 ANY_OBJECT: Final = '{"type":"object"}'  # the schema of what OpenAI calls json_object
 
 
-def messages_in(fields: Mapping[str, Any]) -> tuple[Message, ...]:
-    """Read `messages`.  Raises BadRequestError."""
+def messages_in(fields: Mapping[str, Any], arguments: type[str | dict[str, Any]] = str) -> tuple[Message, ...]:
+    """Read `messages`.  arguments: what kind those of a call are, an object or its JSON.  Raises BadRequestError."""
     value = fields.get("messages")
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_MESSAGES:
         raise BadRequestError(f"messages: a list of 1 to {MAX_MESSAGES} messages", param="messages")
-    return tuple(_message(item, f"messages.{index}") for index, item in enumerate(value))
+    return tuple(_message(item, f"messages.{index}", arguments) for index, item in enumerate(value))
 
 
 def tools_in(fields: Mapping[str, Any]) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ def response_format_in(fields: Mapping[str, Any]) -> str | None:
     raise BadRequestError(message, param="response_format")
 
 
-def _message(item: object, where: str) -> Message:
+def _message(item: object, where: str, arguments: type) -> Message:
     if not isinstance(item, dict):
         raise BadRequestError(f"{where}: an object with role and content", param=where)
     role = item.get("role")
@@ -75,7 +75,7 @@ def _message(item: object, where: str) -> Message:
         raise BadRequestError(f"{where}.role: one of {', '.join(ROLES)}", param=f"{where}.role")
     if item.get("images"):
         raise NotSupportedError(f"{where}.images: only text is supported", param=f"{where}.images")
-    calls = _tool_calls(item, where)
+    calls = _tool_calls(item, where, arguments)
     content = item.get("content")
     text = "" if content is None and calls else _content(content, f"{where}.content")
     call_id: str = optional(item, "tool_call_id", str, default="", where=f"{where}.tool_call_id")
@@ -103,24 +103,24 @@ def _content(value: object, where: str) -> str:
     return "\n".join(texts)
 
 
-def _tool_calls(item: Mapping[str, Any], where: str) -> tuple[ToolCall, ...]:
+def _tool_calls(item: Mapping[str, Any], where: str, arguments: type) -> tuple[ToolCall, ...]:
     where = f"{where}.tool_calls"
     calls: list[Any] = optional(item, "tool_calls", list, default=[], where=where)
     if len(calls) > MAX_TOOL_CALLS:
         raise BadRequestError(f"{where}: up to {MAX_TOOL_CALLS}", param=where)
-    return tuple(_tool_call(call, index, where) for index, call in enumerate(calls))
+    return tuple(_tool_call(call, f"call_{index}", f"{where}.{index}", arguments) for index, call in enumerate(calls))
 
 
-def _tool_call(item: Any, index: int, where: str) -> ToolCall:  # noqa: ANN401  anything JSON can say
-    where = f"{where}.{index}"
+def _tool_call(item: Any, usual_id: str, where: str, arguments: type) -> ToolCall:  # noqa: ANN401  anything JSON can say
     match item:
-        case {"function": {"name": str(name), "arguments": str() | dict() as arguments}}:
-            call_id: str = optional(item, "id", str, default=f"call_{index}", where=f"{where}.id")
-            text = arguments if isinstance(arguments, str) else json_text(arguments, where)
+        case {"function": {"name": str(name), "arguments": given}} if type(given) is arguments:
+            call_id: str = optional(item, "id", str, default=usual_id, where=f"{where}.id")
+            text = given if isinstance(given, str) else json_text(given, where)
         case {"type": str(kind)} if kind != "function":
             raise NotSupportedError(f"{where}: only functions are supported", param=where)
         case _:
-            raise BadRequestError(f'{where}: {{"id": …, "function": {{"name": …, "arguments": …}}}}', param=where)
+            form = "a JSON object, as text" if arguments is str else "an object"
+            raise BadRequestError(f"{where}: a function with name and arguments, which are {form}", param=where)
     try:
         return ToolCall(call_id, name, text)
     except InvalidRequestError as error:

@@ -35,8 +35,8 @@ def parse_completion_request(body: bytes) -> ChatRequest:
 def _prompt(fields: Mapping[str, Any]) -> str:
     """Read one text.  Ids of tokens are refused: they mean something to one model only."""
     match fields.get("prompt"):
-        case str(text) | [str(text)]:
+        case str(text) | [str(text)] if text:
             return text
         case [_, _, *_]:
             raise NotSupportedError("prompt: one text; several, or ids of tokens, are not supported", param="prompt")
-    raise BadRequestError("prompt: a text, or a list of one", param="prompt")
+    raise BadRequestError("prompt: a text that is not empty, or a list of one", param="prompt")

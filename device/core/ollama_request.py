@@ -48,7 +48,7 @@ def parse_ollama_chat(body: bytes) -> OllamaRequest:
     fields = parse_object(body)
     if fields.get("messages") in (None, []):
         return _request(fields, messages=(Message("user", ""),), only_load=True)
-    return _request(fields, messages=messages_in(fields), tools=tools_in(fields))
+    return _request(fields, messages=messages_in(fields, arguments=dict), tools=tools_in(fields))
 
 
 def parse_ollama_generate(body: bytes) -> OllamaRequest:

@@ -57,6 +57,17 @@ def _ollama(**fields: object) -> Schema:
     return {"model": "default", **fields, "options": {"num_predict": 16}}
 
 
+def _event(name: str) -> Schema:
+    """One event of a stream."""
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": {"anyOf": [ref(name), ref("Error")]}}
+    return {
+        "type": "object",
+        "description": "Each event; the last has the data [DONE], and what goes wrong is an Error before it.",
+        "required": ["data"],
+        "properties": {"data": {"anyOf": [{"const": "[DONE]"}, data]}},
+    }
+
+
 _CALLED: Final = [
     {"role": "user", "content": "How is the weather in Bergen?"},
     {
@@ -85,7 +96,7 @@ OPERATIONS: Final = (
             "json": _hello(response_format={"type": "json_schema", "json_schema": {"name": "c", "schema": COLOUR}}),
             "logprobs": _hello(logprobs=True, top_logprobs=2),
         },
-        answers={JSON: ref("ChatCompletion"), "text/event-stream": {"type": "string"}},
+        answers={JSON: ref("ChatCompletion"), "text/event-stream": _event("ChatCompletionChunk")},
         refusals=ASKED,
         names_answerer=True,
     ),
@@ -99,7 +110,7 @@ OPERATIONS: Final = (
             "text": {"model": "default", "prompt": "Once upon a time", "max_tokens": 16},
             "streamed": {"model": "default", "prompt": ["Once"], "max_tokens": 16, "stream": True, "logprobs": 1},
         },
-        answers={JSON: ref("TextCompletion"), "text/event-stream": {"type": "string"}},
+        answers={JSON: ref("TextCompletion"), "text/event-stream": _event("TextCompletion")},
         refusals=ASKED,
         names_answerer=True,
     ),

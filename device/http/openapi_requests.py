@@ -194,7 +194,8 @@ def _conversation(call_arguments: Schema) -> Schema:
 def request_schemas() -> Schema:
     """Every schema of a body that may be sent, by name."""
     messages = {"type": "array", "minItems": 1, "maxItems": MAX_MESSAGES}
-    tools = or_null({"type": "array", "maxItems": MAX_TOOLS, "items": ref("Tool"), "description": "Each name once."})
+    named_once = {"uniqueItems": True, "items": ref("Tool"), "description": "Each name once."}
+    tools = or_null({"type": "array", "maxItems": MAX_TOOLS, **named_once})
     return {
         "Message": _conversation({"type": "string", "contentMediaType": "application/json"}),
         "OllamaMessage": _conversation({"type": "object"}),

@@ -243,6 +243,7 @@ def test_a_whole_number_may_be_written_with_a_point() -> None:
         ({"messages": [HELLO, {"role": "assistant", "tool_calls": [{}]}]}, "messages.1.tool_calls.0"),
         ({"messages": [HELLO, {"role": "assistant", "tool_calls": [CALL] * 1025}]}, "messages.1.tool_calls"),
         ({"messages": [HELLO, {"role": "assistant", "tool_calls": [call(arguments="{")]}]}, "messages.1.tool_calls.0"),
+        ({"messages": [HELLO, {"role": "assistant", "tool_calls": [call(arguments={})]}]}, "messages.1.tool_calls.0"),
         ({"messages": [HELLO, {"role": "assistant", "tool_calls": [{**CALL, "id": 1}]}]}, "messages.1.tool_calls.0.id"),
         ({"messages": [{**HELLO, "tool_calls": [CALL]}]}, "messages.0.tool_calls"),
         ({"messages": [{**HELLO, "tool_call_id": "x"}]}, "messages.0.tool_call_id"),

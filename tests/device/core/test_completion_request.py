@@ -27,6 +27,8 @@ def test_a_text_is_taken_as_it_is(prompt: object) -> None:
     [
         ({"prompt": None}, "prompt"),
         ({"prompt": []}, "prompt"),
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": [""]}, "prompt"),
         ({"prompt": [1]}, "prompt"),
         ({"prompt": "\ud800"}, "prompt"),
         ({"prompt": "x" * 600_000}, "prompt"),

@@ -16,6 +16,7 @@ from device.errors import BadRequestError, NotSupportedError
 from models.core.request import MAX_NEW_TOKENS, MAX_SEED, Message, SamplingParams, ToolCall
 
 HELLO = {"role": "user", "content": "hello"}
+CALL_AS_TEXT = {"function": {"name": "f", "arguments": "{}"}}
 
 
 def chat(**fields: Any) -> OllamaRequest:  # noqa: ANN401  anything JSON can say
@@ -127,6 +128,7 @@ def test_an_empty_question_asks_only_for_the_model() -> None:
         ({"model": ""}, "model"),
         ({"messages": "hello"}, "messages"),
         ({"messages": [{"role": "pirate", "content": ""}]}, "messages.0.role"),
+        ({"messages": [{"role": "assistant", "tool_calls": [CALL_AS_TEXT]}]}, "messages.0.tool_calls.0"),
         ({"options": []}, "options"),
         ({"options": {"temperature": 6}}, "options.temperature"),
         ({"options": {"temperature": "hot"}}, "options.temperature"),
