@@ -124,5 +124,7 @@ class Answer:
             completion_tokens=end.completion_tokens,
             ttft_ms=round((first_at - self._asked_at) * 1000, 1),
             tokens_per_s=round(rate, 1),
+            prefill_s=end.prefill_s,
+            decode_s=end.decode_s,
             parts=self._so_far.parts(),
         )

@@ -350,7 +350,8 @@ class AnswerPart:
 class AnswerFinished:
     """The end of an answer: why it ended (stop, length) and what it took.
 
-    answerer: who gave its beginning; parts: who gave which tokens, where it was more than one node.
+    answerer: who gave its beginning; parts: who gave which tokens, where it was more than one node.  prefill_s and
+    decode_s: how long the engine read and wrote, the last one's where there were several.
     """
 
     answerer: Answerer
@@ -359,4 +360,6 @@ class AnswerFinished:
     completion_tokens: int
     ttft_ms: float
     tokens_per_s: float
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
     parts: tuple[AnswerPart, ...] = ()

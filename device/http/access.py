@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from device.core.access import ASK, MAX_NAME_CHARACTERS, SCOPES
 from device.core.budgets import Allowance
-from device.core.chat_request import parse_object
+from device.core.json_fields import parse_object
 from device.errors import BadRequestError
 from device.guests import GUESTS, Guests
 from device.http.requests import read_body

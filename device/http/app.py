@@ -13,11 +13,16 @@ from device.administration import Administration
 from device.core.tries import Tries
 from device.errors import DeviceError
 from device.http.access import access_routes
+from device.http.chat import chat_routes
+from device.http.completions import completion_routes
+from device.http.documents import document_routes
 from device.http.errors import on_error, on_http_error
 from device.http.gate import Door, Gate, OwnersGate
 from device.http.guests import guest_routes
+from device.http.health import health_routes
 from device.http.metrics import metrics_routes
-from device.http.openai import public_routes
+from device.http.models import model_routes
+from device.http.ollama import ollama_routes
 from device.http.owner import owner_routes
 from device.keyring import KeyRing
 from device.queries import Queries
@@ -39,11 +44,7 @@ class Apps:
 def build_apps(queries: Queries, administration: Administration, keyring: KeyRing) -> Apps:
     """Build what stands behind each door."""
     tries = Tries()
-    shared = [
-        *public_routes(queries, administration),
-        *metrics_routes(administration),
-        *guest_routes(keyring, tries),
-    ]
+    shared = [*public_routes(queries, administration), *guest_routes(keyring, tries)]
     public = _app(shared)
     owner = _app([*shared, *owner_routes(administration), *access_routes(administration.guests)])
     return Apps(
@@ -51,6 +52,19 @@ def build_apps(queries: Queries, administration: Administration, keyring: KeyRin
         loopback=Gate(public, door=Door.LOOPBACK, keyring=keyring, tries=tries, owner=owner),
         lan=Gate(public, door=Door.LAN, keyring=keyring, tries=tries, names=lambda: administration.guests.names),
     )
+
+
+def public_routes(queries: Queries, administration: Administration) -> list[Route]:
+    """Everything that /openapi.json describes."""
+    return [
+        *chat_routes(queries),
+        *completion_routes(queries),
+        *model_routes(administration),
+        *ollama_routes(queries, administration),
+        *health_routes(administration),
+        *metrics_routes(administration),
+        *document_routes(administration.version),
+    ]
 
 
 def _app(routes: list[Route]) -> Starlette:

@@ -94,7 +94,7 @@ class Gate:
             if self._owner is not None and caller is not None and caller.key and ADMIN in caller.scopes:
                 app = self._owner
         except DeviceError as error:
-            app = error_response(error)
+            app = error_response(error, path=scope["path"])
         await app(scope, receive, send)
 
     def _let_in(self, scope: Scope, headers: Headers) -> Caller | None:

@@ -5,7 +5,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from device.core.access import digest_of
-from device.core.chat_request import parse_object
+from device.core.json_fields import parse_object
 from device.core.tries import Tries
 from device.errors import BadRequestError, UnknownKeyError
 from device.http.gate import COOKIE, source_of, tried

@@ -16,6 +16,7 @@ MAX_TOOLS: Final = 128
 MAX_TOOL_CALLS: Final = 1024  # in all messages of a request together
 MAX_TOOL_CALL_ID_CHARACTERS: Final = 128
 MAX_SCHEMA_BYTES: Final = 64 * 1024
+MAX_JSON_DEPTH: Final = 64  # of tools, arguments and schemas
 MAX_NEW_TOKENS: Final = 32_768
 MAX_STOPS: Final = 8
 MAX_STOP_CHARACTERS: Final = 256
@@ -264,15 +265,24 @@ def tool_name(tool: object) -> str:
 
 
 def json_object(text: object) -> dict[str, Any] | None:
-    """Read a JSON object from its text; None for what is none, or what JSON or UTF-8 cannot write again."""
+    """Read a JSON object from its text; None for what is none, too deep, or not to be written as JSON in UTF-8."""
     if not isinstance(text, str) or not is_text(text):
         return None
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
+        _require_shallow(value, MAX_JSON_DEPTH)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # \ud800 hides in an escape, infinity in 1e999
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _require_shallow(value: object, depth: int) -> None:
+    if depth < 0:
+        raise ValueError("nested too deep")
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _require_shallow(item, depth - 1)
 
 
 def _refuse_constant(name: str) -> NoReturn:

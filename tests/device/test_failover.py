@@ -21,8 +21,8 @@ from device.api import AnswerFinished, AnswerPart, AnswerPiece, HttpAddress
 from device.core.query_messages import Cancel, Done, Failed, Query, Tokens, parse_message
 from device.errors import AnswerLostError, NeighbourFailedError
 from device.guests import Guests
+from device.http.app import public_routes
 from device.http.gate import OwnersGate
-from device.http.openai import public_routes
 from mesh.node import MeshNode, Received
 from tests.models.waiting import until
 from tests.sim.home import Home, asked, chat, heard

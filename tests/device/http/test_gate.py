@@ -123,8 +123,9 @@ async def test_the_codes_say_name_and_address(guests: GuestAccess, node: HearthN
 async def test_the_lan_needs_a_key(phone: httpx.AsyncClient) -> None:
     """Without one, and with a wrong one, there is nothing but signs of life."""
     assert (await phone.get("/health")).status_code == 200
-    for path in ("/v1/models", "/api/tags", "/metrics", "/api/status", "/nothing"):
+    for path in ("/v1/models", "/metrics", "/api/status", "/nothing"):
         assert refusal(await phone.get(path)) == (401, "invalid_api_key")
+    assert (await phone.get("/api/tags")).json()["code"] == "invalid_api_key"  # in Ollama's shape
     reply = await phone.post(CHAT, json=QUESTION, headers={"Authorization": "Bearer hk_wrong"})
     assert refusal(reply) == (401, "invalid_api_key")
     assert reply.headers["www-authenticate"] == "Bearer"

@@ -103,7 +103,7 @@ async def test_usage_comes_only_when_asked_for(public: httpx.AsyncClient) -> Non
         ({}, 400, "invalid_value", "messages"),
         ({"messages": [{"role": "user", "content": 5}]}, 400, "invalid_value", "messages.0.content"),
         ({"messages": HELLO, "temperature": "hot"}, 400, "invalid_value", "temperature"),
-        ({"messages": HELLO, "tools": [{}]}, 400, "unsupported_parameter", "tools"),
+        ({"messages": HELLO, "n": 2}, 400, "unsupported_parameter", "n"),
         ({"messages": HELLO, "model": "absent"}, 404, "model_not_found", None),
         ({"messages": HELLO, "hearthmesh": {"node": "zzzzzz"}}, 404, "node_not_found", None),
         ({"messages": [{"role": "user", "content": "x" * 40_000}]}, 400, "context_length_exceeded", None),
