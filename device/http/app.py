@@ -9,10 +9,12 @@ from starlette.types import ASGIApp
 
 from device.administration import Administration
 from device.errors import DeviceError
+from device.http.captive import CaptiveAnswers
 from device.http.errors import on_error, on_http_error
 from device.http.metrics import metrics_routes
 from device.http.openai import public_routes
 from device.http.owner import owner_routes
+from device.http.page import page_routes
 from device.http.requests import LoopbackOnly
 from device.queries import Queries
 from mesh.errors import MeshError
@@ -22,8 +24,9 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is left to read it
 
 
 def public_app(queries: Queries, administration: Administration) -> ASGIApp:
-    """Build the API for programs on this machine."""
-    return LoopbackOnly(_app([*public_routes(queries, administration), *metrics_routes(administration)]))
+    """Build the API for programs on this machine, and the page for people."""
+    routes = [*public_routes(queries, administration), *metrics_routes(administration)]
+    return CaptiveAnswers(LoopbackOnly(_app([*routes, *page_routes(administration.mesh.name)])))
 
 
 def owner_app(queries: Queries, administration: Administration) -> ASGIApp:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class LoopbackOnly:
-    """Lets only programs of this machine through: no browser page (Origin), no foreign name (DNS rebinding)."""
+    """Lets only this machine through: no page of another origin, and no foreign name (DNS rebinding)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -28,10 +28,11 @@ class LoopbackOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 403."""
         headers = Headers(scope=scope)
+        host = headers.get("host", "").lower()
         app = self._app
-        if "origin" in headers:
+        if headers.get("origin", f"http://{host}") != f"http://{host}":  # our own page says where it came from, too
             app = error_response(ForbiddenError("a web page asked; this API is for programs on this machine"))
-        elif _without_port(headers.get("host", "")) not in LOOPBACK_NAMES:
+        elif _without_port(host) not in LOOPBACK_NAMES:
             app = error_response(ForbiddenError("the Host header names another machine"))
         await app(scope, receive, send)
 
@@ -89,5 +90,5 @@ async def _end(*tasks: asyncio.Task[Any]) -> None:
 
 
 def _without_port(host: str) -> str:
-    name, colon, port = host.lower().rpartition(":")
-    return name if colon and port.isdecimal() else host.lower()
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdecimal() else host
