@@ -112,9 +112,9 @@ def check_host(host: str, names: Collection[str]) -> None:
         raise error
 
 
-def check_origin(origin: str | None, host: str) -> None:
-    """Refuse a request that another web page makes.  Pages of this node's own, and what is no page, may ask."""
-    if origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
+def check_origin(origin: str | None, own: str) -> None:
+    """Refuse a request that another web page makes.  The page at `own`, which is here, and what is no page may ask."""
+    if origin is not None and origin.lower() != own.lower():
         raise ForbiddenError("another web page asked; this API is for programs and for this node's own page")
 
 

@@ -13,6 +13,7 @@ from device.administration import Administration
 from device.core.tries import Tries
 from device.errors import DeviceError
 from device.http.access import access_routes
+from device.http.captive import CaptiveAnswers
 from device.http.chat import chat_routes
 from device.http.completions import completion_routes
 from device.http.documents import document_routes
@@ -24,6 +25,7 @@ from device.http.metrics import metrics_routes
 from device.http.models import model_routes
 from device.http.ollama import ollama_routes
 from device.http.owner import owner_routes
+from device.http.page import page_routes
 from device.keyring import KeyRing
 from device.queries import Queries
 from mesh.errors import MeshError
@@ -45,12 +47,14 @@ def build_apps(queries: Queries, administration: Administration, keyring: KeyRin
     """Build what stands behind each door."""
     tries = Tries()
     shared = [*public_routes(queries, administration), *guest_routes(keyring, tries)]
-    public = _app(shared)
+    public = _app([*shared, *page_routes(administration.mesh.name)])
     owner = _app([*shared, *owner_routes(administration), *access_routes(administration.guests)])
     return Apps(
         owner=OwnersGate(owner),
-        loopback=Gate(public, door=Door.LOOPBACK, keyring=keyring, tries=tries, owner=owner),
-        lan=Gate(public, door=Door.LAN, keyring=keyring, tries=tries, names=lambda: administration.guests.names),
+        loopback=CaptiveAnswers(Gate(public, door=Door.LOOPBACK, keyring=keyring, tries=tries, owner=owner)),
+        lan=CaptiveAnswers(
+            Gate(public, door=Door.LAN, keyring=keyring, tries=tries, names=lambda: administration.guests.names)
+        ),
     )
 
 

@@ -100,7 +100,7 @@ class Gate:
     def _let_in(self, scope: Scope, headers: Headers) -> Caller | None:
         host, path = headers.get("host", ""), scope["path"]
         check_host(host, self._names())
-        check_origin(headers.get("origin"), host)
+        check_origin(headers.get("origin"), f"{scope.get('scheme', 'http')}://{host}")
         caller = self._identified(scope, headers)
         if caller is LOOPBACK:
             return caller

@@ -138,6 +138,8 @@ class HttpServer:
         finally:
             for connection in list(self._server.server_state.connections):
                 connection.transport.abort()
+            for server in getattr(self._server, "servers", ()):  # none before it has started
+                server.close()  # or the loop would go on watching a number that the next socket gets
             self._listener.close()
 
     def stop(self) -> None:

@@ -245,7 +245,7 @@ async def test_every_name_of_loopback_is_let_in(public: httpx.AsyncClient, host:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", "/api/status", 404), ("GET", CHAT, 405), ("POST", "/v1/models", 405)],
+    [("GET", "/index.html", 404), ("GET", "/api/status", 404), ("GET", CHAT, 405), ("POST", "/v1/models", 405)],
 )
 async def test_what_is_not_there(public: httpx.AsyncClient, method: str, path: str, status: int) -> None:
     """An unknown path, a wrong method, and the owner's API have the same shape of error."""

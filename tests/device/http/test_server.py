@@ -142,3 +142,16 @@ async def test_a_cancelled_server_cuts_its_connections() -> None:
         running.cancel()
         assert await reader.read() == b""
     assert running.cancelled()
+
+
+async def test_after_a_cancelled_server_another_one_listens() -> None:
+    """The loop lets go of the socket, whose number the next one may get."""
+    for _ in range(2):
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        running = asyncio.create_task(HttpServer(greet, listener, grace_s=1).run())
+        async with asyncio.timeout(WITHIN_S):
+            while not await _answers(port):
+                pass  # it is starting
+        running.cancel()
+        await asyncio.wait((running,))
