@@ -46,7 +46,7 @@ from device.api import (
 from device.errors import DaemonUnreachableError, DeviceError
 from device.parsing import MalformedReplyError, one_line, parse, prose
 from device.socket_http import ConnectError, NotHttpError, Reply, request
-from device.wording import Pace, answered_by, count, duration, pull_figures, share, short_id, size, speed
+from device.wording import Pace, answered_by, count, duration, place, pull_figures, share, short_id, size, speed
 
 __all__ = [  # what a user interface needs, in one place
     "AnswerBrokenOffError",
@@ -89,6 +89,7 @@ __all__ = [  # what a user interface needs, in one place
     "answered_by",
     "count",
     "duration",
+    "place",
     "pull_figures",
     "share",
     "short_id",
@@ -102,6 +103,8 @@ CONNECT_WITHIN_S = 3.0
 REPLY_WITHIN_S = 15.0  # a daemon on a small board that is busy computing
 JOIN_WITHIN_S = 120.0  # Argon2 on a small board, then the search for the right door
 DOCTOR_WITHIN_S = 60.0  # it knocks at ports that may not answer
+MAX_PLACE_DIGITS = 9
+QUEUE = b": queue "  # a comment in the stream
 HTTP_OK = 200  # the status of a stream that fails later on
 
 
@@ -257,8 +260,11 @@ class DaemonClient:
         model: str = "default",
         node: str = "auto",
         sampling: Sampling | None = None,
-    ) -> AsyncGenerator[AnswerPiece | AnswerFinished, None]:
-        """Ask a model; the last item is AnswerFinished.  Closing the iterator stops the answer wherever it is made."""
+    ) -> AsyncGenerator[AnswerPiece | AnswerFinished | AnswerQueued, None]:
+        """Ask a model; the last item is AnswerFinished.  Closing the iterator stops the answer wherever it is made.
+
+        While the question waits for its turn, each new place in the queue is told.
+        """
         options = {key: value for key, value in vars(sampling or Sampling()).items() if value is not None}
         body = {
             "model": model,
@@ -271,6 +277,8 @@ class DaemonClient:
         async with self._stream("POST", "/v1/chat/completions", body) as lines:
             answer = _AnswerStream()
             async for line in lines:
+                if line.startswith(QUEUE):
+                    yield _queued(line)
                 if not line.startswith(b"data:"):
                     continue
                 data = line.removeprefix(b"data:").strip()
@@ -310,6 +318,13 @@ class DaemonClient:
             return parse(kind, value)
         except MalformedReplyError as error:
             raise UnexpectedReplyError(f"the daemon's answer does not fit: {error}") from error
+
+
+def _queued(line: bytes) -> AnswerQueued:
+    place = line.removeprefix(QUEUE).strip()
+    if not place.isdigit() or len(place) > MAX_PLACE_DIGITS:
+        raise UnexpectedReplyError("the place in the queue does not fit")
+    return AnswerQueued(place=int(place))
 
 
 class _AnswerStream:

@@ -114,6 +114,41 @@ OFFER: dict[str, Any] = {
     "fingerprint": "k3v5-x2ab-qpzr-7mtn",
 }
 
+GUESTS: dict[str, Any] = {
+    "open": True,
+    "urls": [f"http://{host}:4327/#k=hk_{'g' * 32}" for host in ("kitchen.local", "192.168.1.20")],
+    "phones": 2,
+    "guest_keys": 1,
+    "shows_key": True,
+    "per_minute": 6,
+    "per_day": 50_000,
+}
+
+KEYS: list[dict[str, Any]] = [
+    {
+        "id": "5f1c8a03",
+        "name": "laptop",
+        "scopes": ["ask", "embed"],
+        "guest": False,
+        "used_ago_s": 7500,
+        "per_minute": 0,
+        "per_day": 1000,
+        "tokens_left": 880,
+        "renews_in_s": 82_860,
+    },
+    {
+        "id": "c0ffee11",
+        "name": "guests",
+        "scopes": ["ask"],
+        "guest": True,
+        "used_ago_s": None,
+        "per_minute": 6,
+        "per_day": 0,
+        "tokens_left": None,
+        "renews_in_s": None,
+    },
+]
+
 PULL: list[dict[str, Any]] = [
     {"stage": "resolve", "done": 0, "total": 0},
     {"stage": "download", "done": 0, "total": 98_087_104},

@@ -294,6 +294,44 @@ async def test_an_admin_key_administers_on_loopback(
         assert refusal(await program.get("/v1/models")) == (401, "invalid_api_key")
 
 
+async def test_a_question_that_waits_hears_its_place(
+    phone: httpx.AsyncClient, guests: GuestAccess, node: HearthNode
+) -> None:
+    """As comments of the stream, which programs skip; then come the events."""
+    await come_in(phone, guests)
+    mark = {"X-Hearthmesh": "page"}
+    async with reaching(node, "127.0.0.1") as program:
+        endless = {**QUESTION, "max_tokens": 1900, "stream": True}
+        async with program.stream("POST", CHAT, json=endless) as running:
+            await anext(running.aiter_lines())
+            async with phone.stream("POST", CHAT, json={**QUESTION, "stream": True}, headers=mark) as waiting:
+                lines = waiting.aiter_lines()
+                assert (waiting.status_code, await anext(lines)) == (200, ": queue 1")
+                assert node.administration.status().queue.guest == 1
+                await running.aclose()
+                rest = [line async for line in lines if line]
+    assert rest[0].startswith("data: {")
+    assert rest[-1] == "data: [DONE]"
+
+
+async def test_what_befalls_a_question_that_waits_is_told(
+    phone: httpx.AsyncClient, guests: GuestAccess, node: HearthNode
+) -> None:
+    """The stream has begun by then: the error is its last event."""
+    await come_in(phone, guests)
+    too_long = {"messages": [{"role": "user", "content": "x" * 40_000}], "stream": True}
+    endless = {**QUESTION, "max_tokens": 1900, "stream": True}
+    async with reaching(node, "127.0.0.1") as program, program.stream("POST", CHAT, json=endless) as running:
+        await anext(running.aiter_lines())
+        async with phone.stream("POST", CHAT, json=too_long, headers={"X-Hearthmesh": "page"}) as waiting:
+            lines = waiting.aiter_lines()
+            assert await anext(lines) == ": queue 1"
+            await running.aclose()
+            error, done = [line async for line in lines if line]
+    assert json.loads(error.removeprefix("data: "))["error"]["code"] == "context_length_exceeded"
+    assert done == "data: [DONE]"
+
+
 async def test_keys_are_listed_and_revoked(owner: DaemonClient) -> None:
     """The secret is shown once; an unknown name is said."""
     made = await owner.add_key("laptop", scopes=("ask", "embed"), per_day=500)
