@@ -1,5 +1,6 @@
 """What the owner does about others: keys for programs, and the LAN opened to guests by a QR code."""
 
+from collections.abc import Callable
 from typing import Final
 
 from device.api import ApiKey, GuestAccess, Keys, NewKey
@@ -14,16 +15,45 @@ GUESTS: Final = Allowance(per_minute=6, per_day=50_000)
 
 
 class Guests:
-    """Keys and the LAN.  always_open: the configuration opens the LAN, whatever is said here."""
+    """Keys and the LAN.  always_open: the configuration opens the LAN, whatever is said here.
 
-    def __init__(self, keyring: KeyRing, lan: Lan, *, node_name: str, port: int, always_open: bool) -> None:
+    publish: has the network answer to a name, None = to none; host: the name that it answers to, "" while to none.
+    """
+
+    def __init__(
+        self,
+        keyring: KeyRing,
+        lan: Lan,
+        *,
+        node_name: str,
+        port: int,
+        always_open: bool,
+        publish: Callable[[str | None], None] = lambda _: None,
+        host: Callable[[], str] = lambda: "",
+    ) -> None:
         self._keyring = keyring
         self._lan = lan
-        self._host = f"{host_name(node_name)}.local"
+        self._node_name = node_name
+        self._publish = publish
+        self._published = host
         self._port = port
         self._always_open = always_open
         self._key: Key | None = None
         self._secret = ""  # of the key of this run, so that its code can be shown again
+
+    @property
+    def _host(self) -> str:
+        return self._published() or f"{host_name(self._node_name)}.local"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this node is reachable over the network."""
+        return self._lan.is_open
+
+    @property
+    def phones(self) -> int:
+        """How many phones have come with a guests' key."""
+        return self._keyring.phones
 
     @property
     def names(self) -> frozenset[str]:
@@ -33,7 +63,11 @@ class Guests:
     def start(self) -> None:
         """Listen on the LAN where the configuration or the owner has said so."""
         if self._always_open or self._keyring.lan_opened:
-            self._lan.open()
+            self._open_door()
+
+    def _open_door(self) -> None:
+        self._lan.open()
+        self._publish(self._node_name)
 
     def keys(self) -> Keys:
         """All keys, and when each was last used."""
@@ -56,7 +90,7 @@ class Guests:
         if self._key not in self._keyring.keys or self._key.allowance != allowance:
             self._key, self._secret = await self._keyring.add(GUESTS_NAME, (ASK,), guest=True, allowance=allowance)
         await self._keyring.open_lan(opened=True)
-        self._lan.open()
+        self._open_door()
         return self.status()
 
     async def close(self) -> GuestAccess:
@@ -65,6 +99,7 @@ class Guests:
         await self._keyring.open_lan(opened=False)
         if not self._always_open:
             self._lan.close()
+            self._publish(None)
         return self.status()
 
     def status(self) -> GuestAccess:

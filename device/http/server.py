@@ -25,6 +25,7 @@ class Patience:
     """What clients may ask of a server."""
 
     connections: int = 128
+    per_source: int = 128  # of them from one address
     head_within_s: float = 10.0  # from the connection, or a request's first byte, to the end of its headers
     read_within_s: float = 30.0  # how long a full send buffer may be left unread
 
@@ -42,13 +43,18 @@ class _Connection(H11Protocol):
         self._refused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport) or len(self.connections) >= self._patience.connections:
+        if not isinstance(transport, asyncio.Transport) or self._is_full(transport):
             # Too many: closed without a word, before it costs anything.
             self._refused = True
             transport.close()
             return
         super().connection_made(transport)
         self._expect(self._patience.head_within_s)
+
+    def _is_full(self, transport: asyncio.Transport) -> bool:
+        source = _source(transport)
+        same = sum(_source(one.transport) == source for one in self.connections)
+        return len(self.connections) >= self._patience.connections or same >= self._patience.per_source
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -90,6 +96,12 @@ class _Connection(H11Protocol):
 
     def _cut(self) -> None:
         self.transport.abort()
+
+
+def _source(transport: asyncio.BaseTransport) -> str:
+    """The address of the other end; "" on a unix socket."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
 class _Server(uvicorn.Server):

@@ -102,6 +102,18 @@ async def test_connections_beyond_the_bound_are_closed() -> None:
             pass  # the first is being closed
 
 
+async def test_one_source_does_not_take_all_connections() -> None:
+    """It has its part; another address still gets in."""
+    async with serving(greet, patience=Patience(per_source=1)) as (_, port), connected(port) as (reader, writer):
+        writer.write(REQUEST)
+        await reader.readuntil(b"hello")
+        assert not await _answers(port)
+        other, sending = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.5", 0))
+        sending.write(REQUEST)
+        assert (await other.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+        sending.close()
+
+
 async def _answers(port: int) -> bool:
     async with connected(port) as (reader, writer):
         writer.write(REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
