@@ -48,6 +48,7 @@ class _Connection(H11Protocol):
             self._refused = True
             transport.close()
             return
+        _send_at_once(transport)
         super().connection_made(transport)
         self._expect(self._patience.head_within_s)
 
@@ -102,6 +103,17 @@ def _source(transport: asyncio.BaseTransport) -> str:
     """The address of the other end; "" on a unix socket."""
     peer = transport.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def _send_at_once(transport: asyncio.Transport) -> None:
+    """Let no small piece of an answer wait until the client has acknowledged the one before.
+
+    asyncio would do so, but takes a connection accepted by a socket of unnamed protocol for no TCP: each answer's
+    body came 40 ms after its headers.
+    """
+    accepted = transport.get_extra_info("socket")
+    if accepted.family != socket.AF_UNIX:
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class _Server(uvicorn.Server):

@@ -4,11 +4,12 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from device.http.server import HttpServer, Patience
+from device.http.server import HttpServer, Patience, _Connection
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 WITHIN_S = 10.0
@@ -53,6 +54,16 @@ async def test_a_connection_serves_one_request_after_the_other() -> None:
             await writer.drain()
             writer.write(REQUEST[10:])
             assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+
+
+async def test_small_pieces_do_not_wait_for_each_other() -> None:
+    """What is written is sent, acknowledged or not: tokens come one by one."""
+    async with serving(greet) as (server, port), connected(port) as (reader, writer):
+        writer.write(REQUEST)
+        await reader.readuntil(b"hello")
+        (connection,) = server._server.server_state.connections
+        accepted = cast("_Connection", connection).transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize("sent", [[b""], [REQUEST[:-2]], [REQUEST, REQUEST[:10]]])
