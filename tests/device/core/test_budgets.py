@@ -1,9 +1,12 @@
 """Rates and budgets on a clock that only goes forward."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.core.budgets import PERIOD_S, Allowance, Pace, Spent
+from device.core.budgets import PERIOD_S, Allowance, Pace, Spent, prompt_tokens
+from models.core.request import GenerationRequest, Message, SamplingParams
 
 DAILY = Allowance(per_minute=6, per_day=1000)
 
@@ -54,3 +57,13 @@ def test_no_pattern_beats_the_rate(pauses: list[float], per_minute: int) -> None
         if pace.next_in_s(per_minute, now=now) == 0:
             pace, asked = pace.asked(per_minute, now=now), asked + 1
     assert asked <= per_minute * (1 + now / 60) + 1e-6
+
+
+def test_a_prompt_is_estimated_by_its_bytes() -> None:
+    """All that is read counts: turns, a text to complete, tools."""
+    sampling = SamplingParams()
+    turn = GenerationRequest((Message("user", "x" * 400),), sampling)
+    assert prompt_tokens(turn) == 101
+    assert prompt_tokens(GenerationRequest((), sampling, prompt="é" * 200)) == 101
+    tool = '{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}'
+    assert prompt_tokens(replace(turn, tools=(tool,))) > 101

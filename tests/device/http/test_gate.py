@@ -303,7 +303,8 @@ async def test_a_question_that_waits_hears_its_place(
     async with reaching(node, "127.0.0.1") as program:
         endless = {**QUESTION, "max_tokens": 1900, "stream": True}
         async with program.stream("POST", CHAT, json=endless) as running:
-            await anext(running.aiter_lines())
+            words = running.aiter_lines()  # kept: dropped, it would end the answer
+            await anext(words)
             async with phone.stream("POST", CHAT, json={**QUESTION, "stream": True}, headers=mark) as waiting:
                 lines = waiting.aiter_lines()
                 assert (waiting.status_code, await anext(lines)) == (200, ": queue 1")
@@ -322,7 +323,8 @@ async def test_what_befalls_a_question_that_waits_is_told(
     too_long = {"messages": [{"role": "user", "content": "x" * 40_000}], "stream": True}
     endless = {**QUESTION, "max_tokens": 1900, "stream": True}
     async with reaching(node, "127.0.0.1") as program, program.stream("POST", CHAT, json=endless) as running:
-        await anext(running.aiter_lines())
+        words = running.aiter_lines()  # kept: dropped, it would end the answer
+        await anext(words)
         async with phone.stream("POST", CHAT, json=too_long, headers={"X-Hearthmesh": "page"}) as waiting:
             lines = waiting.aiter_lines()
             assert await anext(lines) == ": queue 1"
@@ -339,9 +341,11 @@ async def test_a_phone_that_vanishes_leaves_the_queue(
     await come_in(phone, guests)
     endless = {**QUESTION, "max_tokens": 1900, "stream": True}
     async with reaching(node, "127.0.0.1") as program, program.stream("POST", CHAT, json=endless) as running:
-        await anext(running.aiter_lines())
+        words = running.aiter_lines()  # kept: dropped, it would end the answer
+        await anext(words)
         async with phone.stream("POST", CHAT, json=endless, headers={"X-Hearthmesh": "page"}) as waiting:
-            assert await anext(waiting.aiter_lines()) == ": queue 1"
+            lines = waiting.aiter_lines()
+            assert await anext(lines) == ": queue 1"
         await until(lambda: node.administration.status().queue.guest == 0)
         assert node.administration.queries.counts().running == 1
 
