@@ -15,7 +15,7 @@ from tests.models.waiting import until
 from tests.sim.home import Home, asked, chat, heard
 from tests.sim.mesh_net import SimulatedNet
 
-LONG = chat(max_tokens=1900)
+LONG = chat(max_tokens=30_000)
 
 
 def phone(name: str) -> Caller:

@@ -34,7 +34,9 @@ def wlan() -> tuple[Interface, ...]:
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def node(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> AsyncIterator[HearthNode]:
     """A node with a network, its LAN still closed."""
-    config = hearth_config(tmp_path_factory.mktemp("g"), name="Kitchen box", interfaces=("wlan0",))
+    config = hearth_config(
+        tmp_path_factory.mktemp("g"), name="Kitchen box", context_tokens=16_384, interfaces=("wlan0",)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(shared_cache))
         async with living(config, holds="tiny", networks=wlan) as node:
@@ -301,7 +303,7 @@ async def test_a_question_that_waits_hears_its_place(
     await come_in(phone, guests)
     mark = {"X-Hearthmesh": "page"}
     async with reaching(node, "127.0.0.1") as program:
-        endless = {**QUESTION, "max_tokens": 1900, "stream": True}
+        endless = {**QUESTION, "max_tokens": 15_000, "stream": True}
         async with program.stream("POST", CHAT, json=endless) as running:
             words = running.aiter_lines()  # kept: dropped, it would end the answer
             await anext(words)
@@ -321,7 +323,7 @@ async def test_what_befalls_a_question_that_waits_is_told(
     """The stream has begun by then: the error is its last event."""
     await come_in(phone, guests)
     too_long = {"messages": [{"role": "user", "content": "x" * 40_000}], "stream": True}
-    endless = {**QUESTION, "max_tokens": 1900, "stream": True}
+    endless = {**QUESTION, "max_tokens": 15_000, "stream": True}
     async with reaching(node, "127.0.0.1") as program, program.stream("POST", CHAT, json=endless) as running:
         words = running.aiter_lines()  # kept: dropped, it would end the answer
         await anext(words)
@@ -339,7 +341,7 @@ async def test_a_phone_that_vanishes_leaves_the_queue(
 ) -> None:
     """Its place is free at once, not when its turn would have come."""
     await come_in(phone, guests)
-    endless = {**QUESTION, "max_tokens": 1900, "stream": True}
+    endless = {**QUESTION, "max_tokens": 15_000, "stream": True}
     async with reaching(node, "127.0.0.1") as program, program.stream("POST", CHAT, json=endless) as running:
         words = running.aiter_lines()  # kept: dropped, it would end the answer
         await anext(words)
