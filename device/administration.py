@@ -71,6 +71,14 @@ class Administration:
             warnings=self._warnings(),
         )
 
+    def missing(self) -> tuple[str, ...]:
+        """What this node lacks to take questions; nothing when it is ready for them."""
+        lacks = ["the node is stopping: it takes no more questions"] if self.queries.stopping else []
+        in_reach = any(one.models for one in self._neighbours() if one.hops)
+        if not (self.library.held() or in_reach):
+            lacks.append("there is no model here or in reach: hearth models pull smollm2-135m")
+        return tuple(lacks)
+
     async def doctor(self) -> Diagnosis:
         """Find out what keeps neighbours away."""
         return diagnose(await self.mesh.diagnose())

@@ -11,8 +11,8 @@ from device.errands import Errands
 from device.library import Library
 from device.ports import Mesh
 from mesh.errors import LinkDownError, MeshError, QueueFullError
-from models.core.request import GenerationEvent, GenerationFinished, TokensGenerated
-from models.core.worker_protocol import MAX_IDS, MAX_TEXT_CHARACTERS
+from models.core.request import GenerationEvent, GenerationFinished, TokenLogprob, TokensGenerated
+from models.core.worker_protocol import MAX_IDS, MAX_LOGPROBS_AT_ONCE, MAX_TEXT_CHARACTERS
 from models.errors import (
     InvalidRequestError,
     InvalidTemplateError,
@@ -86,15 +86,21 @@ class _Outbox:
         """Take the tokens that are there, as many as one message holds."""
         ids: list[int] = []
         text = ""
+        logprobs: list[TokenLogprob] = []
         taken = 0
         for part in self._tokens:
-            if taken and (len(ids) + len(part.ids) > MAX_IDS or len(text) + len(part.text) > MAX_TEXT_CHARACTERS):
+            if taken and (
+                len(ids) + len(part.ids) > MAX_IDS
+                or len(text) + len(part.text) > MAX_TEXT_CHARACTERS
+                or len(logprobs) + len(part.logprobs) > MAX_LOGPROBS_AT_ONCE
+            ):
                 break
             ids += part.ids
             text += part.text
+            logprobs += part.logprobs
             taken += 1
         del self._tokens[:taken]
-        return TokensGenerated(tuple(ids), text)
+        return TokensGenerated(tuple(ids), text, tuple(logprobs))
 
     @property
     def last(self) -> Done | Failed | None:

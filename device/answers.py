@@ -59,11 +59,11 @@ class Answer:
                 case GenerationFinished() as end:
                     self._over = True
                     return self._finished(end)
-                case TokensGenerated(ids, text):
+                case TokensGenerated(ids, text, logprobs):
                     if ids and self._first_at is None:
                         self._first_at = self._clock()
-                    if text:
-                        return AnswerPiece(text=text, answerer=self.by)
+                    if text or logprobs:
+                        return AnswerPiece(text=text, answerer=self.by, logprobs=logprobs)
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
@@ -105,5 +105,7 @@ class Answer:
             completion_tokens=end.completion_tokens,
             ttft_ms=round((first_at - self._asked_at) * 1000, 1),
             tokens_per_s=round(rate, 1),
+            prefill_s=end.prefill_s,
+            decode_s=end.decode_s,
             parts=self._so_far.parts(),
         )

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from models.core.request import TokenLogprob
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeldModel:
@@ -246,10 +248,14 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerPiece:
-    """The next words of an answer."""
+    """The next words of an answer.
+
+    logprobs: of the tokens that came with them, where the question wanted that; the text may be empty then.
+    """
 
     text: str
     answerer: Answerer
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +272,8 @@ class AnswerPart:
 class AnswerFinished:
     """The end of an answer: why it ended (stop, length) and what it took.
 
-    answerer: who gave its beginning; parts: who gave which tokens, where it was more than one node.
+    answerer: who gave its beginning; parts: who gave which tokens, where it was more than one node.  prefill_s and
+    decode_s: how long the engine read and wrote, the last one's where there were several.
     """
 
     answerer: Answerer
@@ -275,4 +282,6 @@ class AnswerFinished:
     completion_tokens: int
     ttft_ms: float
     tokens_per_s: float
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
     parts: tuple[AnswerPart, ...] = ()

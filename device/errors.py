@@ -77,7 +77,7 @@ class ForbiddenError(DeviceError):
 class NoSuchRouteError(DeviceError):
     """The API has nothing at that path, or not with that method."""
 
-    hint = "the paths are /v1/chat/completions (POST), /v1/models and /health (GET)"
+    hint = "what there is, with examples, stands at /docs and in /openapi.json"
 
 
 class NoSuchModelError(DeviceError):

@@ -74,6 +74,11 @@ class Queries:
         self._next_drop_logged_at = 0.0
         self._news = asyncio.Event()  # a neighbour's link or models changed
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the end has been asked for: no more questions are taken."""
+        return self._stopping
+
     def start(self) -> None:
         """Listen to the mesh from now on."""
         self._mesh.on_message(self._on_message)

@@ -37,6 +37,12 @@ class InvalidTemplateError(ModelsError):
     hint = "check the roles and their order, or give the model another template"
 
 
+class NoTemplateError(InvalidTemplateError):
+    """A model that only completes texts was given a conversation."""
+
+    hint = "let it complete a text instead (/v1/completions), or choose a chat model"
+
+
 class InvalidRequestError(ModelsError):
     """A request's value is outside its range."""
 

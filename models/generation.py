@@ -1,37 +1,46 @@
 """From a conversation to an answer: template, tokens, prefill, decode, sampling, stop strings.
 
 An answer that another engine began is gone on with: its tokens are computed together with the prompt, and the draws,
-the penalty, the stop strings and the text see both parts as one.
+the penalties, the grammar, the stop strings and the text see both parts as one.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Generator as Iteration
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.core.grammars import answer_grammar
 from models.core.request import (
+    MAX_TOKEN_BYTES,
+    MIN_LOGPROB,
     FinishReason,
     GenerationEvent,
     GenerationFinished,
     GenerationRequest,
     SamplingParams,
+    TokenLogprob,
     TokensGenerated,
 )
-from models.core.sampling import choose, penalized, uniform_draw
+from models.core.sampling import Allowed, choose, discouraged, log_probabilities, penalized, uniform_draw
 from models.core.stops import StopScanner
+from models.core.tool_messages import for_template, in_words, offered_tools
 from models.engine import PREFILL_CHUNK, Engine, FloatArray
-from models.errors import CorruptModelError, EngineError, InvalidRequestError, PromptTooLongError
+from models.errors import CorruptModelError, EngineError, InvalidRequestError, NoTemplateError, PromptTooLongError
 from models.templates import ChatTemplate
 from models.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from models.constraints import Constraints, Matcher
 
 PIECE_CHARACTERS = 4096  # of text that is given out at once; what tokens add is far less
 
 
 class Generator:
-    """Answers conversations one after the other with one engine."""
+    """Answers one question after the other with one engine.  template: None for a model that only completes texts."""
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, template: ChatTemplate | None) -> None:
         if tokenizer.size != engine.info.vocabulary:
             raise CorruptModelError(
                 f"the vocabulary has {tokenizer.size} tokens, the embedding {engine.info.vocabulary} rows"
@@ -39,21 +48,31 @@ class Generator:
         self._engine = engine
         self._tokenizer = tokenizer
         self._template = template
+        self._constraints: Constraints | None = None  # made when first asked for
 
     def prompt(self, request: GenerationRequest) -> list[int]:
-        """Turn the conversation into ids; a message cannot speak in control tokens.
+        """Turn the conversation, or the text to complete, into ids; neither can speak in control tokens.
 
-        Raises PromptTooLongError, InvalidTemplateError, InvalidRequestError for a conversation without any tokens.
+        Raises PromptTooLongError, InvalidTemplateError, InvalidRequestError for a question without any tokens.
         """
-        messages = [
-            {"role": message.role, "content": self._tokenizer.quote(message.content)} for message in request.messages
-        ]
-        ids = self._tokenizer.encode_prompt(self._template.render(messages))
+        if request.prompt is None:
+            ids = self._tokenizer.encode_prompt(self._rendered(request))
+        else:
+            ids = self._tokenizer.encode_text(request.prompt)
         if not ids:
-            raise InvalidRequestError("the conversation has no words")
+            raise InvalidRequestError("prompt: no words" if request.messages == () else "messages: no words")
         if len(ids) > self._engine.context_tokens:
             raise PromptTooLongError(len(ids), self._engine.context_tokens)
         return ids
+
+    def _rendered(self, request: GenerationRequest) -> str:
+        if self._template is None:
+            raise NoTemplateError("a model without a chat template is no chat model; it only completes texts")
+        quote = self._tokenizer.quote
+        tools = offered_tools(request, quote)
+        if self._template.knows_tools:
+            return self._template.render(for_template(request.messages, quote), tools=tools)
+        return self._template.render(in_words(request.messages, tools, quote))
 
     def generate(
         self, request: GenerationRequest, *, cancelled: Callable[[], bool] = lambda: False
@@ -65,13 +84,13 @@ class Generator:
         model cannot have given before the first event, EngineError at any time.
         """
         ids = self.prompt(request)
-        answer = self._begun(request, len(ids))
+        answer = self._begun(request, len(ids), self._matcher(request))
         started = time.perf_counter()
         ended = answer.ended
         logits = None if ended else self._prefill([*ids, *answer.ids], cancelled)
         prefilled = time.perf_counter()
         if logits is not None:
-            ended = yield from self._decode(ids, answer, logits, request.sampling, cancelled)
+            ended = yield from self._decode(ids, answer, logits, request, cancelled)
         yield from answer.rest()
         yield GenerationFinished(
             reason=ended or "cancelled",
@@ -81,7 +100,19 @@ class Generator:
             decode_s=time.perf_counter() - prefilled,
         )
 
-    def _begun(self, request: GenerationRequest, prompt_tokens: int) -> "_Answer":
+    def _matcher(self, request: GenerationRequest) -> "Matcher | None":
+        """Compile what the answer must fit; None where that is anything."""
+        in_tags = self._template is None or self._template.writes_tool_call_tags
+        grammar = answer_grammar(request, in_tags=in_tags)
+        if grammar is None:
+            return None
+        if self._constraints is None:
+            from models.constraints import Constraints  # noqa: PLC0415  its library costs memory that few questions need
+
+            self._constraints = Constraints(self._tokenizer)
+        return self._constraints.matcher(grammar, of="tools" if request.schema is None else "schema")
+
+    def _begun(self, request: GenerationRequest, prompt_tokens: int, matcher: "Matcher | None") -> "_Answer":
         """Take up the part of the answer that is there."""
         if not all(token < self._tokenizer.size and token not in self._tokenizer.eos_ids for token in request.answered):
             raise InvalidRequestError("answered: tokens that this model does not give")
@@ -92,7 +123,7 @@ class Generator:
         if len(request.answered) > room:
             raise PromptTooLongError(prompt_tokens + len(request.answered), self._engine.context_tokens)
         text = _AnswerText(self._tokenizer, request.sampling.stop, request.characters)
-        answer = _Answer(text, most=min(request.sampling.max_tokens, room))
+        answer = _Answer(text, matcher, most=min(request.sampling.max_tokens, room))
         for token in request.answered:
             answer.add(token)
         return answer
@@ -112,7 +143,7 @@ class Generator:
         ids: list[int],
         answer: "_Answer",
         logits: FloatArray,
-        sampling: SamplingParams,
+        request: GenerationRequest,
         cancelled: Callable[[], bool],
     ) -> Iteration[TokensGenerated, None, FinishReason | None]:
         """Yield an event for each further token; return why the answer ended, None where it was cancelled."""
@@ -122,34 +153,50 @@ class Generator:
             if len(history) > computed:
                 logits = self._engine.decode(history[-1])
                 computed += 1
-            token = _sample(logits, history, sampling, uniform_draw(sampling.seed, len(answer.ids)))
+            token = _sample(logits, history, answer, request.sampling)
             if token in self._tokenizer.eos_ids:
                 return "stop"
             history.append(token)
             answer.add(token)
-            yield TokensGenerated((token,), answer.text.take())
+            yield TokensGenerated((token,), answer.text.take(), self._logprobs(logits, token, request.logprobs))
             if answer.ended:
                 return answer.ended
         return None
 
+    def _logprobs(self, logits: FloatArray, token: int, alternatives: int | None) -> tuple[TokenLogprob, ...]:
+        if alternatives is None:
+            return ()
+        (_, chosen), *top = [
+            (self._tokenizer.spelling(index)[:MAX_TOKEN_BYTES], max(round(value, 6), MIN_LOGPROB) + 0.0)
+            for index, value in log_probabilities(logits, token, alternatives=alternatives)
+        ]
+        return (TokenLogprob(self._tokenizer.spelling(token)[:MAX_TOKEN_BYTES], chosen, tuple(top)),)
+
 
 class _Answer:
-    """The tokens of an answer and its text.  most: how many tokens it may have."""
+    """The tokens of an answer and its text.  matcher: what it must fit; most: how many tokens it may have."""
 
-    def __init__(self, text: "_AnswerText", *, most: int) -> None:
+    def __init__(self, text: "_AnswerText", matcher: "Matcher | None", *, most: int) -> None:
         self.ids: list[int] = []
         self.text = text
+        self._matcher = matcher
         self._most = most
 
     def add(self, token: int) -> None:
-        """Append a token."""
+        """Append a token.  Raises InvalidRequestError for one that does not fit."""
+        if self._matcher is not None and not self._matcher.add(token):
+            raise InvalidRequestError("answered: tokens that do not fit what the answer must fit")
         self.ids.append(token)
         self.text.feed(token)
+
+    def allowed(self) -> Allowed | None:
+        """Tell which tokens may follow; None where any may.  Raises InvalidRequestError where none fits."""
+        return None if self._matcher is None else self._matcher.allowed()
 
     @property
     def ended(self) -> FinishReason | None:
         """Why no token can follow; None while one can."""
-        if self.text.stopped:
+        if self.text.stopped or (self._matcher is not None and self._matcher.ended):
             return "stop"
         return "length" if len(self.ids) >= self._most else None
 
@@ -192,13 +239,16 @@ class _AnswerText:
         self._text += text[known:]
 
 
-def _sample(logits: FloatArray, history: list[int], sampling: SamplingParams, uniform: float) -> int:
+def _sample(logits: FloatArray, history: list[int], answer: _Answer, sampling: SamplingParams) -> int:
     if not np.isfinite(logits).all():
         raise EngineError("the model computed something that is no number")
+    logits = penalized(logits, history, penalty=sampling.repetition_penalty)
     return choose(
-        penalized(logits, history, penalty=sampling.repetition_penalty),
+        discouraged(logits, answer.ids, presence=sampling.presence_penalty, frequency=sampling.frequency_penalty),
         temperature=sampling.temperature,
         top_k=sampling.top_k,
         top_p=sampling.top_p,
-        uniform=uniform,
+        min_p=sampling.min_p,
+        uniform=uniform_draw(sampling.seed, len(answer.ids)),
+        allowed=answer.allowed(),
     )

@@ -36,20 +36,32 @@ FAILURES = (
 
 
 class ChatTemplate:
-    """A compiled chat template in Hugging Face's dialect of Jinja.  Raises InvalidTemplateError."""
+    """A compiled chat template in Hugging Face's dialect of Jinja.  Raises InvalidTemplateError.
+
+    knows_tools: it has words for tools; writes_tool_call_tags: its model is to call them in <tool_call> tags.
+    """
 
     def __init__(self, source: str, *, bos_token: str, eos_token: str) -> None:
         if len(source) > MAX_SOURCE_CHARACTERS:
             raise InvalidTemplateError(f"a chat template of {len(source)} characters, at most {MAX_SOURCE_CHARACTERS}")
-        self._variables = {"bos_token": bos_token, "eos_token": eos_token, "tools": None, "documents": None}
+        self.knows_tools = "tools" in source
+        self.writes_tool_call_tags = not self.knows_tools or "<tool_call>" in source
+        self._variables = {"bos_token": bos_token, "eos_token": eos_token, "documents": None}
         self._sandbox = _Sandbox()
         with _translated_failures():
             self._template = self._sandbox.compile_counting(source)
 
-    def render(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
+    def render(
+        self,
+        messages: Sequence[Mapping[str, object]],
+        *,
+        tools: Sequence[object] = (),
+        add_generation_prompt: bool = True,
+    ) -> str:
         """Write the conversation as the model was trained to read it.
 
-        messages: mappings with `role` and `content`.
+        messages: mappings with `role` and `content`, perhaps `tool_calls` and `tool_call_id`; tools: descriptions of
+        functions; both as Hugging Face's templates expect them (models/core/tool_messages.py).
         """
         self._sandbox.restart_budget()
         pieces: list[str] = []
@@ -57,6 +69,7 @@ class ChatTemplate:
         with _translated_failures():
             for piece in self._template.generate(
                 messages=[dict(message) for message in messages],
+                tools=list(tools) or None,
                 add_generation_prompt=add_generation_prompt,
                 **self._variables,
             ):
@@ -132,9 +145,20 @@ def _raise_exception(message: str) -> NoReturn:
     raise InvalidTemplateError(f"the chat template refuses these messages: {str(message)[:500]}")
 
 
-def _to_json(value: object, indent: int | None = None) -> str:
-    """Write JSON as Hugging Face's templates expect it: readable letters, nothing escaped for HTML."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+def _to_json(
+    value: object,
+    indent: int | None = None,
+    *,
+    ensure_ascii: bool = False,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Write JSON as Hugging Face's templates expect it: readable letters, nothing escaped for HTML.
+
+    ensure_ascii is not obeyed: it would escape the marks that keep a person's words from being control tokens.
+    """
+    del ensure_ascii
+    return json.dumps(value, ensure_ascii=False, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 @contextmanager

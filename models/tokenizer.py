@@ -44,8 +44,9 @@ WHOLE_WORDS_FIRST = frozenset({"llama-bpe", "llama3", "llama-v3"})  # a word in 
 # Names under which vocabularies keep tokens that end an answer, whatever their metadata say.
 END_NAMES = frozenset({"<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>", "</s>"})
 CONTROL, USER_DEFINED = 3, 4  # of tokenizer.ggml.token_type
-# Noncharacters: no text that means anything contains them.
-QUOTE_OPEN, QUOTE_CLOSE = "\ufdd0", "\ufdd1"
+# Signs of the Phaistos disc, which no other text is written in.  They are printable: a template that prints a list or
+# an object as Python writes it leaves them as they are.
+QUOTE_OPEN, QUOTE_CLOSE = "\U000101d0", "\U000101d1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,15 +114,25 @@ class Tokenizer:
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Cut text into ids; with `special`, names of control tokens outside `quote` become those tokens."""
         ids: list[int] = []
-        for index, stretch in enumerate(re.split(f"[{QUOTE_OPEN}{QUOTE_CLOSE}]", text)):
+        quoted = False
+        for stretch in re.split(f"([{QUOTE_OPEN}{QUOTE_CLOSE}])", text):
+            if stretch in (QUOTE_OPEN, QUOTE_CLOSE):
+                quoted = stretch == QUOTE_OPEN  # not counted: a template may cut one of a pair off
+                continue
             # The library calls it so: encode special tokens as if they were text.
-            self._bpe.encode_special_tokens = not special or index % 2 == 1
+            self._bpe.encode_special_tokens = not special or quoted
             ids += self._bpe.encode(stretch, add_special_tokens=False).ids
         return ids
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """Encode a rendered chat template, begun with the token that the model wants first."""
-        ids = self.encode(prompt, special=True)
+        return self._begun(self.encode(prompt, special=True))
+
+    def encode_text(self, text: str) -> list[int]:
+        """Encode a text to complete, begun with the token that the model wants first; it holds no control tokens."""
+        return self._begun(self.encode(_without_marks(text), special=False))
+
+    def _begun(self, ids: list[int]) -> list[int]:
         bos = self._vocabulary.bos_id
         if self._vocabulary.add_bos and bos is not None and ids[:1] != [bos]:
             return [bos, *ids]
@@ -129,12 +140,21 @@ class Tokenizer:
 
     def quote(self, text: str) -> str:
         """Mark names of control tokens in a person's words, so that `encode` reads them as words."""
-        plain = re.sub(f"[{QUOTE_OPEN}{QUOTE_CLOSE}]", "\ufffd", text)
+        plain = _without_marks(text)
         return self._control_names.sub(rf"{QUOTE_OPEN}\g<0>{QUOTE_CLOSE}", plain) if self._vocabulary.control else plain
 
     def decode(self, ids: Iterable[int]) -> str:
         """Give the text of ids; control tokens have none, broken UTF-8 becomes U+FFFD."""
         return b"".join(map(self._bytes, ids)).decode(errors="replace")
+
+    def spelling(self, token: int) -> bytes:
+        """Bytes of a token as a person sees it: a control token's are its name."""
+        return self._bytes(token) or self._vocabulary.tokens[token].encode()
+
+    @property
+    def control_ids(self) -> frozenset[int]:
+        """Ids of the control tokens."""
+        return self._vocabulary.control
 
     def stream(self) -> "TokenStream":
         """Begin decoding one id at a time."""
@@ -175,6 +195,10 @@ class TokenStream:
     def finish(self) -> str:
         """Return U+FFFD where the ids ended within a character, else nothing."""
         return self._decoder.decode(b"", final=True)
+
+
+def _without_marks(text: str) -> str:
+    return re.sub(f"[{QUOTE_OPEN}{QUOTE_CLOSE}]", "\ufffd", text)
 
 
 def _byte_letters() -> dict[str, int]:

@@ -37,7 +37,7 @@ from models.core.worker_protocol import (
     encode_report,
     parse_order,
 )
-from models.errors import EngineError, ModelsError, OutOfMemoryError, UnsupportedModelError
+from models.errors import EngineError, ModelsError, OutOfMemoryError
 from models.files import require_space, writing
 
 if TYPE_CHECKING:
@@ -145,9 +145,9 @@ class Worker:
             source = command.template
             if source is None:
                 source = str(gguf.metadata.get("tokenizer.chat_template", ""))
-            if not source:
-                raise UnsupportedModelError("a model without a chat template is no chat model; it cannot answer")
-        template = ChatTemplate(source, bos_token=tokenizer.bos_token, eos_token=tokenizer.eos_token)
+        template = None  # of a model that only completes texts
+        if source:
+            template = ChatTemplate(source, bos_token=tokenizer.bos_token, eos_token=tokenizer.eos_token)
         engine = Engine(graph, threads=command.threads, context_tokens=command.context_tokens)
         self._generator = Generator(engine, tokenizer, template)
         return Ready()

@@ -18,6 +18,7 @@ ROOMS = {
     "httpx": {"models.download"},
     "ifaddr": {"mesh.interfaces"},
     "jinja2": {"models.templates"},
+    "llguidance": {"models.constraints"},
     "nacl": {"mesh.core.crypto"},
     "onnx": {"models.graph", "models.weights"},  # the graph, and the initializers written beside it
     "onnxruntime": {"models.engine"},
@@ -64,7 +65,7 @@ def test_the_tui_knows_only_the_client() -> None:
 
 def test_the_daemon_stays_light() -> None:
     """Composing a node loads neither the numeric libraries nor what only a verb or a pull needs."""
-    heavy = ("numpy", "onnx", "onnxruntime", "tokenizers", "jinja2", "httpx", "textual", "amqtt", "rich")
+    heavy = ("numpy", "onnx", "onnxruntime", "tokenizers", "llguidance", "jinja2", "httpx", "textual", "amqtt", "rich")
     code = f"import sys, device.node; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"

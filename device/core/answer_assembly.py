@@ -2,7 +2,7 @@
 
 from device.core.query_messages import Done, Failed, QueryMessage, Tokens
 from device.errors import AnswerLostError, NeighbourFailedError, NeighbourMisbehavedError
-from models.core.request import GenerationEvent, GenerationRequest
+from models.core.request import GenerationEvent, GenerationRequest, TokensGenerated
 
 # A token is rarely more than a word; a part without tokens may finish a character of the one before.
 CHARACTERS_A_TOKEN = 64
@@ -22,6 +22,7 @@ class AnswerAssembly:
         self._tokens = len(request.answered)
         self._characters_left = most * CHARACTERS_A_TOKEN + CHARACTERS_BESIDES - request.characters
         self._next_n = 0
+        self._logprobs = request.logprobs
 
     def receive(self, message: QueryMessage) -> GenerationEvent | None:
         """Take one message; return what it adds to the answer, None when that is nothing.
@@ -39,6 +40,7 @@ class AnswerAssembly:
                 self._characters_left -= len(tokens.text)
                 if self._tokens > self._most or self._characters_left < 0:
                     raise NeighbourMisbehavedError("the neighbour sent more than was asked for")
+                self._check_logprobs(tokens)
                 return tokens if tokens.ids or tokens.text else None
             case Done(finished):
                 if finished.reason == "cancelled":
@@ -49,3 +51,9 @@ class AnswerAssembly:
             case Failed(code, text):
                 raise NeighbourFailedError(code, text)
         raise NeighbourMisbehavedError("the neighbour sent something that belongs into no answer")
+
+    def _check_logprobs(self, tokens: TokensGenerated) -> None:
+        most = -1 if self._logprobs is None else self._logprobs
+        expected = 0 if self._logprobs is None else len(tokens.ids)
+        if len(tokens.logprobs) != expected or any(len(one.top) > most for one in tokens.logprobs):
+            raise NeighbourMisbehavedError("the neighbour sent other log-probabilities than were asked for")

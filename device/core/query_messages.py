@@ -1,43 +1,47 @@
 """What nodes say to each other about questions, inside sealed envelopes: five kinds, each a CBOR array.
 
-| kind | name   | body                                                            | re           |
-|------|--------|-----------------------------------------------------------------|--------------|
-| 17   | QUERY  | [digest, [[role, content]…], sampling, [[ids], characters] or null] |          |
-| 18   | TOKENS | [n, [ids], text]; n counts the TOKENS of an answer from 0       | the QUERY's  |
-| 19   | DONE   | [reason, prompt tokens, completion tokens, prefill ms, decode ms] | the QUERY's |
-| 20   | FAILED | [code, text]                                                    | the QUERY's  |
-| 21   | CANCEL | []                                                              | the QUERY's  |
+| kind | name   | body                                                                       | re          |
+|------|--------|----------------------------------------------------------------------------|-------------|
+| 17   | QUERY  | [digest, [turn…] or text to complete, sampling, begun or null, wish or null] |           |
+| 18   | TOKENS | [n, [ids], text, [logprob…]]; n counts the TOKENS of an answer from 0      | the QUERY's |
+| 19   | DONE   | [reason, prompt tokens, completion tokens, prefill ms, decode ms]          | the QUERY's |
+| 20   | FAILED | [code, text]                                                               | the QUERY's |
+| 21   | CANCEL | []                                                                         | the QUERY's |
 
-sampling = [temperature, top_k, top_p, repetition penalty, seed, max tokens, [stops]], its three fractions in
-millionths: the encoding has no floats.  The fourth field of a QUERY is an answer that another node began: the ids of
-its tokens, and how many characters of their text the asker has.  Empty TOKENS say "still at it" while a question waits
-or a prompt is read.
+turn = [role, content], or ["assistant", content, [[id, name, arguments]…]], or ["tool", content, id of the call]
+sampling = [temperature, top_k, top_p, min_p, repetition, presence, frequency penalty, seed, max tokens, [stops]]
+begun = [[ids], characters]: an answer that another node began, and how much of its text the asker has
+wish = [[tools], tool choice, schema or null, logprobs or null]
+logprob = [token, logprob, [[token, logprob]…]], as many as ids where the question wished for them, else none
+
+Fractions and logprobs are in millionths: the encoding has no floats.  Empty TOKENS say "still at it" while a question
+waits or a prompt is read.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal, TypeVar
+from typing import ClassVar, Final, Literal
 
 from device.api import HeldModel
+from device.core.question_items import MAX_QUESTION_ITEMS, MILLIONTHS, all_of, read_request, written_request
 from device.errors import NeighbourMisbehavedError
 from device.parsing import one_line
 from mesh.core.codec import MAX_ITEMS, Item, decode_array, encode
 from mesh.errors import MalformedError
 from models.core.request import (
-    MAX_MESSAGES,
-    MAX_NEW_TOKENS,
+    MAX_LOGPROBS,
+    MAX_TOKEN_BYTES,
+    MIN_LOGPROB,
     GenerationFinished,
     GenerationRequest,
-    Message,
-    SamplingParams,
+    TokenLogprob,
     TokensGenerated,
 )
-from models.core.worker_protocol import MAX_IDS, MAX_TEXT_CHARACTERS
+from models.core.worker_protocol import MAX_IDS, MAX_LOGPROBS_AT_ONCE, MAX_TEXT_CHARACTERS
 from models.errors import InvalidRequestError
 
 MAX_STATUS_BYTES: Final = 15 * 1024  # of an announcement's body (mesh/core/announcements.py)
 MAX_QUERY_BYTES: Final = 1024 * 1024
-MAX_QUERY_ITEMS: Final = MAX_NEW_TOKENS + 3 * MAX_MESSAGES + 64  # all there can be in a question
 MAX_ANSWER_BYTES: Final = 64 * 1024
 MAX_NODE_NAME_CHARACTERS: Final = 63
 MAX_MODELS: Final = 256  # told to a neighbour
@@ -47,7 +51,6 @@ MAX_FAILURE_CHARACTERS: Final = 500
 MAX_COUNT: Final = 2**31
 MAX_MILLISECONDS: Final = 2**40
 DIGEST_BYTES: Final = 32
-MILLIONTHS: Final = 1_000_000
 FINISH_REASONS: Final = ("stop", "length", "cancelled")
 
 FailureCode = Literal["no_such_model", "prompt_too_long", "invalid_request", "busy", "stopping", "engine_failed"]
@@ -59,8 +62,6 @@ FAILURES: Final[tuple[FailureCode, ...]] = (
     "stopping",
     "engine_failed",
 )
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,21 +102,7 @@ class Query:
 
     def to_body(self) -> bytes:
         """Write the body; fractions are rounded to millionths."""
-        sampling = self.request.sampling
-        messages: list[Item] = [[message.role, message.content] for message in self.request.messages]
-        values: list[Item] = [
-            round(sampling.temperature * MILLIONTHS),
-            sampling.top_k,
-            max(1, round(sampling.top_p * MILLIONTHS)),
-            round(sampling.repetition_penalty * MILLIONTHS),
-            sampling.seed,
-            sampling.max_tokens,
-            list(sampling.stop),
-        ]
-        begun: Item = None
-        if self.request.answered or self.request.characters:
-            begun = [list(self.request.answered), self.request.characters]
-        return encode([bytes.fromhex(self.digest), messages, values, begun])
+        return encode([bytes.fromhex(self.digest), *written_request(self.request)])
 
 
 @dataclass(frozen=True)
@@ -128,7 +115,11 @@ class Tokens:
 
     def to_body(self) -> bytes:
         """Write the body."""
-        return encode([self.n, list(self.tokens.ids), self.tokens.text])
+        logprobs: list[Item] = [
+            [*_written_pair(one.token, one.logprob), [_written_pair(*other) for other in one.top]]
+            for one in self.tokens.logprobs
+        ]
+        return encode([self.n, list(self.tokens.ids), self.tokens.text, logprobs])
 
 
 @dataclass(frozen=True)
@@ -195,7 +186,7 @@ def _status(fields: list[Item]) -> Status | None:
     match fields:
         case [str(name), list(items)] if len(items) <= MAX_MODELS and len(name) <= MAX_NODE_NAME_CHARACTERS:
             models = [_model(item) for item in items]
-            return Status(name=one_line(name), models=_all(models))
+            return Status(name=one_line(name), models=all_of(models))
     return None
 
 
@@ -213,51 +204,42 @@ def _model(item: Item) -> HeldModel | None:
 
 def _query(fields: list[Item]) -> Query | None:
     match fields:
-        case [bytes(digest), list(items), list(values), begun] if len(digest) == DIGEST_BYTES:
-            messages = _all([_turn(item) for item in items])
-            return Query(digest.hex(), GenerationRequest(messages, _sampling(values), *_begun(begun)))
+        case [bytes(digest), *items] if len(digest) == DIGEST_BYTES:
+            return Query(digest.hex(), read_request(items))
     return None
 
 
-def _begun(item: Item) -> tuple[tuple[int, ...], int]:
-    """The ids and characters of an answer that another node began, none for null."""
-    match item:
-        case None:
-            return (), 0
-        case [list(ids), int(characters)] if ids or characters:
-            return _all([token if isinstance(token, int) else None for token in ids]), characters
-    raise MalformedError("the beginning of an answer that is none")
+def _written_pair(token: bytes, logprob: float) -> list[Item]:
+    return [token, round(logprob * MILLIONTHS)]
 
 
-def _turn(item: Item) -> Message | None:
+def _pair(item: Item) -> tuple[bytes, float] | None:
     match item:
-        case [str(role), str(content)]:
-            return Message(role, content)
+        case [bytes(token), int(logprob)] if (
+            len(token) <= MAX_TOKEN_BYTES and type(logprob) is int and MIN_LOGPROB * MILLIONTHS <= logprob <= 0
+        ):
+            return token, logprob / MILLIONTHS
     return None
 
 
-def _sampling(values: list[Item]) -> SamplingParams:
-    match values:
-        case [int(temperature), int(top_k), int(top_p), int(penalty), int(seed), int(limit), list(stops)]:
-            return SamplingParams(
-                temperature=temperature / MILLIONTHS,
-                top_k=top_k,
-                top_p=top_p / MILLIONTHS,
-                repetition_penalty=penalty / MILLIONTHS,
-                seed=seed,
-                max_tokens=limit,
-                stop=_all([stop if isinstance(stop, str) else None for stop in stops]),
-            )
-    raise MalformedError("sampling values that are none")
+def _logprob(item: Item) -> TokenLogprob | None:
+    match item:
+        case [token, logprob, list(top)] if len(top) <= MAX_LOGPROBS:
+            chosen, *others = all_of([_pair([token, logprob]), *map(_pair, top)])
+            return TokenLogprob(*chosen, tuple(others))
+    return None
 
 
 def _tokens(fields: list[Item]) -> Tokens | None:
     match fields:
-        case [int(n), list(ids), str(text)] if (
-            _is_count(n, MAX_COUNT) and len(ids) <= MAX_IDS and len(text) <= MAX_TEXT_CHARACTERS
+        case [int(n), list(ids), str(text), list(logprobs)] if (
+            _is_count(n, MAX_COUNT)
+            and len(ids) <= MAX_IDS
+            and len(text) <= MAX_TEXT_CHARACTERS
+            and len(logprobs) <= MAX_LOGPROBS_AT_ONCE
         ):
-            numbers = tuple(item for item in ids if isinstance(item, int) and _is_count(item, MAX_COUNT))
-            return Tokens(n, TokensGenerated(numbers, text)) if len(numbers) == len(ids) else None
+            numbers = all_of([item if isinstance(item, int) and _is_count(item, MAX_COUNT) else None for item in ids])
+            return Tokens(n, TokensGenerated(numbers, text, all_of([_logprob(item) for item in logprobs])))
     return None
 
 
@@ -294,20 +276,12 @@ def _cancel(fields: list[Item]) -> Cancel | None:
 
 
 _KINDS: Final[Mapping[int, tuple[int, int, Callable[[list[Item]], QueryMessage | None]]]] = {
-    Query.KIND: (MAX_QUERY_BYTES, MAX_QUERY_ITEMS, _query),
+    Query.KIND: (MAX_QUERY_BYTES, MAX_QUESTION_ITEMS, _query),
     Tokens.KIND: (MAX_ANSWER_BYTES, MAX_ITEMS, _tokens),
     Done.KIND: (MAX_ANSWER_BYTES, MAX_ITEMS, _done),
     Failed.KIND: (MAX_ANSWER_BYTES, MAX_ITEMS, _failed),
     Cancel.KIND: (MAX_ANSWER_BYTES, MAX_ITEMS, _cancel),
 }
-
-
-def _all(items: list[T | None]) -> tuple[T, ...]:
-    """Take all items or none: one that is malformed spoils the message."""
-    found = tuple(item for item in items if item is not None)
-    if len(found) != len(items):
-        raise MalformedError("one of its parts is malformed")
-    return found
 
 
 def _is_count(value: int, top: int) -> bool:

@@ -31,9 +31,10 @@ class LoopbackOnly:
         host = headers.get("host", "").lower()
         app = self._app
         if headers.get("origin", f"http://{host}") != f"http://{host}":  # our own page says where it came from, too
-            app = error_response(ForbiddenError("a web page asked; this API is for programs on this machine"))
+            forbidden = ForbiddenError("a web page asked; this API is for programs on this machine")
+            app = error_response(forbidden, path=scope["path"])
         elif _without_port(host) not in LOOPBACK_NAMES:
-            app = error_response(ForbiddenError("the Host header names another machine"))
+            app = error_response(ForbiddenError("the Host header names another machine"), path=scope["path"])
         await app(scope, receive, send)
 
 

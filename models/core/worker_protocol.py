@@ -10,12 +10,17 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from models.core.request import (
+    MAX_LOGPROBS,
+    MAX_TOKEN_BYTES,
     MAX_TOKEN_ID,
+    MIN_LOGPROB,
     GenerationFinished,
     GenerationRequest,
     Message,
     SamplingParams,
+    TokenLogprob,
     TokensGenerated,
+    ToolCall,
     is_count,
     is_number,
     is_text,
@@ -23,9 +28,10 @@ from models.core.request import (
 from models.errors import ModelsError, WorkerProtocolError, rebuild
 
 MAX_COMMAND_BYTES: Final = 4 * 1024 * 1024  # a prompt at its bound, every character escaped to six
-MAX_REPORT_BYTES: Final = 64 * 1024
+MAX_REPORT_BYTES: Final = 128 * 1024
 MAX_TEXT_CHARACTERS: Final = 4 * 1024  # of one event; up to twelve bytes each when escaped
 MAX_IDS: Final = 1024
+MAX_LOGPROBS_AT_ONCE: Final = 8  # of one event: with all alternatives, in hexadecimal, half a report
 MAX_INT: Final = 2**53  # the integers every JSON reader keeps exact
 MAX_TEMPLATE_CHARACTERS: Final = 64 * 1024
 MAX_PATH_CHARACTERS: Final = 4096
@@ -115,14 +121,12 @@ class Report:
 def encode_order(order: Order) -> bytes:
     """Write one line for the worker."""
     command = order.command
+    fields: dict[str, object]
     match command:
         case Generate(request):
-            fields: dict[str, object] = {
-                "messages": [[message.role, message.content] for message in request.messages],
-                "sampling": asdict(request.sampling),
-                "answered": request.answered,
-                "characters": request.characters,
-            }
+            fields = {field: getattr(request, field) for field in _REQUEST_FIELDS}
+            fields |= {"messages": [_turn(message) for message in request.messages]}
+            fields |= {"sampling": asdict(request.sampling)}
         case _:
             fields = asdict(command)
     return _line({"n": order.number, "op": type(command).__name__, **fields})
@@ -159,11 +163,12 @@ def parse_order(line: bytes) -> Order:
             "messages": list(messages),
             "sampling": dict(sampling),
             "answered": list(answered),
-            "characters": characters,
+            "tools": list(tools),
             **rest,
-        } if not rest:
+        } if rest.keys() == _REQUEST_FIELDS - {"messages", "sampling", "answered", "tools"}:
             turns, params = _messages(messages), _sampling(sampling)
-            return Order(number, Generate(GenerationRequest(turns, params, tuple(answered), characters)))
+            request = GenerationRequest(turns, params, tuple(answered), tools=tuple(tools), **rest)
+            return Order(number, Generate(request))
         case "Cancel", {**rest} if not rest:
             return Order(number, Cancel())
     raise WorkerProtocolError(f"an order that is none: {kind[:40]}")
@@ -175,8 +180,10 @@ def encode_report(report: Report) -> bytes:
     match event:
         case Failed(error):
             fields: dict[str, object] = {"code": error.code, "args": _arguments(error)}
-        case TokensGenerated(ids, text):
+        case TokensGenerated(ids, text, logprobs):
             fields = {"ids": ids[:MAX_IDS], "text": _printable(text)}
+            if logprobs:
+                fields |= {"logprobs": [_likelihood(one) for one in logprobs[:MAX_LOGPROBS_AT_ONCE]]}
         case _:
             fields = asdict(event)
     return _line({"n": report.number, "event": type(event).__name__, **fields})
@@ -202,13 +209,39 @@ def _progressed(fields: dict[str, Any]) -> Progressed | None:
 def _tokens_generated(fields: dict[str, Any]) -> TokensGenerated | None:
     match fields:
         case {"ids": list(ids), "text": str(text), **rest} if (
-            not rest
+            rest.keys() <= {"logprobs"}
             and len(ids) <= MAX_IDS
             and all(is_count(item, MAX_TOKEN_ID) for item in ids)
             and len(text) <= MAX_TEXT_CHARACTERS
             and is_text(text)
         ):
-            return TokensGenerated(tuple(ids), text)
+            logprobs = _logprobs(rest.get("logprobs", []))
+            return None if logprobs is None else TokensGenerated(tuple(ids), text, logprobs)
+    return None
+
+
+def _logprobs(items: object) -> tuple[TokenLogprob, ...] | None:
+    if not isinstance(items, list) or len(items) > MAX_LOGPROBS_AT_ONCE:
+        return None
+    found = []
+    for item in items:
+        match item:
+            case [token, logprob, list(top)] if len(top) <= MAX_LOGPROBS:
+                pairs = [_pair(one) for one in ([token, logprob], *top)]
+                known = tuple(pair for pair in pairs if pair is not None)
+                if len(known) == len(pairs):
+                    found.append(TokenLogprob(*known[0], known[1:]))
+    return tuple(found) if len(found) == len(items) else None
+
+
+def _pair(item: object) -> tuple[bytes, float] | None:
+    """Read a token's bytes and its log-probability."""
+    match item:
+        case [str(token), logprob] if len(token) <= 2 * MAX_TOKEN_BYTES and is_number(logprob, MIN_LOGPROB, 0):
+            try:
+                return bytes.fromhex(token), float(logprob)
+            except ValueError:
+                return None
     return None
 
 
@@ -259,15 +292,35 @@ _EVENTS: Final[Mapping[str, Callable[[dict[str, Any]], Event | None]]] = {
 }
 
 
+_REQUEST_FIELDS: Final = frozenset(GenerationRequest.__dataclass_fields__)
+
+
+def _turn(message: Message) -> list[object]:
+    calls = [[call.id, call.name, call.arguments] for call in message.tool_calls]
+    return [message.role, message.content, calls, message.tool_call_id]
+
+
+def _likelihood(one: TokenLogprob) -> list[object]:
+    top = [[token.hex(), logprob] for token, logprob in one.top[:MAX_LOGPROBS]]
+    return [one.token.hex(), one.logprob, top]
+
+
 def _messages(messages: list[object]) -> tuple[Message, ...]:
     turns = []
     for message in messages:
         match message:
-            case [str(role), str(content)]:
-                turns.append(Message(role, content))
+            case [str(role), str(content), list(calls), str(call_id)]:
+                turns.append(Message(role, content, tuple(map(_call, calls)), call_id))
             case _:
                 raise WorkerProtocolError("a message that is none")
     return tuple(turns)
+
+
+def _call(call: object) -> ToolCall:
+    match call:
+        case [str(call_id), str(name), str(arguments)]:
+            return ToolCall(call_id, name, arguments)
+    raise WorkerProtocolError("a tool call that is none")
 
 
 def _sampling(sampling: dict[str, Any]) -> SamplingParams:

@@ -15,6 +15,7 @@ from models.core.request import (
     GenerationRequest,
     Message,
     SamplingParams,
+    TokenLogprob,
     TokensGenerated,
 )
 
@@ -112,3 +113,14 @@ async def test_a_stop_reaches_whoever_waits() -> None:
     stopped.stop()
     with pytest.raises(StoppingError):
         await anext(stopped)
+
+
+async def test_log_probabilities_come_with_their_tokens() -> None:
+    """A token that completes no character yet has one all the same: its piece has no text."""
+    first, second = TokenLogprob(b"\xc3", -1.0), TokenLogprob(b"\xa9", -0.5)
+    events = told(TokensGenerated((1,), "", (first,)), TokensGenerated((2,), "é", (second,)), end(2))
+    pieces = [item async for item in Answer(so_far(), events)][:-1]
+    assert [
+        AnswerPiece(text="", answerer=BY, logprobs=(first,)),
+        AnswerPiece(text="é", answerer=BY, logprobs=(second,)),
+    ] == pieces

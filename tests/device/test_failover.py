@@ -20,7 +20,7 @@ from device.answers import Answer
 from device.api import AnswerFinished, AnswerPart, AnswerPiece, HttpAddress
 from device.core.query_messages import Cancel, Done, Failed, Query, Tokens, parse_message
 from device.errors import AnswerLostError, NeighbourFailedError
-from device.http.openai import public_routes
+from device.http.app import public_routes
 from mesh.node import MeshNode, Received
 from tests.models.waiting import until
 from tests.sim.home import Home, asked, chat, heard

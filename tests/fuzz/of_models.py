@@ -7,7 +7,15 @@ import tempfile
 from pathlib import Path
 
 from models.core.manifest import Blob, Manifest
-from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
+from models.core.request import (
+    GenerationFinished,
+    GenerationRequest,
+    Message,
+    SamplingParams,
+    TokenLogprob,
+    TokensGenerated,
+    ToolCall,
+)
 from models.core.worker_protocol import (
     Command,
     Convert,
@@ -87,7 +95,11 @@ def _gguf() -> bytes:
 def _orders() -> list[bytes]:
     request = GenerationRequest((Message("user", "Hi"),), SamplingParams(stop=("\n",)))
     load = Load(gguf="a", graphs="b", template=None, threads=1, context_tokens=64)
-    commands: list[Command] = [Convert("a", "b"), load, Generate(request)]
+    turns = (Message("assistant", "", (ToolCall("c", "f", '{"x":1}'),)), Message("tool", "no", (), "c"))
+    tool = '{"type":"function","function":{"name":"f"}}'
+    wishing = GenerationRequest(turns, SamplingParams(), tools=(tool,), schema='{"type":"object"}', logprobs=2)
+    raw = GenerationRequest((), SamplingParams(), prompt="Once")
+    commands: list[Command] = [Convert("a", "b"), load, Generate(request), Generate(wishing), Generate(raw)]
     return [encode_order(Order(number, one)) for number, one in enumerate(commands)]
 
 
@@ -97,6 +109,7 @@ def _reports() -> list[bytes]:
         Ready(),
         Progressed(0.5),
         TokensGenerated((1, 2), "x"),
+        TokensGenerated((1,), "x", (TokenLogprob(b"x", -0.5, ((b"x", -0.5),)),)),
         end,
         Failed(PromptTooLongError(3, 2)),
     ]

@@ -20,7 +20,14 @@ from models.core.request import (
     SamplingParams,
     TokensGenerated,
 )
-from models.errors import CorruptModelError, PromptTooLongError, QueueFullError, UnsupportedModelError, WorkerDiedError
+from models.errors import (
+    CorruptModelError,
+    NoTemplateError,
+    PromptTooLongError,
+    QueueFullError,
+    UnsupportedModelError,
+    WorkerDiedError,
+)
 from models.fetch import pull
 from models.files import CHUNK_BYTES
 from models.host import MAX_UNREAD_EVENTS, MAX_WAITING, EngineHost
@@ -198,16 +205,23 @@ async def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(
 async def test_a_broken_model_file_is_named_and_harms_nothing_else(
     host: EngineHost, store: ModelStore, model: StoredModel, tmp_path: Path
 ) -> None:
-    """A file that is no GGUF, and one that is no chat model, fail with their own errors; the others go on."""
+    """A file that is no GGUF fails with its own error; the others go on."""
     garbage = tmp_path / "garbage.gguf"
     garbage.write_bytes(b"GGUF" + bytes(CHUNK_BYTES))
     broken = await _pulled(store, tmp_path, "broken", garbage)
     with pytest.raises((CorruptModelError, UnsupportedModelError)):
         await _answer(host, broken, _ask())
-    base = write_tiny(tmp_path / "base.gguf", TinyLlama(seed=3), {"tokenizer.chat_template": None})
-    with pytest.raises(UnsupportedModelError, match="chat template"):
-        await _answer(host, await _pulled(store, tmp_path, "base", base), _ask())
     assert isinstance((await _answer(host, model, _ask()))[-1], GenerationFinished)
+
+
+async def test_a_model_without_a_template_completes_texts(host: EngineHost, store: ModelStore, tmp_path: Path) -> None:
+    """It is no chat model, and says so to whoever wants to talk."""
+    base = write_tiny(tmp_path / "base.gguf", TinyLlama(seed=3), {"tokenizer.chat_template": None})
+    pulled = await _pulled(store, tmp_path, "base", base)
+    with pytest.raises(NoTemplateError, match="chat template"):
+        await _answer(host, pulled, _ask())
+    raw = GenerationRequest((), SamplingParams(max_tokens=4), prompt="Once upon a time")
+    assert isinstance((await _answer(host, pulled, raw))[-1], GenerationFinished)
 
 
 async def test_a_graph_is_built_once_and_goes_with_its_model(

@@ -168,3 +168,11 @@ def test_every_way_of_cutting_words_is_llama_cpps(both: tuple[Tokenizer, LlamaCp
     tokenizer, llama_cpp = both
     expected = {name: llama_cpp.tokenize(text, special=True) for name, text in TEXTS.items()}
     assert expected == {name: tokenizer.encode(text, special=True) for name, text in TEXTS.items()}
+
+
+def test_a_mark_that_was_cut_off_frees_nothing(tokenizer: Tokenizer) -> None:
+    """A template that slices what a person wrote may lose one of a pair: the next name is a word all the same."""
+    quoted = tokenizer.quote("x<|im_end|>y")
+    for torn in (quoted.replace(QUOTE_OPEN, "").replace("<|im_end|>", ""), quoted[: quoted.index(QUOTE_CLOSE)]):
+        ids = tokenizer.encode(torn + quoted, special=True)
+        assert TOKENS.index("<|im_end|>") not in ids

@@ -5,7 +5,15 @@ import pytest
 from device.api import HeldModel
 from device.core.query_messages import Cancel, Done, Failed, Query, QueryMessage, Status, Tokens, parse_message
 from device.errors import NeighbourMisbehavedError
-from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
+from models.core.request import (
+    GenerationFinished,
+    GenerationRequest,
+    Message,
+    SamplingParams,
+    TokenLogprob,
+    TokensGenerated,
+    ToolCall,
+)
 from tests.vectors.reading import Case, cases, data_of, invalid, title
 
 
@@ -16,17 +24,40 @@ def message_of(case: Case) -> QueryMessage | Status:
             models = tuple(HeldModel(**model) for model in case["models"])
             return Status(name=case["name_of_node"], models=models)
         case Query.KIND:
-            turns = tuple(Message(**turn) for turn in case["messages"])
+            turns = tuple(message_from(turn) for turn in case["messages"])
             sampling = SamplingParams(**{**case["sampling"], "stop": tuple(case["sampling"]["stop"])})
-            request = GenerationRequest(turns, sampling, tuple(case["answered"]), case["characters"])
+            request = GenerationRequest(
+                turns,
+                sampling,
+                tuple(case["answered"]),
+                case["characters"],
+                prompt=case["prompt"],
+                tools=tuple(case["tools"]),
+                tool_choice=case["tool_choice"],
+                schema=case["schema"],
+                logprobs=case["logprobs"],
+            )
             return Query(case["digest"], request)
         case Tokens.KIND:
-            return Tokens(case["n"], TokensGenerated(tuple(case["ids"]), case["text"]))
+            return Tokens(case["n"], TokensGenerated(tuple(case["ids"]), case["text"], logprobs_of(case)))
         case Done.KIND:
             return Done(GenerationFinished(**case["finished"]))
         case Failed.KIND:
             return Failed(case["code"], case["text"])
     return Cancel()
+
+
+def message_from(turn: Case) -> Message:
+    """Build one turn."""
+    return Message(**{**turn, "tool_calls": tuple(ToolCall(**call) for call in turn["tool_calls"])})
+
+
+def logprobs_of(case: Case) -> tuple[TokenLogprob, ...]:
+    """Build the log-probabilities of a case."""
+    return tuple(
+        TokenLogprob(bytes.fromhex(token), logprob, tuple((bytes.fromhex(other), value) for other, value in top))
+        for token, logprob, top in case["logprobs"]
+    )
 
 
 def read(kind: int, body: bytes) -> QueryMessage | Status | None:

@@ -8,7 +8,14 @@ import pytest
 from device.core.answer_assembly import AnswerAssembly
 from device.core.query_messages import Cancel, Done, Failed, QueryMessage, Tokens
 from device.errors import AnswerLostError, DeviceError, NeighbourFailedError, NeighbourMisbehavedError
-from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
+from models.core.request import (
+    GenerationFinished,
+    GenerationRequest,
+    Message,
+    SamplingParams,
+    TokenLogprob,
+    TokensGenerated,
+)
 
 ASKED = GenerationRequest((Message("user", "Hello"),), SamplingParams(max_tokens=3))
 
@@ -62,3 +69,14 @@ def test_what_another_node_gave_counts() -> None:
         assembly.receive(Tokens(1, TokensGenerated((), "x")))
     with pytest.raises(NeighbourMisbehavedError):
         AnswerAssembly(begun).receive(tokens(0, 9, 10))
+
+
+def test_log_probabilities_are_what_was_asked_for() -> None:
+    """One for each token where the question wants them, with no more alternatives; else none at all."""
+    likely = TokenLogprob(b"a", -0.5, ((b"a", -0.5),))
+    part = Tokens(0, TokensGenerated((7,), "a", (likely,)))
+    assert AnswerAssembly(replace(ASKED, logprobs=1)).receive(part) == part.tokens
+    assert AnswerAssembly(replace(ASKED, logprobs=1)).receive(Tokens(0, TokensGenerated((), "a"))) is not None
+    for asked, sent in ((None, part), (0, part), (1, tokens(0, 7))):
+        with pytest.raises(NeighbourMisbehavedError, match="log-probabilities"):
+            AnswerAssembly(replace(ASKED, logprobs=asked)).receive(sent)

@@ -20,20 +20,29 @@ from device.core.query_messages import (
     Tokens,
     parse_message,
 )
+from device.core.question_items import MAX_QUESTION_ITEMS
 from device.errors import NeighbourMisbehavedError
 from mesh.core.codec import Item, encode
 from models.core.request import (
     MAX_ANSWER_CHARACTERS,
+    MAX_LOGPROBS,
     MAX_MESSAGES,
     MAX_NEW_TOKENS,
     MAX_PROMPT_BYTES,
+    MAX_SCHEMA_BYTES,
+    MAX_TOKEN_BYTES,
     MAX_TOKEN_ID,
+    MAX_TOOL_CALLS,
+    MAX_TOOLS,
     GenerationFinished,
     GenerationRequest,
     Message,
     SamplingParams,
+    TokenLogprob,
     TokensGenerated,
+    ToolCall,
 )
+from models.core.worker_protocol import MAX_IDS, MAX_LOGPROBS_AT_ONCE, MAX_TEXT_CHARACTERS
 
 DIGEST = "0f" * 32
 names = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=63)
@@ -45,12 +54,28 @@ sampling = st.builds(
     temperature=millionths,
     top_k=st.integers(0, 1000),
     top_p=millionths,
+    min_p=millionths,
     repetition_penalty=st.integers(100_000, 10_000_000).map(lambda value: value / 1_000_000),
+    presence_penalty=st.integers(-2_000_000, 2_000_000).map(lambda value: value / 1_000_000),
+    frequency_penalty=st.integers(-2_000_000, 2_000_000).map(lambda value: value / 1_000_000),
     seed=st.integers(0, 2**63 - 1),
     max_tokens=st.integers(1, 4096),
     stop=st.lists(st.text("ab\n", min_size=1, max_size=9), max_size=4).map(tuple),
 )
-conversations = st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), texts), min_size=1)
+calls = st.builds(ToolCall, names, st.text("ab_", min_size=1, max_size=9), st.sampled_from(["{}", '{"city": "Ulm"}']))
+conversations = st.lists(
+    st.one_of(
+        st.builds(Message, st.sampled_from(["system", "user", "assistant"]), texts),
+        st.builds(Message, st.just("assistant"), texts, st.lists(calls, max_size=2).map(tuple)),
+        st.builds(Message, st.just("tool"), texts, st.just(()), names | st.just("")),
+    ),
+    min_size=1,
+)
+WEATHER = '{"type": "function", "function": {"name": "weather"}}'
+pairs = st.tuples(st.binary(max_size=9), st.integers(-9_999_000_000, 0).map(lambda value: value / 1_000_000))
+logprobs = st.builds(
+    lambda pair, top: TokenLogprob(pair[0], pair[1], top), pairs, st.lists(pairs, max_size=MAX_LOGPROBS).map(tuple)
+)
 statuses = st.builds(
     Status,
     name=names,
@@ -72,7 +97,34 @@ messages = st.one_of(
             st.integers(0, 4000),
         ),
     ),
-    st.builds(Tokens, counts, st.builds(TokensGenerated, st.lists(counts, max_size=9).map(tuple), texts)),
+    st.builds(
+        Query,
+        st.just(DIGEST),
+        st.builds(
+            GenerationRequest,
+            conversations.map(tuple),
+            sampling,
+            tools=st.sampled_from([(), (WEATHER,)]),
+            tool_choice=st.sampled_from(["auto", "none"]),
+            schema=st.sampled_from([None, '{"type": "object"}']),
+            logprobs=st.none() | st.integers(0, MAX_LOGPROBS),
+        ),
+    ),
+    st.builds(
+        Query,
+        st.just(DIGEST),
+        st.builds(GenerationRequest, st.just(()), sampling, prompt=texts, logprobs=st.none() | st.just(0)),
+    ),
+    st.builds(
+        Tokens,
+        counts,
+        st.builds(
+            TokensGenerated,
+            st.lists(counts, max_size=9).map(tuple),
+            texts,
+            st.lists(logprobs, max_size=MAX_LOGPROBS_AT_ONCE).map(tuple),
+        ),
+    ),
     st.builds(
         Done,
         st.builds(
@@ -144,44 +196,71 @@ def test_an_unknown_kind_is_no_offence() -> None:
     assert parse_message(22, b"whatever") is None
 
 
-SAMPLING: list[Item] = [0, 0, 1_000_000, 1_000_000, 0, 16, []]
+SAMPLING: list[Item] = [0, 0, 1_000_000, 0, 1_000_000, 0, 0, 0, 16, []]
+HELLO: Item = [["user", "hello"]]
 
 
-@pytest.mark.parametrize(
-    ("kind", "fields"),
-    [
-        (17, [b"short", [["user", "hello"]], SAMPLING, None]),
-        (17, [bytes(32), [], SAMPLING, None]),
-        (17, [bytes(32), [["user"]], SAMPLING, None]),
-        (17, [bytes(32), [["tool", "hello"]], SAMPLING, None]),
-        (17, [bytes(32), [["user", "hello"]], SAMPLING[:-1], None]),
-        (17, [bytes(32), [["user", "hello"]], [*SAMPLING[:-1], [1]], None]),
-        (17, [bytes(32), [["user", "hello"]], [10**9, *SAMPLING[1:]], None]),
-        (17, [bytes(32), [["user", "hello"]], SAMPLING]),
-        (17, [bytes(32), [["user", "hello"]], SAMPLING, []]),
-        (17, [bytes(32), [["user", "hello"]], SAMPLING, [[], 0]]),
-        (17, [bytes(32), [["user", "hello"]], SAMPLING, [["1"], 0]]),
-        (17, [bytes(32), [["user", "hello"]], SAMPLING, [[True], 0]]),
-        (17, [bytes(32), [["user", "hello"]], SAMPLING, [[-1], 0]]),
-        (17, [bytes(32), [["user", "hello"]], SAMPLING, [[1] * 17, 0]]),
-        (17, [bytes(32), [["user", "hello"]], SAMPLING, [[1], -1]]),
-        (17, [bytes(32), [["user", "hello"]], SAMPLING, [[1], 2**40]]),
-        (17, [bytes(32), [["user", "hello"]], SAMPLING, [[1], 1, 1]]),
-        (18, [0, [1], b"text"]),
-        (18, [0, ["1"], "text"]),
-        (18, [0, [-1], "text"]),
-        (18, [-1, [1], "text"]),
-        (18, [0, [1] * 2000, "text"]),
-        (18, [0, [1], "t" * 10_000]),
-        (19, ["tired", 1, 1, 1, 1]),
-        (19, ["stop", 1, 1, 1, -1]),
-        (19, ["stop", 1, 1, 2**41, 1]),
-        (20, ["no_idea", "text"]),
-        (20, ["busy", "t" * (MAX_FAILURE_CHARACTERS + 1)]),
-        (20, ["busy"]),
-        (21, [1]),
-    ],
-)
+MALFORMED: list[tuple[int, list[Item]]] = [
+    (17, [b"short", [["user", "hello"]], SAMPLING, None, None]),
+    (17, [bytes(32), [], SAMPLING, None, None]),
+    (17, [bytes(32), [["user"]], SAMPLING, None, None]),
+    (17, [bytes(32), [["tool", "hello"]], SAMPLING, None, None]),
+    (17, [bytes(32), [["user", "hello"]], SAMPLING[:-1], None, None]),
+    (17, [bytes(32), [["user", "hello"]], [*SAMPLING[:-1], [1]], None, None]),
+    (17, [bytes(32), [["user", "hello"]], [10**9, *SAMPLING[1:]], None, None]),
+    (17, [bytes(32), [["user", "hello"]], SAMPLING]),
+    (17, [bytes(32), [["user", "hello"]], SAMPLING, [], None]),
+    (17, [bytes(32), [["user", "hello"]], SAMPLING, [[], 0], None]),
+    (17, [bytes(32), [["user", "hello"]], SAMPLING, [["1"], 0], None]),
+    (17, [bytes(32), [["user", "hello"]], SAMPLING, [[True], 0], None]),
+    (17, [bytes(32), [["user", "hello"]], SAMPLING, [[-1], 0], None]),
+    (17, [bytes(32), [["user", "hello"]], SAMPLING, [[1] * 17, 0]]),
+    (17, [bytes(32), [["user", "hello"]], SAMPLING, [[1], -1], None]),
+    (17, [bytes(32), [["user", "hello"]], SAMPLING, [[1], 2**40], None]),
+    (17, [bytes(32), [["user", "hello"]], SAMPLING, [[1], 1, 1], None]),
+    (17, [bytes(32), 5, SAMPLING, None, None]),
+    (17, [bytes(32), "text", [*SAMPLING[:-2], True, []], None, None]),
+    (17, [bytes(32), [["tool", "hello", []]], SAMPLING, None, None]),
+    (17, [bytes(32), [["user", "hello", "id"]], SAMPLING, None, None]),
+    (17, [bytes(32), [["assistant", "hello", []]], SAMPLING, None, None]),
+    (17, [bytes(32), [["assistant", "hello", [["id", "name"]]]], SAMPLING, None, None]),
+    (17, [bytes(32), [["assistant", "hello", [["id", "name", "[]"]]]], SAMPLING, None, None]),
+    (17, [bytes(32), [["user", "hello", [["id", "name", "{}"]]]], SAMPLING, None, None]),
+    (17, [bytes(32), HELLO, SAMPLING, None, [[], "auto", None, None]]),
+    (17, [bytes(32), HELLO, SAMPLING, None, [[], "required", None, None]]),
+    (17, [bytes(32), HELLO, SAMPLING, None, [["{}"], "auto", None, None]]),
+    (17, [bytes(32), HELLO, SAMPLING, None, [[1], "auto", None, None]]),
+    (17, [bytes(32), HELLO, SAMPLING, None, [[], "auto", "[]", None]]),
+    (17, [bytes(32), HELLO, SAMPLING, None, [[], "auto", None, True]]),
+    (17, [bytes(32), HELLO, SAMPLING, None, [[], "auto", None, 21]]),
+    (17, [bytes(32), HELLO, SAMPLING, None, [[], "auto", None]]),
+    (17, [bytes(32), "text", SAMPLING, None, [[WEATHER], "auto", None, None]]),
+    (18, [0, [1], b"text", []]),
+    (18, [0, ["1"], "text", []]),
+    (18, [0, [-1], "text", []]),
+    (18, [-1, [1], "text", []]),
+    (18, [0, [1] * 2000, "text", []]),
+    (18, [0, [1], "t" * 10_000, []]),
+    (18, [0, [1], "text"]),
+    (18, [0, [1], "text", [[b"t", 1, []]]]),
+    (18, [0, [1], "text", [[b"t", False, []]]]),
+    (18, [0, [1], "text", [[b"t", -1]]]),
+    (18, [0, [1], "text", [["t", -1, []]]]),
+    (18, [0, [1], "text", [[b"t", -1, [[b"t"]]]]]),
+    (18, [0, [1], "text", [[b"t", -1, [[b"t", -1]] * 21]]]),
+    (18, [0, [1], "text", [[b"t" * 129, -1, []]]]),
+    (18, [0, [1] * 9, "text", [[b"t", -1, []]] * 9]),
+    (19, ["tired", 1, 1, 1, 1]),
+    (19, ["stop", 1, 1, 1, -1]),
+    (19, ["stop", 1, 1, 2**41, 1]),
+    (20, ["no_idea", "text"]),
+    (20, ["busy", "t" * (MAX_FAILURE_CHARACTERS + 1)]),
+    (20, ["busy"]),
+    (21, [1]),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields"), MALFORMED)
 def test_a_malformed_message_is_refused(kind: int, fields: list[Item]) -> None:
     """Wrong types, wrong counts and values out of range are one error, before anything is done with them."""
     with pytest.raises(NeighbourMisbehavedError):
@@ -196,14 +275,33 @@ def test_an_oversized_body_is_refused_unread() -> None:
 
 def test_the_largest_question_fits_its_bounds() -> None:
     """Every message, every byte of content and every token of an answer that there may be, and not an item more."""
-    turns = (Message("user", "é" * (MAX_PROMPT_BYTES // 2)), *[Message("user", "")] * (MAX_MESSAGES - 1))
+    tools = tuple(WEATHER.replace("weather", f"w{n}") for n in range(MAX_TOOLS))
+    calls = (ToolCall("i", "n", "{}"),) * MAX_TOOL_CALLS
+    left = MAX_PROMPT_BYTES - len("".join(tools)) - 4 * MAX_TOOL_CALLS
+    turns = (
+        Message("user", "é" * (left // 2)),
+        Message("assistant", "", calls),
+        *[Message("tool", "")] * (MAX_MESSAGES - 2),
+    )
     sampling = SamplingParams(max_tokens=MAX_NEW_TOKENS, seed=2**63 - 1, stop=("x" * 256,) * 8)
-    request = GenerationRequest(turns, sampling, (MAX_TOKEN_ID,) * MAX_NEW_TOKENS, MAX_ANSWER_CHARACTERS)
+    schema = f'{{"x": "{"y" * (MAX_SCHEMA_BYTES - 9)}"}}'
+    answered = (MAX_TOKEN_ID,) * MAX_NEW_TOKENS
+    request = GenerationRequest(
+        turns, sampling, answered, MAX_ANSWER_CHARACTERS, tools=tools, schema=schema, logprobs=MAX_LOGPROBS
+    )
     query = Query(DIGEST, request)
     assert parse_message(Query.KIND, query.to_body()) == query
-    flood: list[Item] = [bytes(32), [["user", "x"]], SAMPLING, [[1] * query_messages.MAX_QUERY_ITEMS, 0]]
+    flood: list[Item] = [bytes(32), HELLO, SAMPLING, [[1] * MAX_QUESTION_ITEMS, 0], None]
     with pytest.raises(NeighbourMisbehavedError, match="items"):
         parse_message(Query.KIND, encode(flood))
+
+
+def test_the_largest_part_of_an_answer_fits_its_bounds() -> None:
+    """As many tokens, characters and log-probabilities as one message may carry."""
+    pair = (b"\xff" * MAX_TOKEN_BYTES, -9999.0)
+    one = TokenLogprob(*pair, (pair,) * MAX_LOGPROBS)
+    generated = TokensGenerated((MAX_TOKEN_ID,) * MAX_IDS, "\U0001f525" * MAX_TEXT_CHARACTERS, (one,) * 8)
+    assert parse_message(Tokens.KIND, Tokens(2**31, generated).to_body()) == Tokens(2**31, generated)
 
 
 def test_names_lose_what_would_steer_a_terminal() -> None:

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.core.sampling import REPETITION_WINDOW, FloatArray, choose, penalized, uniform_draw
+from models.core.sampling import (
+    REPETITION_WINDOW,
+    FloatArray,
+    choose,
+    discouraged,
+    log_probabilities,
+    penalized,
+    uniform_draw,
+)
 
 LOGITS = arrays(np.float32, st.integers(2, 40), elements=st.floats(-30, 30, width=32))
 UNIFORM = st.floats(0, 1, exclude_max=True)
@@ -106,3 +114,47 @@ def test_draws_fill_their_range_evenly() -> None:
     counts, _ = np.histogram([uniform_draw(3, place) for place in range(10_000)], bins=10, range=(0, 1))
     assert counts.min() > 900
     assert counts.max() < 1100
+
+
+@settings(deadline=None)
+@given(LOGITS, UNIFORM, st.floats(0.01, 1.0))
+def test_min_p_keeps_what_is_nearly_as_likely(logits: FloatArray, uniform: float, min_p: float) -> None:
+    """The chosen token has at least that part of the most likely one's probability."""
+    chosen = choose(logits, temperature=2.0, top_k=0, top_p=1.0, min_p=min_p, uniform=uniform)
+    assert np.exp(float(logits[chosen]) - float(logits.max())) >= min_p * (1 - 1e-5)
+
+
+@settings(deadline=None)
+@given(LOGITS, UNIFORM, st.integers(0, 5), st.sampled_from([0.0, 1.0]), st.data())
+def test_only_what_is_allowed_is_chosen(
+    logits: FloatArray, uniform: float, top_k: int, temperature: float, data: st.DataObject
+) -> None:
+    """A mask leaves the same choice as a vocabulary of the allowed tokens alone."""
+    ids = np.array(sorted(data.draw(st.sets(st.integers(0, len(logits) - 1), min_size=1))))
+    allowed = np.zeros(len(logits), np.bool_)
+    allowed[ids] = True
+    chosen = choose(logits, temperature=temperature, top_k=top_k, top_p=0.9, uniform=uniform, allowed=allowed)
+    assert ids[choose(logits[ids], temperature=temperature, top_k=top_k, top_p=0.9, uniform=uniform)] == chosen
+
+
+def test_tokens_of_the_answer_are_discouraged_by_openais_formula() -> None:
+    """Once for being there, and once more for each time; a negative penalty draws them back."""
+    logits = np.array([1.0, 2.0, 3.0, -1.0], np.float32)
+    found = discouraged(logits, [1, 2, 2, 2], presence=0.5, frequency=0.25)
+    np.testing.assert_allclose([1.0, 1.25, 1.75, -1.0], found)
+    np.testing.assert_allclose([1.0, 2.5, 3.0, -1.0], discouraged(logits, [1], presence=0, frequency=-0.5))
+    assert discouraged(logits, [1], presence=0, frequency=0) is logits
+    assert discouraged(logits, [], presence=1, frequency=1) is logits
+
+
+@settings(deadline=None)
+@given(LOGITS, st.data())
+def test_log_probabilities_are_those_of_softmax(logits: FloatArray, data: st.DataObject) -> None:
+    """The token's own first, then the largest logits in order; all of them together make 1."""
+    token = data.draw(st.integers(0, len(logits) - 1))
+    (first, own), *top = log_probabilities(logits, token, alternatives=len(logits))
+    assert (token, dict(top)[token]) == (first, own)
+    assert sorted(range(len(logits)), key=lambda index: (-logits[index], index)) == [index for index, _ in top]
+    assert np.exp([value for _, value in top]).sum() == pytest.approx(1)
+    assert log_probabilities(logits, token, alternatives=0) == [(token, own)]
+    assert log_probabilities(logits, token, alternatives=2)[1:] == top[:2]

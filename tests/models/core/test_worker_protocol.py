@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,17 +9,24 @@ from hypothesis import strategies as st
 
 from models.core.request import (
     MAX_ANSWER_CHARACTERS,
+    MAX_LOGPROBS,
     MAX_NEW_TOKENS,
     MAX_PROMPT_BYTES,
+    MAX_SCHEMA_BYTES,
+    MAX_TOKEN_BYTES,
     MAX_TOKEN_ID,
+    MIN_LOGPROB,
     GenerationFinished,
     GenerationRequest,
     Message,
     SamplingParams,
+    TokenLogprob,
     TokensGenerated,
+    ToolCall,
 )
 from models.core.worker_protocol import (
     MAX_COMMAND_BYTES,
+    MAX_LOGPROBS_AT_ONCE,
     MAX_REPORT_BYTES,
     Cancel,
     Command,
@@ -41,7 +47,6 @@ from models.core.worker_protocol import (
 )
 from models.errors import (
     EngineError,
-    InvalidRequestError,
     ModelsError,
     NotEnoughSpaceError,
     PromptTooLongError,
@@ -51,22 +56,46 @@ from models.errors import (
 ASK = GenerationRequest((Message("user", "Where is Paris?"),), SamplingParams(stop=("\n",)))
 FINISHED = GenerationFinished(reason="stop", prompt_tokens=3, completion_tokens=2, prefill_s=0.5, decode_s=1.0)
 
+GENERATE = {"op": "Generate"} | {
+    key: value for key, value in json.loads(encode_order(Order(1, Generate(ASK)))).items() if key not in ("n", "op")
+}
+WEATHER = '{"type": "function", "function": {"name": "weather"}}'
+
 texts = st.text(max_size=40)
 sampling = st.builds(
     SamplingParams,
     temperature=st.floats(0, 5),
     top_k=st.integers(0, 1000),
     top_p=st.floats(0.01, 1),
+    min_p=st.floats(0, 1),
     repetition_penalty=st.floats(0.1, 10),
+    presence_penalty=st.floats(-2, 2),
+    frequency_penalty=st.floats(-2, 2),
     seed=st.integers(0, 2**63 - 1),
     max_tokens=st.integers(1, 32_768),
     stop=st.lists(st.text(min_size=1, max_size=9), max_size=8).map(tuple),
 )
+calls = st.builds(ToolCall, st.text(min_size=1, max_size=9), st.just("weather"), st.sampled_from(["{}", '{"a": "é"}']))
 conversations = st.lists(
-    st.builds(Message, st.sampled_from(["system", "user", "assistant"]), texts), min_size=1, max_size=4
+    st.one_of(
+        st.builds(Message, st.sampled_from(["system", "user", "assistant"]), texts),
+        st.builds(Message, st.just("assistant"), texts, st.lists(calls, max_size=2).map(tuple)),
+        st.builds(Message, st.just("tool"), texts, st.just(()), texts),
+    ),
+    min_size=1,
+    max_size=4,
 ).map(tuple)
 requests = st.one_of(
-    st.builds(GenerationRequest, conversations, sampling),
+    st.builds(
+        GenerationRequest,
+        conversations,
+        sampling,
+        tools=st.sampled_from([(), (WEATHER,)]),
+        schema=st.none() | st.just('{"type": "object"}'),
+        logprobs=st.none() | st.integers(0, MAX_LOGPROBS),
+    ),
+    st.builds(GenerationRequest, conversations, sampling, tools=st.just((WEATHER,)), tool_choice=st.just("weather")),
+    st.builds(GenerationRequest, st.just(()), sampling, prompt=texts),
     st.builds(
         GenerationRequest,
         conversations,
@@ -90,11 +119,18 @@ commands: st.SearchStrategy[Command] = st.one_of(
     st.just(Cancel()),
 )
 seconds = st.floats(0, 1e6)
+pairs = st.tuples(st.binary(max_size=9), st.floats(MIN_LOGPROB, 0))
+logprobs = st.builds(lambda pair, top: TokenLogprob(pair[0], pair[1], tuple(top)), pairs, st.lists(pairs, max_size=20))
 events: st.SearchStrategy[Event] = st.one_of(
     st.just(Ready()),
     st.just(GraphMissing()),
     st.builds(Progressed, st.floats(0, 1)),
-    st.builds(TokensGenerated, st.lists(st.integers(0, 2**31), max_size=5).map(tuple), texts),
+    st.builds(
+        TokensGenerated,
+        st.lists(st.integers(0, 2**31), max_size=5).map(tuple),
+        texts,
+        st.lists(logprobs, max_size=MAX_LOGPROBS_AT_ONCE).map(tuple),
+    ),
     st.builds(
         GenerationFinished,
         reason=st.sampled_from(["stop", "length", "cancelled"]),
@@ -164,6 +200,7 @@ def test_an_error_with_odd_arguments_crosses_as_its_message() -> None:
         b'{"n":1,"event":"Progressed","fraction":NaN,"op":"Convert"}',
         b'{"n":1,"event":"TokensGenerated","ids":[-1],"text":"","op":"Convert"}',
         b'{"n":1,"event":"TokensGenerated","ids":[],"text":"\\ud800","op":"Convert"}',
+        b'{"n":1,"event":"TokensGenerated","ids":[],"text":"","more":[],"op":"Convert"}',
         b'{"n":1,"event":"GenerationFinished","reason":"bored"}',
         b'{"n":1,"event":"Failed","code":"PromptTooLongError","args":["a","b"]}',
         b'{"n":1,"event":"Failed","code":"EngineError","args":["\\ud800"]}',
@@ -176,10 +213,32 @@ def test_what_is_no_line_is_refused_by_both_sides(line: bytes) -> None:
             parse(line)
 
 
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        5,
+        [5],
+        [["61", -1]],
+        [["61", 1, []]],
+        [["61", None, []]],
+        [["6", -1, []]],
+        [["61" * 129, -1, []]],
+        [["61", -1, [5]]],
+        [["61", -1, [["61", -1]] * 21]],
+        [["61", -1, []]] * 9,
+    ],
+)
+def test_log_probabilities_that_are_none_are_refused(logprobs: object) -> None:
+    """Each is a token's bytes in hexadecimal, a number up to 0, and a bounded list of such pairs."""
+    line = json.dumps({"n": 1, "event": "TokensGenerated", "ids": [1], "text": "", "logprobs": logprobs})
+    with pytest.raises(WorkerProtocolError):
+        parse_report(line.encode())
+
+
 @given(st.sampled_from(["Progressed", "TokensGenerated", "GenerationFinished", "Failed"]), st.data())
 def test_wrong_types_in_a_report_never_escape(kind: str, data: st.DataObject) -> None:
     """Each field of each event may hold anything: the answer is a report or WorkerProtocolError, nothing else."""
-    names = ["fraction", "ids", "text", "reason", "prompt_tokens", "completion_tokens", "prefill_s", "code", "args"]
+    names = ["fraction", "ids", "text", "logprobs", "reason", "prompt_tokens", "completion_tokens", "code", "args"]
     fields = data.draw(st.dictionaries(st.sampled_from(names), json_values, max_size=6))
     try:
         report = parse_report(json.dumps({"n": 1, "event": kind} | fields).encode())
@@ -196,9 +255,13 @@ def test_wrong_types_in_a_report_never_escape(kind: str, data: st.DataObject) ->
         {"op": "Load", "gguf": "a", "graphs": "g", "template": None, "threads": True, "context_tokens": 1},
         {"op": "Generate", "messages": [["user"]], "sampling": {}},
         {"op": "Generate", "messages": [["user", "hello"]], "sampling": {"stop": []}},
-        {"op": "Generate", "messages": [["user"]], "sampling": {}, "answered": [], "characters": 0},
-        {"op": "Generate", "messages": [["user", "x"]], "sampling": {"stop": []}, "answered": [], "characters": 0},
-        {"op": "Generate", "messages": [["user", "x"]], "sampling": {"stop": []}, "answered": 5, "characters": 0},
+        GENERATE | {"messages": [["user"]]},
+        GENERATE | {"messages": [["user", "x", [], 5]]},
+        GENERATE | {"messages": [["user", "x", [["id", "name"]], ""]]},
+        GENERATE | {"sampling": {"stop": []}},
+        GENERATE | {"answered": 5},
+        GENERATE | {"tools": 5},
+        GENERATE | {"more": 5},
         {"op": "Cancel", "more": 1},
     ],
 )
@@ -214,70 +277,17 @@ def test_lines_are_bounded() -> None:
         parse_report(b" " * (MAX_REPORT_BYTES + 1))
     with pytest.raises(WorkerProtocolError, match="bytes"):
         parse_order(b" " * (MAX_COMMAND_BYTES + 1))
-    widest = Report(1, TokensGenerated((2**31,) * 5000, "\U0001f525" * 10_000))
+    pair = (b"x" * MAX_TOKEN_BYTES, -1234.567891)
+    likely = (TokenLogprob(*pair, (pair,) * MAX_LOGPROBS),) * 5000
+    widest = Report(1, TokensGenerated((2**31,) * 5000, "\U0001f525" * 10_000, likely))
     assert len(encode_report(widest)) <= MAX_REPORT_BYTES
     assert isinstance(parse_report(encode_report(widest)).event, TokensGenerated)
     params = SamplingParams(max_tokens=MAX_NEW_TOKENS)
     answered = (MAX_TOKEN_ID,) * MAX_NEW_TOKENS
-    prompt = GenerationRequest((Message("user", "\0" * MAX_PROMPT_BYTES),), params, answered, MAX_ANSWER_CHARACTERS)
+    schema = json.dumps({"x": "\U0001f525" * (MAX_SCHEMA_BYTES // 4 - 9)}, ensure_ascii=False)
+    turns = (Message("user", "\0" * MAX_PROMPT_BYTES),)
+    prompt = GenerationRequest(turns, params, answered, MAX_ANSWER_CHARACTERS, schema=schema)
     assert parse_order(encode_order(Order(1, Generate(prompt)))).command == Generate(prompt)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("temperature", -0.1),
-        ("temperature", float("nan")),
-        ("temperature", True),
-        ("temperature", 10**400),
-        ("top_k", 1.5),
-        ("top_p", 0),
-        ("repetition_penalty", 0.0),
-        ("seed", -1),
-        ("max_tokens", 0),
-        ("max_tokens", "many"),
-        ("stop", ("",)),
-        ("stop", ("\ud800",)),
-        ("stop", ("x",) * 9),
-        ("stop", ["x"]),
-    ],
-)
-def test_a_value_out_of_range_is_named(name: str, value: Any) -> None:  # noqa: ANN401  wrong types on purpose
-    """The message begins with the parameter's name, so that an API can point at it."""
-    with pytest.raises(InvalidRequestError, match=f"^{name}: "):
-        replace(SamplingParams(), **{name: value})
-
-
-def test_a_conversation_is_bounded_and_writable() -> None:
-    """Roles, number, size and characters of the messages are checked where they enter."""
-    with pytest.raises(InvalidRequestError, match="role"):
-        Message("oracle", "hello")
-    with pytest.raises(InvalidRequestError, match="content"):
-        Message("user", "\ud800")
-    with pytest.raises(InvalidRequestError, match="messages"):
-        GenerationRequest((), SamplingParams())
-    with pytest.raises(InvalidRequestError, match="bytes"):
-        GenerationRequest((Message("user", "x" * (MAX_PROMPT_BYTES + 1)),), SamplingParams())
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("answered", (1,) * 513),
-        ("answered", (-1,)),
-        ("answered", (2**31 + 1,)),
-        ("answered", (True,)),
-        ("answered", ("1",)),
-        ("answered", [1]),
-        ("characters", -1),
-        ("characters", 1.0),
-        ("characters", MAX_ANSWER_CHARACTERS + 1),
-    ],
-)
-def test_a_begun_answer_is_bounded(name: str, value: Any) -> None:  # noqa: ANN401  wrong types on purpose
-    """No more tokens than the whole answer may have, and no ids or counts that are none."""
-    with pytest.raises(InvalidRequestError, match=f"^{name}: "):
-        replace(ASK, **{name: value})
 
 
 def test_events_compare_by_value() -> None:

@@ -1,0 +1,189 @@
+"""Laws of constrained decoding: what fits can be said, nothing else, and no schema takes the worker down."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.constraints import MAX_REASON_CHARACTERS, Constraints, Matcher
+from models.core.grammars import answer_grammar
+from models.core.request import GenerationRequest, Message, SamplingParams
+from models.errors import InvalidRequestError, UnsupportedModelError
+from models.gguf import GgufFile
+from models.tokenizer import Tokenizer
+from tests.models.memory import peak_growth_bytes
+from tests.models.tiny import TinyLlama, write_tiny
+
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "maxLength": 8}, "age": {"type": "integer"}},
+    "required": ["name"],
+    "additionalProperties": False,
+}
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"$ref": "#/$defs/city"}},
+            "required": ["city"],
+            "additionalProperties": False,
+            "$defs": {"city": {"enum": ["Ulm", "Köln"]}},
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """A byte-level vocabulary."""
+    with GgufFile.open(write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.gguf", TinyLlama())) as file:
+        return Tokenizer.from_gguf(file)
+
+
+@pytest.fixture(scope="module")
+def constraints(tokenizer: Tokenizer) -> Constraints:
+    """What makes matchers for it."""
+    return Constraints(tokenizer)
+
+
+def matcher(constraints: Constraints, schema: object) -> Matcher:
+    """Compile a schema."""
+    ask = GenerationRequest((Message("user", "x"),), SamplingParams(), schema=json.dumps(schema))
+    return constraints.matcher(answer_grammar(ask, in_tags=True) or "", of="schema")
+
+
+def takes(matcher: Matcher, tokenizer: Tokenizer, text: str) -> bool:
+    """Say a text token by token; each must be among the allowed."""
+    for token in tokenizer.encode(text, special=False):
+        if not matcher.allowed()[token]:
+            return False
+        assert matcher.add(token)
+    return True
+
+
+def test_only_what_fits_can_be_said(constraints: Constraints, tokenizer: Tokenizer) -> None:
+    """Every beginning of a fitting answer is allowed; the end of the answer only where it is whole."""
+    for text in ('{"name": "Ada", "age": 36}', '{"name": "\\né"}'):
+        one = matcher(constraints, PERSON)
+        for letter in text:
+            assert not one.allowed()[list(tokenizer.eos_ids)].any()
+            assert takes(one, tokenizer, letter)
+        assert one.ended
+        assert one.allowed()[list(tokenizer.eos_ids)].all()
+    for text in (
+        "I",
+        '{"age"',
+        '{"name": 5',
+        '{"name": "Ada Lovelace',
+        '{"name": "Ada", "x"',
+        '{  "name"',
+        '{"name": "\n',
+    ):
+        assert not takes(matcher(constraints, PERSON), tokenizer, text)
+
+
+def test_control_tokens_fit_nothing(constraints: Constraints, tokenizer: Tokenizer) -> None:
+    """A string may hold their names as text, never the tokens."""
+    one = matcher(constraints, {"type": "string"})
+    assert takes(one, tokenizer, '"<|im_start|>')
+    assert not one.allowed()[list(tokenizer.control_ids)].any()
+    assert not one.add(min(tokenizer.control_ids - tokenizer.eos_ids))
+
+
+def test_a_call_fits_the_description_of_its_tool(constraints: Constraints, tokenizer: Tokenizer) -> None:
+    """In tags or bare, with references inside the description."""
+    ask = GenerationRequest(
+        (Message("user", "x"),), SamplingParams(), tools=(json.dumps(WEATHER),), tool_choice="required"
+    )
+    tagged = '<tool_call>\n{"name": "weather", "arguments": {"city": "Köln"}}\n</tool_call>'
+    bare = '{"name": "weather", "parameters": {"city": "Ulm"}}'
+    for text, in_tags in ((tagged, True), (bare, False)):
+        one = constraints.matcher(answer_grammar(ask, in_tags=in_tags) or "", of="tools")
+        assert takes(one, tokenizer, text)
+        assert one.ended
+    one = constraints.matcher(answer_grammar(ask, in_tags=True) or "", of="tools")
+    assert not takes(one, tokenizer, tagged.replace("Köln", "Bonn"))
+
+
+def _nested(depth: int) -> object:
+    schema: object = {}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ({"type": "banana"}, "banana"),
+        ({"not": {"type": "string"}}, "not"),
+        ({"type": "string", "pattern": "("}, "regex"),
+        ({"type": "string", "pattern": "(" * 5000 + ")" * 5000}, "regex"),
+        ({"$ref": "http://example.com/schema.json"}, "Resource"),
+        ({"$ref": "#"}, "no answer can fit it"),
+        ({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}, "circular"),
+        ({"allOf": [{"properties": {f"a{n}": {}}} for n in range(500)]}, "too large"),
+        ({"allOf": [{"oneOf": [{"pattern": f"^a{n}"}, {"pattern": f"b{n}$"}]} for n in range(30)]}, ""),
+        ({"type": "integer", "minimum": -(10**300), "maximum": 10**300}, "range"),
+        ({"x-guidance": {"lenient": True}, "type": "banana"}, "banana"),
+    ],
+)
+def test_a_refused_schema_says_why(constraints: Constraints, schema: object, why: str) -> None:
+    """In one bounded line that begins with the field's name."""
+    with pytest.raises(InvalidRequestError, match=r"^schema: ") as refused:
+        matcher(constraints, schema)
+    text = str(refused.value)
+    assert why in text
+    assert "\n" not in text
+    assert len(text) <= MAX_REASON_CHARACTERS + 10
+
+
+def test_hostile_schemas_stay_within_bounds(constraints: Constraints) -> None:
+    """Whatever multiplies itself is taken or refused with little memory, compiled and followed for a hundred tokens."""
+    doubling = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
+    hostile = [
+        _nested(58),
+        {"type": "string", "pattern": "(((a{1000}){1000}){1000})"},
+        {"type": "string", "pattern": "(a|b)*a(a|b){20}"},
+        {"type": "string", "pattern": "^(?:[a-z]{1,500}x){1,500}$"},
+        {"type": "string", "minLength": 10**9},
+        {"type": "array", "items": {"type": "string"}, "minItems": 10**6},
+        {"type": "object", "minProperties": 10**6},
+        {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(2000)}},
+        {"anyOf": [{"type": "object", "properties": {f"a{n}": {"type": "integer"}}} for n in range(1000)]},
+        {"enum": [f"x{n}" for n in range(6000)]},
+        {"$defs": doubling | {"d40": {"type": "null"}}, "$ref": "#/$defs/d0"},
+        {"type": "integer", "multipleOf": 999_999_937},
+    ]
+
+    def follow_all() -> None:
+        random = np.random.default_rng(1)
+        for schema in hostile:
+            try:
+                one = matcher(constraints, schema)
+                for _ in range(100):
+                    if one.ended:
+                        break
+                    assert one.add(int(random.choice(np.flatnonzero(one.allowed()))))
+            except InvalidRequestError as error:
+                assert len(str(error)) <= MAX_REASON_CHARACTERS + 10  # noqa: PT017  either is fine
+
+    assert peak_growth_bytes(follow_all) < 100e6
+
+
+def test_a_model_whose_answers_never_end_is_refused(tmp_path: Path) -> None:
+    """There would be no way to say that the answer is whole."""
+    types = [3, 3, 3] + [1] * (TinyLlama().vocabulary - 3)
+    metadata: dict[str, object] = {"tokenizer.ggml.eos_token_id": None, "tokenizer.ggml.token_type": types}
+    metadata["tokenizer.ggml.tokens"] = [f"<{n}>" for n in range(3)] + [
+        f"t{n}" for n in range(TinyLlama().vocabulary - 3)
+    ]
+    metadata["tokenizer.ggml.merges"] = ["t0 t1"]
+    metadata["tokenizer.ggml.tokens"][-1] = "t0t1"  # type: ignore[index]  # a list
+    with GgufFile.open(write_tiny(tmp_path / "tiny.gguf", TinyLlama(), metadata)) as file:
+        endless = Tokenizer.from_gguf(file)
+    with pytest.raises(UnsupportedModelError, match="ends an answer"):
+        Constraints(endless)
