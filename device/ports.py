@@ -1,4 +1,4 @@
-"""What the use-cases need of the mesh; `mesh.node.MeshNode` is one, the simulated net of the tests another."""
+"""What the use-cases need of the mesh (`mesh.node.MeshNode`, in tests a simulated net) and of the LAN's door."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -43,3 +43,21 @@ class Mesh(Protocol):
 
     def neighbours(self) -> Sequence[Neighbour]:
         """Everyone this node has, wants or had a link to."""
+
+
+class Lan(Protocol):
+    """The door to the LAN; `device.http.lan.LanServer` is one."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is to be reached at all."""
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Where it listens now."""
+
+    def open(self) -> None:
+        """Listen from now on, or as soon as it runs."""
+
+    def close(self) -> None:
+        """Listen no more; answers that run may end."""

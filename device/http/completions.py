@@ -13,10 +13,10 @@ from starlette.routing import Route
 from device.api import AnswerFinished
 from device.core.chat_request import ChatRequest
 from device.core.completion_request import parse_completion_request
-from device.http.openai import EVENT_STREAM, events_of, head_of, usage_of
+from device.http.openai import events_of, head_of, usage_of
 from device.http.requests import read_body
 from device.http.token_logprobs import TextLogprobs
-from device.http.turns import Piece, Turn, TurnStream, about, answered
+from device.http.turns import EVENT_STREAM, Piece, Turn, TurnStream, about, answered
 from device.queries import Queries
 from models.core.request import TokenLogprob
 

@@ -43,6 +43,10 @@ STATUS: Final[Mapping[type[Exception], tuple[int, str]]] = {
     device.errors.NeighbourMisbehavedError: (502, "neighbour_misbehaved"),
     device.errors.BusyError: (503, "busy"),
     device.errors.StoppingError: (503, "stopping"),
+    device.errors.UnknownKeyError: (401, "invalid_api_key"),
+    device.errors.TooManyRequestsError: (429, "rate_limit_exceeded"),
+    device.errors.BudgetUsedUpError: (429, "insufficient_quota"),
+    device.errors.NoSuchKeyError: (404, "key_not_found"),
     models.errors.InvalidRequestError: (400, "invalid_value"),
     models.errors.InvalidTemplateError: (400, "invalid_value"),
     models.errors.PromptTooLongError: (400, "context_length_exceeded"),
@@ -110,7 +114,11 @@ def ollama_error(error: Exception) -> dict[str, object]:
 def error_response(error: Exception, *, path: str = "") -> Response:
     """Answer a request for `path` with an error."""
     status, _ = status_of(error)
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == http.HTTPStatus.SERVICE_UNAVAILABLE else {}
+    headers = {}
+    if status in (http.HTTPStatus.SERVICE_UNAVAILABLE, http.HTTPStatus.TOO_MANY_REQUESTS):
+        headers["Retry-After"] = str(getattr(error, "retry_after_s", RETRY_AFTER_S))
+    if status == http.HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, device.errors.RequestTooLargeError | device.errors.RequestTooSlowError):
         headers["Connection"] = "close"  # the rest of that body is not read
     body = ollama_error(error) if path in OLLAMA_PATHS else {"error": error_fields(error)}

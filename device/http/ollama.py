@@ -21,6 +21,7 @@ from device.api import AnswerFinished, HeldModel
 from device.core.chat_request import ChatRequest
 from device.core.ollama_request import OllamaRequest, parse_ollama_chat, parse_ollama_generate, parse_ollama_show
 from device.http.errors import ollama_error
+from device.http.gate import caller_of
 from device.http.models import find_offered, offered
 from device.http.requests import read_body
 from device.http.token_logprobs import token_fields
@@ -40,7 +41,7 @@ def ollama_routes(queries: Queries, administration: Administration) -> list[Rout
         async def ask(request: Request) -> Response | TurnStream:
             asked = parse(await read_body(request))
             if asked.only_load:
-                return await _loaded(queries, asked.question, words)
+                return await _loaded(request, queries, asked.question, words)
             return await answered(request, queries, asked.question, words)
 
         return ask
@@ -172,9 +173,9 @@ class GenerateReply(_Reply):
         return {"response": text}
 
 
-async def _loaded(queries: Queries, question: ChatRequest, words: type[_Reply]) -> Response:
+async def _loaded(request: Request, queries: Queries, question: ChatRequest, words: type[_Reply]) -> Response:
     """Say that the model is there, if it is: an empty question asks for no more.  It is loaded when it is needed."""
-    answer = await queries.ask(question)
+    answer = await queries.ask(question, caller_of(request))
     try:
         by = answer.by
     finally:

@@ -16,7 +16,6 @@ from device.api import AnswerFinished
 from device.http.errors import error_fields
 from device.http.turns import OWN_ERRORS
 
-EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
 DONE: Final = b"data: [DONE]\n\n"
 
 

@@ -1,6 +1,7 @@
 """One answer on its way over HTTP, whichever API's words it is written in: begun, read piece by piece, ended.
 
-What fails before the first piece still gets a status of its own; after that the client is told in the stream.
+What fails before the first piece still gets a status of its own; after that the client is told in the stream.  A stream
+of events begins already when its question has to wait, with its place in the queue as comments (": queue 3").
 """
 
 import time
@@ -15,15 +16,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from device.answers import Answer
-from device.api import Answerer, AnswerFinished, AnswerPiece
+from device.api import Answerer, AnswerFinished, AnswerPiece, AnswerQueued
 from device.core.chat_request import ChatRequest
 from device.errors import DeviceError
+from device.http.gate import caller_of
 from device.http.requests import while_connected
 from device.queries import Queries
 from mesh.errors import MeshError
 from models.core.request import TokenLogprob, ToolCall
 from models.errors import ModelsError
 
+EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
 NODE_HEADER: Final = "X-Hearthmesh-Node"
 DIGEST_HEADER: Final = "X-Hearthmesh-Model-Digest"
 OWN_ERRORS: Final = (DeviceError, MeshError, ModelsError)
@@ -52,6 +55,7 @@ class Turn:
         self._logprobs: tuple[TokenLogprob, ...] = ()  # of tokens whose words are held back
         self._ready: deque[Piece | AnswerFinished] = deque()
         self._over = False
+        self._error: Exception | None = None  # befell the answer while it waited
 
     @property
     def first(self) -> Answerer:
@@ -63,10 +67,25 @@ class Turn:
         """The name of the model that answers."""
         return self._answer.by.model
 
-    async def begin(self) -> None:
-        """Wait for the first piece, which is kept for the reader.  Raises what befell the answer."""
+    async def begin(self) -> int:
+        """Wait for the first piece, which is kept for the reader, or for a place in the queue: return that, else 0.
+
+        Raises what befell the answer.
+        """
         while not self._ready:
-            await self._more()
+            item = await self._answer.step()
+            if isinstance(item, AnswerQueued):
+                return item.place
+            self._take(item)
+        return 0
+
+    async def move(self) -> int:
+        """Wait as `begin` does; what befalls the answer meanwhile is kept for the reader."""
+        try:
+            return await self.begin()
+        except OWN_ERRORS as error:
+            self._error = error
+            return 0
 
     def __aiter__(self) -> Self:
         """A turn is read once."""
@@ -75,18 +94,19 @@ class Turn:
     async def __anext__(self) -> Piece | AnswerFinished:
         """Wait for the next piece."""
         while not self._ready:
+            if self._error is not None:
+                raise self._error
             if self._over:
                 raise StopAsyncIteration
-            await self._more()
+            self._take(await anext(self._answer))
         return self._ready.popleft()
 
     async def aclose(self) -> None:
         """End the answer wherever it is made."""
         await self._answer.aclose()
 
-    async def _more(self) -> None:
+    def _take(self, item: AnswerPiece | AnswerFinished) -> None:
         """Read one item of the answer; what it completes is ready then."""
-        item = await anext(self._answer)
         if isinstance(item, AnswerPiece):
             self._logprobs += item.logprobs
             self._put(item.answerer, self._reader.feed(item.text) if self._reader else (item.text,))
@@ -131,24 +151,28 @@ class _Worded(Protocol):
 
 async def answered(request: Request, queries: Queries, chat: ChatRequest, wording: _Worded) -> "Response | TurnStream":
     """Ask, and answer the request in the words of an API.  Raises what goes wrong before the first piece."""
-    turn = Turn(chat, await while_connected(request.receive, queries.ask(chat)))
+    turn = Turn(chat, await while_connected(request.receive, queries.ask(chat, caller_of(request))))
     words = wording(chat, turn)
     try:
         if not chat.stream:
             async with aclosing(turn):
                 body = await while_connected(request.receive, words.whole(turn))
             return JSONResponse(body, headers=_headers(turn.first))
-        await while_connected(request.receive, turn.begin())
+        place = await while_connected(request.receive, turn.begin())
+        while place and words.media_type != EVENT_STREAM:  # has no comments: its header waits for the first piece
+            place = await while_connected(request.receive, turn.begin())
     except BaseException:
         await turn.aclose()
         raise
-    return TurnStream(words.chunks(turn), turn, media_type=words.media_type)
+    return TurnStream(words.chunks(turn), turn, media_type=words.media_type, place=place)
 
 
 class TurnStream:
     """A streamed answer as an ASGI response; ends with its client, and ends the answer whatever happens."""
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], turn: Turn, *, media_type: str) -> None:
+    def __init__(self, chunks: AsyncGenerator[bytes, None], turn: Turn, *, media_type: str, place: int = 0) -> None:
+        """place: in the queue, 0 where the answer has begun."""
+        self._place = place
         self._chunks = chunks
         self._turn = turn
         self._media_type = media_type
@@ -165,6 +189,9 @@ class TurnStream:
         headers = {"Content-Type": self._media_type, "Cache-Control": "no-store", **_headers(self._turn.first)}
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
+        while self._place:
+            await send({"type": "http.response.body", "body": b": queue %d\n\n" % self._place, "more_body": True})
+            self._place = await self._turn.move()
         async with aclosing(self._chunks):
             async for chunk in self._chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
