@@ -116,7 +116,9 @@ class HostName:
                 )
                 self._claimed = info.server or ""
                 self._told = (frozenset(info.addresses_by_version(IPVersion.All)), self._told[0])
-                await (await zeroconf.async_register_service(info, cooperating_responders=True))
+                telling = await zeroconf.async_register_service(info, cooperating_responders=True)
+                self._set_name(host)
+                await telling
             self._set_name(host)
             return info
         log.warning("%d machines have names like %s; this one has none", TRIES, node_name)
