@@ -31,6 +31,16 @@ class Guests:
         self._secret = ""  # of the key of this run, so that its code can be shown again
 
     @property
+    def is_open(self) -> bool:
+        """Whether this node is reachable over the network."""
+        return self._lan.is_open
+
+    @property
+    def phones(self) -> int:
+        """How many phones have come with a guests' key."""
+        return self._keyring.phones
+
+    @property
     def names(self) -> frozenset[str]:
         """What this node is called on the LAN."""
         return frozenset({"localhost", *self._hosts()})

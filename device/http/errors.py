@@ -49,6 +49,7 @@ STATUS: Final[Mapping[type[Exception], tuple[int, str]]] = {
     device.errors.NoSuchKeyError: (404, "key_not_found"),
     models.errors.InvalidRequestError: (400, "invalid_value"),
     models.errors.InvalidTemplateError: (400, "invalid_value"),
+    models.errors.UnsupportedModelError: (400, "model_unsupported"),
     models.errors.PromptTooLongError: (400, "context_length_exceeded"),
     models.errors.ModelNotFoundError: (404, "model_not_found"),
     models.errors.AmbiguousModelError: (400, "model_ambiguous"),

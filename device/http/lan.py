@@ -9,11 +9,13 @@ from typing import Final
 
 from starlette.types import ASGIApp
 
-from device.http.server import HttpServer
+from device.http.server import HttpServer, Patience
 from mesh.addresses import near_ones
 from mesh.interfaces import Interface, choose, survey
 from mesh.netlink import network_news
 
+# A phone has one or two connections; a browser six at most.
+PATIENCE: Final = Patience(per_source=16)
 POLL_S: Final = 30.0  # the kernel tells of most changes at once, but not everywhere of all
 LOOPBACK: Final = "127.0.0.1"  # has a door of its own
 
@@ -97,7 +99,9 @@ class LanServer:
             self._servers.pop(address).stop()
         for address in wanted:
             if address not in self._servers and (listener := self._listener(address)) is not None:
-                server = self._servers[address] = HttpServer(self._app, listener, grace_s=self._grace_s)
+                server = self._servers[address] = HttpServer(
+                    self._app, listener, grace_s=self._grace_s, patience=PATIENCE
+                )
                 self._tasks.create_task(server.run(), name=f"http {address}")
                 log.info("the API listens on %s port %d", address, self._port)
 

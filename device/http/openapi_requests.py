@@ -151,42 +151,23 @@ _OLLAMA: Final[Schema] = {
 
 def _conversation(call_arguments: Schema) -> Schema:
     """A turn of a conversation; the two APIs write the arguments of calls differently."""
-    call = _object(
-        ["function"],
-        {
-            "id": or_null(_CALL_ID),
-            "function": _object(
-                ["name", "arguments"],
-                {
-                    "name": _TOOL_NAME,
-                    "arguments": call_arguments,
-                },
-            ),
-        },
-    )
-    calls = {"type": "array", "maxItems": MAX_TOOL_CALLS, "items": call}
+    function = _object(["name", "arguments"], {"name": _TOOL_NAME, "arguments": call_arguments})
+    call = _object(["function"], {"id": or_null(_CALL_ID), "function": function})
+    calls = {"type": "array", "minItems": 1, "maxItems": MAX_TOOL_CALLS, "items": call}
     said = [role for role in ROLES if role not in ("assistant", "tool")]
+    no_calls = {"tool_calls": or_null({"type": "array", "maxItems": 0})}
+    answers_none = {"tool_call_id": or_null({"type": "string", "maxLength": 0})}
+    answers_one = {"tool_call_id": or_null({"type": "string", "maxLength": MAX_TOOL_CALL_ID_CHARACTERS})}
+    called = {"role": {"const": "assistant"}, "content": or_null(_TEXT), "tool_calls": calls, **answers_none}
     return {
         "description": "One turn of a conversation.",
         "anyOf": [
-            _object(["role", "content"], {"role": {"enum": said}, "content": _TEXT}),
-            _object(["role", "content"], {"role": {"const": "assistant"}, "content": _TEXT}),
+            _object(["role", "content"], {"role": {"enum": said}, "content": _TEXT, **no_calls, **answers_none}),
             _object(
-                ["role", "tool_calls"],
-                {
-                    "role": {"const": "assistant"},
-                    "content": or_null(_TEXT),
-                    "tool_calls": {**calls, "minItems": 1},
-                },
+                ["role", "content"], {"role": {"const": "assistant"}, "content": _TEXT, **no_calls, **answers_none}
             ),
-            _object(
-                ["role", "content"],
-                {
-                    "role": {"const": "tool"},
-                    "content": _TEXT,
-                    "tool_call_id": or_null({"type": "string", "maxLength": MAX_TOOL_CALL_ID_CHARACTERS}),
-                },
-            ),
+            _object(["role", "tool_calls"], called),
+            _object(["role", "content"], {"role": {"const": "tool"}, "content": _TEXT, **no_calls, **answers_one}),
         ],
     }
 

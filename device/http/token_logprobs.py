@@ -27,9 +27,12 @@ class TextLogprobs:
             offsets.append(self._offset)
             self._offset += len(_text(one.token))
         return {
-            "tokens": [_text(one.token) for one in tokens],
+            "tokens": [_name(one.token) for one in tokens],
             "token_logprobs": [one.logprob for one in tokens],
-            "top_logprobs": [{_text(token): value for token, value in one.top} for one in tokens],
+            # The token itself is always one of them.
+            "top_logprobs": [
+                {_name(token): value for token, value in (*one.top, (one.token, one.logprob))} for one in tokens
+            ],
             "text_offset": offsets,
         }
 
@@ -41,3 +44,11 @@ def _spelled(token: bytes, logprob: float) -> dict[str, Any]:
 def _text(token: bytes) -> str:
     """A token as text; what is no whole character shows as one that is missing."""
     return token.decode(errors="replace")
+
+
+def _name(token: bytes) -> str:
+    """A token as a key: parts of characters are told apart, in OpenAI's way."""
+    try:
+        return token.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token)

@@ -4,9 +4,10 @@ What fails before the first piece still gets a status of its own; after that the
 of events begins already when its question has to wait, with its place in the queue as comments (": queue 3").
 """
 
+import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol, Self
@@ -23,7 +24,8 @@ from device.http.gate import caller_of
 from device.http.requests import while_connected
 from device.queries import Queries
 from mesh.errors import MeshError
-from models.core.request import TokenLogprob, ToolCall
+from models.core.request import GenerationRequest, TokenLogprob, ToolCall, tool_name
+from models.core.tool_calls import ToolCallReader
 from models.errors import ModelsError
 
 EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
@@ -49,7 +51,7 @@ class Turn:
     def __init__(self, chat: ChatRequest, answer: Answer) -> None:
         self.began_at = time.monotonic()
         self._answer = answer
-        self._reader = None
+        self._reader = _reader(chat.generation)
         self._most_calls = None if chat.parallel_tool_calls else 1
         self._calls = 0
         self._logprobs: tuple[TokenLogprob, ...] = ()  # of tokens whose words are held back
@@ -109,15 +111,15 @@ class Turn:
         """Read one item of the answer; what it completes is ready then."""
         if isinstance(item, AnswerPiece):
             self._logprobs += item.logprobs
-            self._put(item.answerer, self._reader.feed(item.text) if self._reader else (item.text,))
+            self._put(item.answerer, self._reader.feed(item.text) if self._reader else [item.text])
             return
         self._over = True
-        self._put(item.answerer, self._reader.finish() if self._reader else ())
+        self._put(item.answerer, self._reader.finish() if self._reader else [])
         if self._logprobs:
-            self._put(item.answerer, ("",))
+            self._put(item.answerer, [""])
         self._ready.append(replace(item, finish_reason=TOOL_CALLS) if self._calls else item)
 
-    def _put(self, by: Answerer, parts: tuple[str | ToolCall, ...]) -> None:
+    def _put(self, by: Answerer, parts: Sequence[str | ToolCall]) -> None:
         """Have pieces read; the log-probabilities so far go with the first of them."""
         for part in parts:
             if isinstance(part, ToolCall):
@@ -129,6 +131,14 @@ class Turn:
                 piece = Piece(answerer=by, text=part, logprobs=self._logprobs)
             self._ready.append(piece)
             self._logprobs = ()
+
+
+def _reader(request: GenerationRequest) -> ToolCallReader | None:
+    """What finds calls in the answer's text, where there may be any: what must fit a schema is no call."""
+    if not request.tools or request.tool_choice == "none" or request.schema is not None:
+        return None
+    names = [tool_name(tool) for tool in request.tools]
+    return ToolCallReader(names, id_prefix=f"call_{secrets.token_hex(8)}_")
 
 
 class Wording(Protocol):

@@ -423,7 +423,7 @@ def test_a_key_is_made_shown_once_and_revoked(hearth: Hearth, daemon: SimulatedD
     assert hearth("keys", "add", "c", "--scope", "root").code == 1
     assert "Revoked phone" in hearth("keys", "rm", "phone").out
     gone = hearth("keys", "rm", "phone")
-    assert (gone.code, "hint: see which there are" in gone.err) == (1, True)
+    assert (gone.code, "hint: see which keys there are" in gone.err) == (1, True)
     assert json.loads(hearth("keys", "rm", "laptop", "--json").out) == {}
 
 

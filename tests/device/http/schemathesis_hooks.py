@@ -32,9 +32,12 @@ def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: object)
         body.pop("system", None)
     if isinstance(body.get("format"), dict):
         body["format"] = SCHEMA  # what a schema may say is up to the engine
+    for message in body["messages"]:
+        if message.get("tool_calls"):
+            message["tool_calls"] = message["tool_calls"][:MESSAGES]
     tools = body.get("tools")
     if tools:
-        body["tools"] = list({tool["function"]["name"]: tool for tool in tools}.values())
+        body["tools"] = list({tool["function"]["name"]: tool for tool in tools}.values())[:MESSAGES]
 
 
 def _mend_tools(body: dict[str, Any]) -> None:

@@ -332,6 +332,20 @@ async def test_what_befalls_a_question_that_waits_is_told(
     assert done == "data: [DONE]"
 
 
+async def test_a_phone_that_vanishes_leaves_the_queue(
+    phone: httpx.AsyncClient, guests: GuestAccess, node: HearthNode
+) -> None:
+    """Its place is free at once, not when its turn would have come."""
+    await come_in(phone, guests)
+    endless = {**QUESTION, "max_tokens": 1900, "stream": True}
+    async with reaching(node, "127.0.0.1") as program, program.stream("POST", CHAT, json=endless) as running:
+        await anext(running.aiter_lines())
+        async with phone.stream("POST", CHAT, json=endless, headers={"X-Hearthmesh": "page"}) as waiting:
+            assert await anext(waiting.aiter_lines()) == ": queue 1"
+        await until(lambda: node.administration.status().queue.guest == 0)
+        assert node.administration.queries.counts().running == 1
+
+
 async def test_keys_are_listed_and_revoked(owner: DaemonClient) -> None:
     """The secret is shown once; an unknown name is said."""
     made = await owner.add_key("laptop", scopes=("ask", "embed"), per_day=500)

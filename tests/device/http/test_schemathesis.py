@@ -3,17 +3,33 @@
 import asyncio
 import os
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from device.node import HearthNode
+from models.store import ModelStore
+from tests.sim.hearth import hearth_config, living
+from tests.sim.tiny_model import install_tiny
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 COMMAND = Path(sys.executable).with_name("schemathesis")
 ROOT = Path(__file__).resolve().parents[3]
 WITHIN_S = 600
-FEW, MANY = 3, 100  # examples of each operation beside those that cover its schema
+FEW, MANY = 10, 100  # examples of each operation beside those that cover its schema
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def node(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> AsyncIterator[HearthNode]:
+    """A node with a tiny model whose answers may end, so that they can be given a form."""
+    config = hearth_config(tmp_path_factory.mktemp("s"), context_tokens=16_384)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(shared_cache))
+        await install_tiny(ModelStore(config.data_dir / "models"), config.data_dir / "files", endless=False)
+        async with living(config) as node:
+            yield node
 
 
 async def asked(node: HearthNode, folder: Path, *, examples: int) -> tuple[int, str]:
