@@ -1,49 +1,34 @@
 """What the owner does about others: keys for programs, and the LAN opened to guests by a QR code."""
 
-from collections.abc import Callable
+import asyncio
+import contextlib
 from typing import Final
 
 from device.api import ApiKey, GuestAccess, Keys, NewKey
-from device.core.access import ASK, UNLIMITED, Key, host_name, host_of_address
+from device.core.access import ASK, UNLIMITED, Key, host_of_address
 from device.core.budgets import Allowance
 from device.keyring import KeyRing
-from device.ports import Lan
+from device.ports import Lan, Mesh
 
 GUESTS_NAME: Final = "guests"
 # A phone's chat with a small board: enough for a conversation, too little to keep the board from everyone else.
 GUESTS: Final = Allowance(per_minute=6, per_day=50_000)
+NAMED_WITHIN_S: Final = 5.0  # finding a free name takes a second; where mDNS cannot be used it never comes
 
 
 class Guests:
-    """Keys and the LAN.  always_open: the configuration opens the LAN, whatever is said here.
+    """Keys and the LAN.  always_open: the configuration opens the LAN, whatever is said here."""
 
-    publish: has the network answer to a name, None = to none; host: the name that it answers to, "" while to none.
-    """
-
-    def __init__(
-        self,
-        keyring: KeyRing,
-        lan: Lan,
-        *,
-        node_name: str,
-        port: int,
-        always_open: bool,
-        publish: Callable[[str | None], None] = lambda _: None,
-        host: Callable[[], str] = lambda: "",
-    ) -> None:
+    def __init__(self, keyring: KeyRing, lan: Lan, *, mesh: Mesh, port: int, always_open: bool) -> None:
         self._keyring = keyring
         self._lan = lan
-        self._node_name = node_name
-        self._publish = publish
-        self._published = host
+        self._mesh = mesh
         self._port = port
+        self._news = asyncio.Event()
+        mesh.on_change(self._news.set)
         self._always_open = always_open
         self._key: Key | None = None
         self._secret = ""  # of the key of this run, so that its code can be shown again
-
-    @property
-    def _host(self) -> str:
-        return self._published() or f"{host_name(self._node_name)}.local"
 
     @property
     def is_open(self) -> bool:
@@ -58,16 +43,20 @@ class Guests:
     @property
     def names(self) -> frozenset[str]:
         """What this node is called on the LAN."""
-        return frozenset({self._host, "localhost", *(host_of_address(one) for one in self._lan.addresses)})
+        return frozenset({"localhost", *self._hosts()})
+
+    def _hosts(self) -> list[str]:
+        name = self._mesh.host_name
+        return [*([name] if name else []), *(host_of_address(one) for one in self._lan.addresses)]
 
     def start(self) -> None:
         """Listen on the LAN where the configuration or the owner has said so."""
         if self._always_open or self._keyring.lan_opened:
-            self._open_door()
+            self._open_lan()
 
-    def _open_door(self) -> None:
+    def _open_lan(self) -> None:
         self._lan.open()
-        self._publish(self._node_name)
+        self._mesh.publish_host(self._mesh.name, port=self._port)
 
     def keys(self) -> Keys:
         """All keys, and when each was last used."""
@@ -90,8 +79,17 @@ class Guests:
         if self._key not in self._keyring.keys or self._key.allowance != allowance:
             self._key, self._secret = await self._keyring.add(GUESTS_NAME, (ASK,), guest=True, allowance=allowance)
         await self._keyring.open_lan(opened=True)
-        self._open_door()
+        self._open_lan()
+        await self._named()
         return self.status()
+
+    async def _named(self) -> None:
+        """Wait until it is known which name leads here: a code with another machine's would hand the key to that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(NAMED_WITHIN_S):
+                while not self._mesh.host_name:
+                    self._news.clear()
+                    await self._news.wait()
 
     async def close(self) -> GuestAccess:
         """Close the LAN, unless the configuration opens it, and revoke every key for guests."""
@@ -99,14 +97,14 @@ class Guests:
         await self._keyring.open_lan(opened=False)
         if not self._always_open:
             self._lan.close()
-            self._publish(None)
+            self._mesh.publish_host(None, port=self._port)
         return self.status()
 
     def status(self) -> GuestAccess:
         """How it is now; with the addresses to be scanned, if their key is known."""
         key = self._key if self._key in self._keyring.keys else None
         fragment = f"/#k={self._secret}" if key else "/"
-        hosts = [self._host, *(host_of_address(one) for one in self._lan.addresses)] if self._lan.addresses else []
+        hosts = self._hosts() if self._lan.addresses else []
         allowance = key.allowance if key else UNLIMITED
         return GuestAccess(
             open=self._lan.is_open,

@@ -160,7 +160,7 @@ class HearthNode:
                 mesh=mesh,
                 queries=queries,
                 library=library,
-                guests=Guests(keyring, self.lan, node_name=config.node.name, port=port, always_open=config.http.lan),
+                guests=Guests(keyring, self.lan, mesh=mesh, port=port, always_open=config.http.lan),
                 http=HttpAddress(host=HOST, port=port),
                 version=version("hearthmesh"),
                 started_at=started_at,

@@ -17,6 +17,13 @@ class Mesh(Protocol):
     def name(self) -> str:
         """What people call it."""
 
+    @property
+    def host_name(self) -> str:
+        """The name that leads phones here, as `ember.local`; empty while there is none."""
+
+    def publish_host(self, name: str | None, *, port: int) -> None:
+        """Answer to `<name>.local`, or to its next form where that is taken, for a page at that port; None: stop."""
+
     async def send(self, peer: str, kind: int, body: bytes, *, re: bytes | None = None, ttl_s: float = 30.0) -> bytes:
         """Queue a message and return its id; nothing can arrive in answer to it before this returns.
 

@@ -26,7 +26,7 @@ ROOMS = {
     "segno": {"device.cli.qr"},
     "tokenizers": {"models.tokenizer"},
     "uvicorn": {"device.http.server"},
-    "zeroconf": {"mesh.discovery"},
+    "zeroconf": {"mesh.discovery", "mesh.host_name"},  # nodes, and the name that phones know
 }
 
 

@@ -93,12 +93,6 @@ def needed_scope(path: str) -> str | None:
     return ADMIN if path in ADMIN_PATHS else ASK
 
 
-def host_name(node_name: str) -> str:
-    """Write a node's name as mDNS can answer it, without `.local`: letters, digits and hyphens."""
-    label = re.sub(r"[^a-z0-9]+", "-", node_name.lower()).strip("-")
-    return label[:MAX_NAME_CHARACTERS].strip("-") or "hearth"
-
-
 def host_of_address(address: str) -> str:
     """Write an IP address as it stands in a URL or a Host header."""
     return f"[{address}]" if ":" in address else address

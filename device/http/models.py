@@ -1,15 +1,17 @@
 """GET /v1/models and /v1/models/{model}, as OpenAI's clients expect them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from device.administration import Administration
-from device.api import HeldModel
+from device.api import HeldModel, Model
 from device.errors import NoSuchModelError
+
+UNKNOWN: Final = "unknown"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ def offered(administration: Administration) -> list[Offered]:
     """Each model once, by name and digest."""
     own = administration.mesh.node_id
     found: dict[tuple[str, str], tuple[HeldModel, list[str]]] = {}
-    for model in administration.library.held():
+    here: tuple[HeldModel, ...] = administration.library.models()
+    for model in here:
         found.setdefault((model.name, model.digest), (model, []))[1].append(own)
     for neighbour in administration.status().neighbours:
         for model in neighbour.models if neighbour.hops else ():
@@ -62,5 +65,21 @@ def _fields(one: Offered) -> dict[str, Any]:
         "object": "model",
         "created": 0,  # a model is its content: it has no date
         "owned_by": one.nodes[0],
-        "hearthmesh": {"model_digest": one.model.digest, "nodes": list(one.nodes), "local": one.local},
+        "hearthmesh": {
+            "model_digest": one.model.digest,
+            "nodes": list(one.nodes),
+            "local": one.local,
+            "card": _card(one.model),
+        },
+    }
+
+
+def _card(model: HeldModel) -> dict[str, str]:
+    """What people should know of a model; what is not known of it, or only where it is held, is "unknown"."""
+    known = model if isinstance(model, Model) else None
+    return {
+        "licence": known.licence if known else UNKNOWN,
+        "description": (known.description if known else "") or UNKNOWN,
+        "trained_on": UNKNOWN,
+        "bad_at": UNKNOWN,
     }

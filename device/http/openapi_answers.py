@@ -32,7 +32,8 @@ _CALL: Final = {
 _USAGE: Final = _all_of({"prompt_tokens": _COUNT, "completion_tokens": _COUNT, "total_tokens": _COUNT})
 _REASON: Final = {"enum": ["stop", "length", "tool_calls"]}
 _HEAD: Final = {"id": _TEXT, "created": _COUNT, "model": _TEXT}
-_HELD: Final = _all_of({"model_digest": _TEXT, "nodes": _list(_TEXT), "local": _FLAG})
+_CARD: Final = _all_of({"licence": _TEXT, "description": _TEXT, "trained_on": _TEXT, "bad_at": _TEXT})
+_HELD: Final = _all_of({"model_digest": _TEXT, "nodes": _list(_TEXT), "local": _FLAG, "card": _CARD})
 _DETAILS: Final = _all_of({"format": _TEXT})
 
 

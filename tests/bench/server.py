@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import fairness
+from tests.bench import fairness, page
 from tests.bench.rows import Row
 from tests.e2e.hearths import COMMAND, Hearth
 
@@ -27,6 +27,7 @@ def rows() -> list[Row]:
         Row(name="daemon resident, no model", value=resident_mb, unit="MB", goal="<= 75"),
         Row(name="daemon idle", value=idle_percent, unit="% of a core", goal="<= 2"),
         *fairness.rows(),
+        *page.rows(),
     ]
 
 

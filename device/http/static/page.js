@@ -13,7 +13,7 @@
   const at = function (id) { return document.getElementById(id); };
   const conversation = at("conversation");
   const question = at("question");
-  const turns = []; // {question, answer, by, reason}
+  const turns = []; // {question, answer, by, model, reason}
   let asking = null; // the AbortController of the answer that is coming
 
   function element(name, classes, text) {
@@ -30,7 +30,9 @@
     return made;
   }
 
-  function say(text) {
+  // Announce; `seen`: also on the screen, where nothing else says it.
+  function say(text, seen) {
+    at("status").className = seen ? "" : "unseen";
     if (at("status").textContent !== text) { at("status").textContent = text; }
   }
 
@@ -95,13 +97,15 @@
   function showEnd(turn, root) {
     const line = element("p", "by", "Answered by ");
     line.appendChild(element("bdi", "", turn.by));
+    line.appendChild(document.createTextNode(" with "));
+    line.appendChild(button("", turn.model, function () { openAbout(true); })).title = "About this model";
     const notes = { length: "; it was cut there, for it became too long", stopped: "; you stopped it" };
-    line.appendChild(document.createTextNode((notes[turn.reason] || "") + ". "));
-    line.appendChild(button("", "About this model", function () { openAbout(true); }));
+    line.appendChild(document.createTextNode((notes[turn.reason] || "") + "."));
     following(function () { root.appendChild(line); });
   }
 
   function showTrouble(problem, root, turn) {
+    say(Words.trouble(problem));
     following(function () {
       root.appendChild(element("p", "trouble", Words.trouble(problem)));
       if (problem.code === "context_length_exceeded" && turns.indexOf(turn) > 0) {
@@ -130,7 +134,7 @@
   }
 
   function begin(text) {
-    const turn = { question: text, answer: "", by: "", reason: "" };
+    const turn = { question: text, answer: "", by: "", model: "", reason: "" };
     turns.push(turn);
     showQuestion(text);
     answer(turn);
@@ -143,13 +147,13 @@
     let by = null;
     show(view.root);
     busy(true);
-    say("Asking…");
+    say("Asking…", true);
     try {
       const end = await Talk.ask(messages(turn), {
-        place: function (number) { say(number > 0 ? "You are number " + number + " in the queue." : "It is your turn."); },
+        place: function (number) { say(number > 0 ? "You are number " + number + " in the queue." : "It is your turn.", true); },
         by: function (about) {
           by = about;
-          say(Words.name(about.node_name) + " is answering…");
+          say(Words.name(about.node_name) + " is answering…", true);
         },
         text: view.add,
       }, mine.signal);
@@ -158,8 +162,8 @@
       if (asking !== mine) { return; } // the conversation is another one
       const stopped = error.name === "AbortError";
       if (stopped || error.code === "too_long") { finish(turn, view, by, "stopped"); } else { view.end(); }
-      if (!stopped) { showTrouble(error.code ? error : { status: 0, code: "broken_off" }, view.root, turn); }
-      say(stopped ? "Stopped." : Words.trouble(error.code ? error : { status: 0, code: "broken_off" }));
+      if (!stopped) { showTrouble(typeof error.status === "number" ? error : { status: 0, code: "broken_off" }, view.root, turn); }
+      if (stopped) { say("Stopped."); }
     }
     if (asking === mine) {
       asking = null;
@@ -173,8 +177,9 @@
     turn.answer = view.text();
     turn.reason = reason;
     turn.by = about ? Words.answeredBy(about) : "";
+    turn.model = about ? Words.name(about.model) : "";
     if (about) { showEnd(turn, view.root); }
-    say(about ? "Answered by " + turn.by + "." : "");
+    say(about ? "Answered by " + turn.by + " with " + turn.model + "." : "");
   }
 
   function busy(now) {
@@ -206,7 +211,7 @@
     } catch (error) {
       if (at("keep").checked) {
         at("keep").checked = false;
-        say("This browser keeps nothing.");
+        say("This browser keeps nothing.", true);
       }
     }
   }
@@ -218,7 +223,7 @@
     at("keep").checked = true;
     kept.slice(-MAX_TURNS).forEach(function (one) {
       const turn = {};
-      ["question", "answer", "by", "reason"].forEach(function (field) { turn[field] = String(one[field] || ""); });
+      ["question", "answer", "by", "model", "reason"].forEach(function (field) { turn[field] = String(one[field] || ""); });
       turns.push(turn);
       showQuestion(turn.question);
       const view = AnswerView();
@@ -292,7 +297,7 @@
     const text = question.value.trim();
     if (!text || asking) { return; }
     if (turns.length >= MAX_TURNS) {
-      say("This conversation is long enough. Start a new one.");
+      say("This conversation is long enough. Start a new one.", true);
       return;
     }
     question.value = "";

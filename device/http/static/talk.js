@@ -52,7 +52,7 @@ const Talk = (function () {
     try {
       await pour(response, reader);
     } catch (error) {
-      if (error.name === "AbortError" || error.code) { throw error; }
+      if (error.name === "AbortError" || typeof error.status === "number") { throw error; }
       throw problem(0, "broken_off");
     }
     if (!answer.ended) { throw problem(0, "broken_off"); }

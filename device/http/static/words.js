@@ -67,10 +67,10 @@ const Words = (function () {
     return number + " " + one + (number === 1 ? "" : "s");
   }
 
-  // Who gave an answer: "ember with smollm2-135m", or "ember, then attic, with smollm2-135m".
+  // Who gave an answer: "ember", or "ember, then attic".
   function answeredBy(about) {
-    const names = (about.parts || []).map(function (part) { return name(part.node_name); });
-    return (names.length ? names.join(", then ") + "," : name(about.node_name)) + " with " + name(about.model);
+    const names = (about.parts || []).slice(0, 8).map(function (part) { return name(part.node_name); });
+    return names.join(", then ") || name(about.node_name);
   }
 
   function name(text) {

@@ -1,8 +1,6 @@
 """Keys, doors and names: what each lets in, and what it keeps out."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from device.core.access import (
     LOOPBACK,
@@ -15,7 +13,6 @@ from device.core.access import (
     check_scope,
     digest_of,
     find_key,
-    host_name,
     host_of_address,
     needed_scope,
 )
@@ -142,25 +139,6 @@ def test_a_cookie_alone_changes_nothing() -> None:
     check_cookie_use("POST", origin=None, marked=True)
     with pytest.raises(ForbiddenError, match="which page"):
         check_cookie_use("POST", origin=None, marked=False)
-
-
-@pytest.mark.parametrize(
-    ("name", "host"),
-    [("kitchen", "kitchen"), ("Küche 2", "k-che-2"), ("-a-", "a"), ("火", "hearth"), ("x" * 80, "x" * 63)],
-)
-def test_a_node_has_a_host_name(name: str, host: str) -> None:
-    """Whatever people call it."""
-    assert host_name(name) == host
-
-
-@given(st.text(max_size=100))
-def test_a_host_name_is_one(name: str) -> None:
-    """Letters, digits, hyphens, none at the ends, 63 at most."""
-    label = host_name(name)
-    assert label.isascii()
-    assert 1 <= len(label) <= 63
-    assert label.strip("-") == label
-    assert label.replace("-", "a").isalnum()
 
 
 def test_addresses_in_urls() -> None:

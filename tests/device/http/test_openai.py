@@ -204,7 +204,7 @@ async def test_the_models_and_the_health(public: httpx.AsyncClient, node: Hearth
     """OpenAI's list, each model with its owner; and a sign of life."""
     listed = (await public.get("/v1/models")).json()
     own = node.administration.mesh.node_id
-    (model,) = node.administration.library.held()
+    (model,) = node.administration.library.models()
     assert listed == {
         "object": "list",
         "data": [
@@ -213,7 +213,17 @@ async def test_the_models_and_the_health(public: httpx.AsyncClient, node: Hearth
                 "object": "model",
                 "created": 0,
                 "owned_by": own,
-                "hearthmesh": {"model_digest": model.digest, "nodes": [own], "local": True},
+                "hearthmesh": {
+                    "model_digest": model.digest,
+                    "nodes": [own],
+                    "local": True,
+                    "card": {
+                        "licence": model.licence,
+                        "description": model.description or "unknown",
+                        "trained_on": "unknown",
+                        "bad_at": "unknown",
+                    },
+                },
             }
         ],
     }

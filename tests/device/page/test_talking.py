@@ -101,7 +101,7 @@ async def test_who_gave_which_part_is_said(page: Page, scripted: ScriptedHearth)
     scripted.says("Hi")
     parts = [{"node_name": "workshop", "tokens": 3}, {"node_name": "attic", "tokens": 5}]
     scripted.ends(parts=parts)
-    await expect(page.locator(".by")).to_contain_text("workshop, then attic, with smollm2-135m")
+    await expect(page.locator(".by")).to_contain_text("workshop, then attic with smollm2-135m")
 
 
 @dataclass(frozen=True)
