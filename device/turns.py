@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
 
 from device.api import AnswerQueued
@@ -54,21 +55,19 @@ class Turns:
     ) -> AsyncGenerator[AnswerEvent, None]:
         """Yield the place in the queue whenever it is another, then the answer's events; closing gives the turn up.
 
+        An answer that steps aside for the owner waits once more, and goes on with the tokens it has.
         Raises BusyError when the queue is full, and what the library raises.
         """
         seat = self._sit(client, request)
         try:
-            async for place in seat.places():
-                yield AnswerQueued(place=place)
-            seat.tokens = prompt_tokens(request)
-            async with aclosing(self._library.generate(digest, request)) as events:
-                async for event in events:
-                    match event:
-                        case TokensGenerated(ids=ids):
-                            seat.tokens += len(ids)
-                        case GenerationFinished() as end:
-                            seat.tokens = end.prompt_tokens + end.completion_tokens - len(request.answered)
-                    yield event
+            while not seat.over:
+                async for place in seat.places():
+                    yield AnswerQueued(place=place)
+                async with aclosing(self._library.generate(digest, seat.rest())) as events:
+                    while (event := await seat.next(events)) is not None:
+                        yield event
+                if not seat.over:
+                    self._step_aside(seat)
         finally:
             self._rise(seat)
 
@@ -76,9 +75,13 @@ class Turns:
         self._look_around()
         cost = prompt_tokens(request) + min(request.sampling.max_tokens, EXPECTED_TOKENS)
         ticket = self._admission.enter(client, cost)
-        seat = self._seats[ticket] = _Seat(ticket)
+        seat = self._seats[ticket] = _Seat(ticket, request)
         self._advance()
         return seat
+
+    def _step_aside(self, seat: "_Seat") -> None:
+        self._admission.interrupt(seat.ticket, tokens=seat.tokens)
+        self._advance()
 
     def _rise(self, seat: "_Seat") -> None:
         now = asyncio.get_running_loop().time()
@@ -94,6 +97,8 @@ class Turns:
             self._seats[ticket].move(0)
         for place, ticket in enumerate(self._admission.order(), start=1):
             self._seats[ticket].move(place)
+        for ticket in self._admission.to_interrupt():
+            self._seats[ticket].interrupt()
         if self._alarm is not None:
             self._alarm.cancel()
         wake_at = self._admission.wake_at(now=loop.time())
@@ -115,13 +120,22 @@ class Turns:
 
 
 class _Seat:
-    """One question in the queue.  tokens: what it has taken of the engine so far."""
+    """One question in the queue, and what there is of its answer.
 
-    def __init__(self, ticket: Ticket) -> None:
+    tokens: what its turn has taken of the engine so far; over: there will be no more of its answer.
+    """
+
+    def __init__(self, ticket: Ticket, request: GenerationRequest) -> None:
         self.ticket = ticket
         self.tokens = 0
+        self.over = False
+        self._request = request
+        self._ids: list[int] = []
+        self._characters = 0
         self._place = -1
         self._refusal = ""
+        self._interrupted = False
+        self._reading: asyncio.Timeout | None = None
         self._news = asyncio.Event()
 
     def move(self, place: int) -> None:
@@ -135,6 +149,12 @@ class _Seat:
         self._refusal = reason
         self._news.set()
 
+    def interrupt(self) -> None:
+        """Have it step aside, whatever it waits for."""
+        self._interrupted = True
+        if self._reading is not None and not self._reading.expired():
+            self._reading.reschedule(0.0)
+
     async def places(self) -> AsyncIterator[int]:
         """Yield each place it comes to, the latest where it was not looked at for a while, until it is its turn."""
         while self._place:
@@ -143,3 +163,33 @@ class _Seat:
                 raise BusyError(f"the question waited in vain: {self._refusal}", retry_after_s=MAX_RETRY_S)
             yield self._place
             await self._news.wait()
+
+    def rest(self) -> GenerationRequest:
+        """Begin a turn: the question, with what has come of its answer in earlier ones."""
+        self._interrupted = False
+        self.tokens = prompt_tokens(self._request)
+        answered, characters = (*self._request.answered, *self._ids), self._request.characters + self._characters
+        return replace(self._request, answered=answered, characters=characters) if self._ids else self._request
+
+    async def next(self, events: AsyncGenerator[GenerationEvent, None]) -> GenerationEvent | None:
+        """Wait for the next event of the turn; None at its end, or where it has to step aside."""
+        if self.over or self._interrupted:
+            return None
+        try:
+            async with asyncio.timeout(None) as self._reading:
+                event = await anext(events, None)
+        except TimeoutError:
+            return None
+        finally:
+            self._reading = None
+        match event:
+            case TokensGenerated(ids=ids, text=text):
+                self.tokens += len(ids)
+                self._ids += ids
+                self._characters += len(text)
+            case GenerationFinished() as end:
+                self.tokens += end.prompt_tokens - prompt_tokens(self._request)
+                self.over = True
+            case None:
+                self.over = True  # without an end: whoever reads it says so
+        return event

@@ -1,5 +1,7 @@
 """Whose turn it is at the engine: the owner's, then everybody's in fair shares of its tokens.
 
+The owner does not wait for the answers of others, either: they step aside, and go on afterwards where they were.
+
 Stride scheduling on two levels: the standings share equally, and in each the clients do.  Whoever has been served
 least goes first; whoever was away neither saves up nor owes.  The cost of a question is guessed when it is taken and
 put right once it is known.  Source: C. Waldspurger, W. Weihl, "Stride scheduling", MIT/LCS/TM-528 (1995).
@@ -136,6 +138,19 @@ class Admission:
         self._service_s += NEWEST_WEIGHT * (took_s - self._service_s)
         if ticket.client.standing.is_other and 0 < self._offered < 1:
             self._rests_until = now + min(MAX_REST_S, took_s * (1 / self._offered - 1))
+
+    def to_interrupt(self) -> tuple[Ticket, ...]:
+        """List who is to step aside now, because the owner waits: the one that began last first."""
+        owners = sum(ticket.client.standing is Standing.OWNER for ticket in self._waiting)
+        others = [ticket for ticket in self._running if ticket.client.standing is not Standing.OWNER]
+        return tuple(sorted(others, key=lambda one: -one.started_at)[:owners])
+
+    def interrupt(self, ticket: Ticket, *, tokens: float) -> None:
+        """Have a question that had its turn wait for another one, before what else its client asks."""
+        self._running.discard(ticket)
+        self._shares.correct(ticket.client, tokens - ticket.cost)
+        ticket.cost = max(1.0, ticket.cost - tokens)
+        self._waiting.insert(0, ticket)
 
     def offer(self, share: float) -> tuple[Ticket, ...]:
         """Work for others `share` of the time from now on; return who can wait no longer, because it is none."""

@@ -73,6 +73,27 @@ async def test_the_owner_overtakes(ember: Home) -> None:
             assert await moved == AnswerQueued(place=2)
 
 
+async def test_an_answer_steps_aside_for_the_owner(ember: Home) -> None:
+    """It goes on afterwards where it was: the same words, as if nothing had been."""
+    question = chat(max_tokens=400)
+    undisturbed, _ = await heard(ember, question)
+    async with asked(ember, question, caller=phone("a")) as guest:
+        pieces = [await anext(guest)]
+        owners = asyncio.create_task(heard(ember, chat()))
+        items = []
+        while not owners.done():
+            items.append(await guest.step())
+        assert AnswerQueued(place=1) in items
+        assert not isinstance(items[-1], AnswerFinished)
+        pieces += [item for item in items if not isinstance(item, AnswerQueued)]
+        pieces += [item async for item in guest]
+    finished = pieces.pop()
+    assert isinstance(finished, AnswerFinished)
+    assert finished.completion_tokens == 400
+    assert "".join(piece.text for piece in pieces if isinstance(piece, AnswerPiece)) == undisturbed
+    assert (await owners)[1].completion_tokens == 5
+
+
 async def test_a_full_queue_says_when_to_come_back(ember: Home) -> None:
     """One phone holds half of the places at most; the next phone still finds one."""
     async with asyncio.TaskGroup() as tasks, asked(ember, LONG, caller=phone("a")) as running:

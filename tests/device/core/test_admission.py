@@ -161,6 +161,35 @@ def test_who_gives_up_leaves_no_trace() -> None:
     assert admission.start(now=0) == ()
 
 
+def test_others_step_aside_for_the_owner() -> None:
+    """Whoever began last, one for each question of the owner's; they go on before what else they ask."""
+    admission = Admission(slots=2)
+    first, second = admission.enter(guest("a"), 50), admission.enter(neighbour("n"), 50)
+    admission.start(now=0)
+    later = admission.enter(guest("a"), 10)
+    assert admission.to_interrupt() == ()
+    second.started_at = 1.0
+    owners = admission.enter(OWNER, 10)
+    assert admission.to_interrupt() == (second,)
+    admission.interrupt(second, tokens=20)
+    assert second.cost == 30
+    assert admission.start(now=2) == (owners,)
+    assert admission.to_interrupt() == ()
+    admission.end(owners, tokens=10, now=3)
+    admission.end(first, tokens=50, now=3)
+    assert admission.start(now=3) == (second, later)
+
+
+def test_the_owners_own_answer_is_let_end() -> None:
+    """The owner's second question waits for the first."""
+    admission = Admission()
+    running, waiting = admission.enter(OWNER, 10), admission.enter(OWNER, 10)
+    assert admission.start(now=0) == (running,)
+    assert admission.to_interrupt() == ()
+    admission.end(running, tokens=10, now=1)
+    assert admission.start(now=1) == (waiting,)
+
+
 def test_a_node_that_gets_hot_rests_between_others_questions() -> None:
     """At half of what it can, it rests as long as it worked; the owner does not wait for that."""
     admission = Admission()
