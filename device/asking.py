@@ -19,6 +19,7 @@ from models.core.request import GenerationFinished, GenerationRequest
 SILENCE_S: Final = 6.0  # the answerer says "still at it" three times as often
 QUERY_TTL_S: Final = 30.0
 MAX_UNREAD: Final = 8192  # parts of one answer that nobody has read yet; their texts are bounded by the question
+MAX_UNREAD_WITH_LOGPROBS: Final = 1024  # each may have tens of kilobytes of them
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class _Reply:
         self.peer = peer
         self._silence_s = silence_s
         self.assembly = AnswerAssembly(request)
+        self._most = MAX_UNREAD if request.logprobs is None else MAX_UNREAD_WITH_LOGPROBS
         self._unread: deque[AnswerEvent] = deque()
         self._error: DeviceError | None = None
         self._news = asyncio.Event()
@@ -45,7 +47,7 @@ class _Reply:
             return
         if isinstance(event, AnswerQueued) and self._unread and isinstance(self._unread[-1], AnswerQueued):
             self._unread.pop()  # only where it is now is of interest
-        if event is not None and len(self._unread) >= MAX_UNREAD:
+        if event is not None and len(self._unread) >= self._most:
             self.end(NeighbourMisbehavedError("the neighbour sent more than an answer can hold"))
             return
         if event is not None:

@@ -10,9 +10,10 @@ import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 
 from models.core.sampling import Allowed
-from models.errors import InvalidRequestError, UnsupportedModelError
+from models.errors import InvalidRequestError
 from models.tokenizer import Tokenizer
 
+MAX_GRAMMAR_CHARACTERS: Final = 192 * 1024  # the largest schema with all that is added to it; tools have no more
 MAX_REASON_CHARACTERS: Final = 300
 # What a hostile schema may cost: some 50 ms and 20 MB to compile, some 15 ms for a token.
 LIMITS: Final = LLParserLimits(
@@ -30,20 +31,20 @@ _SCHEMA_ERROR: Final = "failed to compile JSON schema: "
 
 
 class Constraints:
-    """Makes matchers for one vocabulary.  Raises UnsupportedModelError for one without a token that ends an answer."""
+    """Makes matchers for one vocabulary."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        if not tokenizer.eos_ids:
-            raise UnsupportedModelError("the model has no token that ends an answer; it cannot be made to fit a form")
         self._size = tokenizer.size
-        vocabulary = TokenizerWrapper(_Vocabulary(tokenizer))
-        self._tokenizer = LLTokenizer(vocabulary, eos_token=sorted(tokenizer.eos_ids))
+        vocabulary = _Vocabulary(tokenizer)
+        self._tokenizer = LLTokenizer(TokenizerWrapper(vocabulary), eos_token=vocabulary.eos_token_ids)
 
     def matcher(self, grammar: str, *, of: str) -> "Matcher":
         """Compile a grammar (models/core/grammars.py).  of: the part of the request that an error is to name.
 
         Raises InvalidRequestError for a grammar that is refused, takes too long, or that no answer can fit.
         """
+        if len(grammar) > MAX_GRAMMAR_CHARACTERS:
+            raise InvalidRequestError(f"{of}: too large to be followed")
         lark = LLMatcher.grammar_from_lark(grammar)
         matcher = Matcher(LLMatcher(self._tokenizer, lark, log_level=0, limits=LIMITS), self._size, of)
         matcher.allowed()  # what cannot even begin shows at once
@@ -66,11 +67,11 @@ class Matcher:
     def allowed(self) -> Allowed:
         """Tell which tokens may come next: (vocabulary,); one that ends answers only where the answer is complete.
 
-        Raises InvalidRequestError where nothing can come, or finding out takes too long.
+        Raises InvalidRequestError where the answer is not complete and nothing can come, or finding out takes too long.
         """
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         mask = np.unpackbits(bits, count=self._size, bitorder="little").view(np.bool_)
-        if self._matcher.is_error() or not mask.any() or (self.ended and not self._matcher.is_accepting()):
+        if self._matcher.is_error() or not (mask.any() or self._matcher.is_accepting()):
             raise self._error()
         return mask
 
@@ -86,13 +87,17 @@ class Matcher:
 
 
 class _Vocabulary:
-    """A tokenizer as llguidance wants it."""
+    """A tokenizer as llguidance wants it.
+
+    It must have a token that ends answers: a model without one gets one beyond its vocabulary, which is never chosen.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.eos_token_id = min(tokenizer.eos_ids)
+        self.eos_token_ids = sorted(tokenizer.eos_ids) or [tokenizer.size]
+        self.eos_token_id = self.eos_token_ids[0]
         self.bos_token_id = None
-        self.tokens = [tokenizer.spelling(token) for token in range(tokenizer.size)]
-        self.special_token_ids = sorted(tokenizer.control_ids)
+        self.tokens = [*(tokenizer.spelling(token) for token in range(tokenizer.size)), b"<end>"]
+        self.special_token_ids = [*sorted(tokenizer.control_ids), tokenizer.size]
         self._tokenizer = tokenizer
 
     def __call__(self, text: bytes) -> list[int]:

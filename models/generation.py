@@ -150,10 +150,16 @@ class Generator:
         history = [*ids, *answer.ids]
         computed = len(history)
         while not cancelled():
-            if len(history) > computed:
-                logits = self._engine.decode(history[-1])
-                computed += 1
-            token = _sample(logits, history, answer, request.sampling)
+            allowed = answer.allowed()
+            if allowed is not None and not allowed.any():
+                return "stop"  # it is complete, and the model has no token to say so
+            # What a grammar leaves no choice about is computed with what follows it, all at once.
+            token = _only(allowed) if request.logprobs is None else None
+            if token is None:
+                if len(history) > computed:
+                    logits = self._append(history[computed:])
+                    computed = len(history)
+                token = _sample(logits, history, answer, request.sampling, allowed)
             if token in self._tokenizer.eos_ids:
                 return "stop"
             history.append(token)
@@ -162,6 +168,9 @@ class Generator:
             if answer.ended:
                 return answer.ended
         return None
+
+    def _append(self, tokens: list[int]) -> FloatArray:
+        return self._engine.decode(tokens[0]) if len(tokens) == 1 else self._engine.prefill(tokens)
 
     def _logprobs(self, logits: FloatArray, token: int, alternatives: int | None) -> tuple[TokenLogprob, ...]:
         if alternatives is None:
@@ -239,7 +248,14 @@ class _AnswerText:
         self._text += text[known:]
 
 
-def _sample(logits: FloatArray, history: list[int], answer: _Answer, sampling: SamplingParams) -> int:
+def _only(allowed: Allowed | None) -> int | None:
+    """The one token that may come; None where there is a choice."""
+    return int(np.argmax(allowed)) if allowed is not None and np.count_nonzero(allowed) == 1 else None
+
+
+def _sample(
+    logits: FloatArray, history: list[int], answer: _Answer, sampling: SamplingParams, allowed: Allowed | None
+) -> int:
     if not np.isfinite(logits).all():
         raise EngineError("the model computed something that is no number")
     logits = penalized(logits, history, penalty=sampling.repetition_penalty)
@@ -250,5 +266,5 @@ def _sample(logits: FloatArray, history: list[int], answer: _Answer, sampling: S
         top_p=sampling.top_p,
         min_p=sampling.min_p,
         uniform=uniform_draw(sampling.seed, len(answer.ids)),
-        allowed=answer.allowed(),
+        allowed=allowed,
     )

@@ -18,10 +18,15 @@ _STYLE: Final = {
     "key_separator": ": ",
     "lenient": False,
 }
+# Where a schema holds others: by name, in a list, alone.
+_NAMED: Final = frozenset({"properties", "$defs", "definitions"})
+_LISTED: Final = frozenset({"anyOf", "prefixItems"})
+_ALONE: Final = frozenset({"items", "additionalProperties"})
+# What speaks of properties that may be named elsewhere, by itself or beside `properties`.
 _COMBINING: Final = frozenset(
-    {"allOf", "anyOf", "oneOf", "if", "$ref", "patternProperties", "unevaluatedProperties", "minProperties"}
+    {"allOf", "oneOf", "if", "dependentSchemas", "patternProperties", "unevaluatedProperties"}
 )
-_OF_NAMES: Final = frozenset({"properties", "$defs", "definitions"})
+_COMBINING_BESIDE: Final = frozenset({"$ref", "anyOf", "minProperties"})
 
 
 def answer_grammar(request: GenerationRequest, *, in_tags: bool) -> str | None:
@@ -55,27 +60,34 @@ def _call_rules(tools: Sequence[str], *, in_tags: bool) -> list[str]:
 
 
 def _json_rule(schema: dict[str, Any]) -> str:
-    return f"%json {json.dumps(_closed(schema) | {'x-guidance': _STYLE})}"
+    written = (schema if _combines(schema) else _closed(schema)) | {"x-guidance": _STYLE}
+    return f"%json {json.dumps(written, ensure_ascii=False, separators=(',', ':'))}"
 
 
-def _closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """Forbid other properties where a schema names some and says nothing of others; whatever fits it fits the original.
+def _combines(value: object) -> bool:
+    """Whether a schema puts objects together from several others, somewhere; then none of them can be closed."""
+    match value:
+        case dict():
+            beside = "properties" in value and _COMBINING_BESIDE & value.keys()
+            return bool(_COMBINING & value.keys() or beside) or any(_combines(item) for item in value.values())
+        case list():
+            return any(_combines(item) for item in value)
+    return False
 
-    Left as it is: a schema that combines others, whose properties may be named elsewhere.
-    """
-    if _COMBINING & schema.keys():
+
+def _closed(schema: Any) -> Any:  # noqa: ANN401  any JSON
+    """Forbid other properties where a schema names some and says nothing of others; what fits it fits the original."""
+    if not isinstance(schema, dict):
         return schema
     closed = dict(schema)
-    for key in _OF_NAMES & schema.keys():
-        if isinstance(schema[key], dict):
-            closed[key] = {name: _closed_any(one) for name, one in schema[key].items()}
-    if "items" in schema:
-        closed["items"] = _closed_any(schema["items"])
+    for key, value in schema.items():
+        if key in _NAMED and isinstance(value, dict):
+            closed[key] = {name: _closed(one) for name, one in value.items()}
+        elif key in _LISTED and isinstance(value, list):
+            closed[key] = [_closed(one) for one in value]
+        elif key in _ALONE:
+            closed[key] = _closed(value)
     properties, required = schema.get("properties"), schema.get("required", [])
     if isinstance(properties, dict) and isinstance(required, list) and all(name in properties for name in required):
         closed.setdefault("additionalProperties", False)
     return closed
-
-
-def _closed_any(schema: object) -> object:
-    return _closed(schema) if isinstance(schema, dict) else schema

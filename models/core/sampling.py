@@ -72,12 +72,9 @@ def choose(
     top_p keeps the most likely tokens until their probabilities reach it; min_p those that have this part of the most
     likely one's. uniform: a random number in [0, 1). allowed: (vocabulary,), what may be chosen at all; some must.
     """
-    greedy = temperature == 0.0 or top_k == 1
-    if greedy and allowed is None:
-        return int(np.argmax(logits))
+    if temperature == 0.0 or top_k == 1:
+        return int(np.argmax(logits if allowed is None else np.where(allowed, logits, -np.inf)))
     ids = np.arange(len(logits)) if allowed is None else np.flatnonzero(allowed)
-    if greedy:
-        return int(ids[np.argmax(logits[ids])])
     ids = _largest(logits, ids, top_k)
     values = logits[ids].astype(np.float64)
     if top_p < 1.0:

@@ -25,6 +25,7 @@ from models.fetch import cache_directory, pull
 from models.graph import convert
 from models.store import ModelStore
 from models.worker_process import board_memory_bytes, worker_environment
+from tests.bench import constraints
 from tests.bench.rows import Row
 from tests.models.llama_cpp import LlamaCpp
 
@@ -54,7 +55,8 @@ def rows() -> list[Row]:
                 _contest(ours, peer, "prefill", goal=">= 1.5x"),
             ]
             memory = _row("memory after this", ours.measure("memory"), "MB", "", peer.measure("memory"))
-        return [*contest, memory, Row(name="conversion", value=round(converted, 2), unit="s")]
+        conversion = Row(name="conversion", value=round(converted, 2), unit="s")
+        return [*contest, memory, conversion, *constraints.rows(gguf)]
 
 
 def _contest(ours: "Contestant", peer: "Contestant", task: str, *, goal: str) -> Row:

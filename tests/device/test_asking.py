@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from device.answering import Answerer
-from device.asking import MAX_UNREAD, Asker
+from device.answering import Answerer, _Outbox
+from device.asking import MAX_UNREAD, MAX_UNREAD_WITH_LOGPROBS, Asker
 from device.core.query_messages import Cancel, Failed, Query, Tokens, parse_message
 from device.errands import Errands
 from device.errors import AnswerLostError, NeighbourMisbehavedError
@@ -22,8 +23,10 @@ from models.core.request import (
     GenerationRequest,
     Message,
     SamplingParams,
+    TokenLogprob,
     TokensGenerated,
 )
+from models.core.worker_protocol import MAX_LOGPROBS_AT_ONCE
 from models.host import EngineHost
 from models.store import ModelStore
 from tests.models.waiting import until
@@ -65,17 +68,20 @@ async def test_silence_is_not_waited_out_for_ever(ends: tuple[SimulatedMesh, Sim
         await until(lambda: len(ember.seen[Cancel.KIND]) == 1)
 
 
-async def test_a_flood_nobody_reads_is_cut(ends: tuple[SimulatedMesh, SimulatedMesh]) -> None:
+@pytest.mark.parametrize(("logprobs", "most"), [(None, MAX_UNREAD), (20, MAX_UNREAD_WITH_LOGPROBS)])
+async def test_a_flood_nobody_reads_is_cut(
+    ends: tuple[SimulatedMesh, SimulatedMesh], logprobs: int | None, most: int
+) -> None:
     """What has not been read is bounded, even if each part is small and none has tokens."""
     spark, ember = ends
     errands = Errands()
     async with errands.open():
         asker = Asker(spark, errands, silence_s=SOON_S)
-        events = asker.ask(ember.node_id, QUERY)
+        events = asker.ask(ember.node_id, replace(QUERY, request=replace(QUERY.request, logprobs=logprobs)))
         reading = asyncio.ensure_future(anext(events))
         await until(lambda: len(ember.seen[Query.KIND]) == 1)
         (re,) = (message.message_id for message in ember.seen[Query.KIND])
-        for n in range(MAX_UNREAD + 1):
+        for n in range(most + 1):
             asker.arrived(ember.node_id, re, Tokens(n, TokensGenerated((), "x")))
         assert await reading == TokensGenerated((), "x")
         with pytest.raises(NeighbourMisbehavedError, match="more than"):
@@ -195,3 +201,15 @@ def _hear(mesh: SimulatedMesh, asker: Asker) -> None:
             asker.arrived(got.peer, got.re, message)
 
     mesh.on_message(deliver)
+
+
+def test_what_waits_together_travels_together() -> None:
+    """As many tokens as one message may carry, each with its log-probabilities; the rest goes with the next."""
+    outbox = _Outbox(still_at_it_s=1.0)
+    parts = [TokensGenerated((n,), "x", (TokenLogprob(b"x", -0.5),)) for n in range(MAX_LOGPROBS_AT_ONCE + 3)]
+    for part in parts:
+        outbox.put(part)
+    first, second = outbox.take(), outbox.take()
+    assert len(first.ids) == len(first.logprobs) == len(first.text) == MAX_LOGPROBS_AT_ONCE
+    assert (*first.ids, *second.ids) == tuple(range(len(parts)))
+    assert len(second.logprobs) == 3

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -148,6 +148,28 @@ async def test_pieces_name_the_node_that_made_them(street: Street) -> None:
         names = [item.answerer.node_name async for item in answer if isinstance(item, AnswerPiece)]
     assert names == sorted(names, key=("ember", "attic").index)
     assert set(names) == {"ember", "attic"}
+
+
+async def test_the_next_node_goes_on_within_a_form(street: Street) -> None:
+    """The answer as a whole fits the schema that the question names, and every token's log-probability arrives."""
+    schema = {"type": "array", "items": {"enum": ["hot", "cold"]}, "minItems": 60, "maxItems": 60}
+    generation = replace(chat(max_tokens=8 * TOKENS).generation, schema=json.dumps(schema), logprobs=2)
+    question = replace(QUESTION, generation=generation)
+    whole, _ = await heard(street["ember"], question)
+    street.cut_in_mid_answer("ember")
+    async with asked(street["spark"], question) as answer:
+        items = [item async for item in answer]
+    finished = items.pop()
+    assert isinstance(finished, AnswerFinished)
+    pieces = [item for item in items if isinstance(item, AnswerPiece)]
+    assert "".join(piece.text for piece in pieces) == whole
+    assert len(json.loads(whole)) == 60
+    assert finished.finish_reason == "stop"
+    assert parts_of(street, finished) == ["ember", "attic"]
+    likely = [one for piece in pieces for one in piece.logprobs]
+    assert len(likely) == finished.completion_tokens
+    assert all(len(one.top) == 2 for one in likely)
+    assert b"".join(one.token for one in likely).decode() == whole
 
 
 async def test_a_node_that_falls_silent_is_not_waited_for(street: Street) -> None:

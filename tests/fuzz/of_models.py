@@ -16,6 +16,7 @@ from models.core.request import (
     TokensGenerated,
     ToolCall,
 )
+from models.core.tool_calls import ToolCallReader
 from models.core.worker_protocol import (
     Command,
     Convert,
@@ -78,6 +79,16 @@ def parse_worker_order(data: bytes) -> None:
         assert parse_order(encode_order(order)) == order
 
 
+def read_tool_calls(data: bytes) -> None:
+    """An answer's text: calls of known tools only, and nothing lost where there are none."""
+    text = data.decode(errors="replace")
+    reader = ToolCallReader(["weather"], id_prefix="c")
+    pieces = [piece for letter in text for piece in reader.feed(letter)] + reader.finish()
+    calls = [piece for piece in pieces if isinstance(piece, ToolCall)]
+    assert all(call.name == "weather" for call in calls)
+    assert calls or "".join(piece for piece in pieces if isinstance(piece, str)) == text
+
+
 def _gguf() -> bytes:
     """A file of two keys and one tensor of 32 weights."""
 
@@ -119,6 +130,7 @@ def _reports() -> list[bytes]:
 TARGETS = (
     Target(parse_gguf, lambda: [_gguf()]),
     Target(parse_manifest, lambda: [Manifest.of([Blob("gguf", "0" * 64, 5)]).to_bytes()]),
+    Target(read_tool_calls, lambda: [b'x<tool_call>{"name": "weather", "arguments": {"a": "}"}}</tool_call>']),
     Target(parse_worker_report, _reports),
     Target(parse_worker_order, _orders),
 )

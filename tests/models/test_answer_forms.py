@@ -176,6 +176,15 @@ def test_another_node_goes_on_within_the_form(generator: Generator) -> None:
         next(generator.generate(replace(request, answered=(ids[0], ids[0]))))
 
 
+def test_what_leaves_no_choice_changes_nothing(generator: Generator) -> None:
+    """Tokens that the form forces are not asked of the model one by one; the answer is the same as if they were."""
+    request = replace(ask(max_tokens=200, temperature=1.0, seed=9), schema=json.dumps(SCHEMA))
+    forced, text, _ = answer(generator, request)
+    asked, same, _ = answer(generator, replace(request, logprobs=0))
+    assert [event.ids for event in forced] == [event.ids for event in asked]
+    assert text == same
+
+
 def test_a_refused_schema_costs_nothing(generator: Generator) -> None:
     """It is named before anything is computed, and the next question is answered."""
     with pytest.raises(InvalidRequestError, match=r"schema: .*banana"):

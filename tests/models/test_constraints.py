@@ -9,7 +9,7 @@ import pytest
 from models.constraints import MAX_REASON_CHARACTERS, Constraints, Matcher
 from models.core.grammars import answer_grammar
 from models.core.request import GenerationRequest, Message, SamplingParams
-from models.errors import InvalidRequestError, UnsupportedModelError
+from models.errors import InvalidRequestError
 from models.gguf import GgufFile
 from models.tokenizer import Tokenizer
 from tests.models.memory import peak_growth_bytes
@@ -174,16 +174,28 @@ def test_hostile_schemas_stay_within_bounds(constraints: Constraints) -> None:
     assert peak_growth_bytes(follow_all) < 100e6
 
 
-def test_a_model_whose_answers_never_end_is_refused(tmp_path: Path) -> None:
-    """There would be no way to say that the answer is whole."""
-    types = [3, 3, 3] + [1] * (TinyLlama().vocabulary - 3)
-    metadata: dict[str, object] = {"tokenizer.ggml.eos_token_id": None, "tokenizer.ggml.token_type": types}
-    metadata["tokenizer.ggml.tokens"] = [f"<{n}>" for n in range(3)] + [
-        f"t{n}" for n in range(TinyLlama().vocabulary - 3)
-    ]
-    metadata["tokenizer.ggml.merges"] = ["t0 t1"]
-    metadata["tokenizer.ggml.tokens"][-1] = "t0t1"  # type: ignore[index]  # a list
+def test_tools_that_must_be_called_are_bounded_together(constraints: Constraints) -> None:
+    """Their descriptions may fill a prompt, but not a grammar."""
+    wide = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(1000)}}
+    tools = tuple(
+        json.dumps({"type": "function", "function": {"name": f"f{n}", "parameters": wide}}) for n in range(15)
+    )
+    ask = GenerationRequest((Message("user", "x"),), SamplingParams(), tools=tools, tool_choice="required")
+    with pytest.raises(InvalidRequestError, match="tools: too large"):
+        constraints.matcher(answer_grammar(ask, in_tags=True) or "", of="tools")
+
+
+def test_a_model_whose_answers_never_end_fits_a_form_too(tmp_path: Path) -> None:
+    """The end of the form is the end of the answer; what may go on does, but with nothing that is no token."""
+    size = TinyLlama().vocabulary
+    metadata: dict[str, object] = {"tokenizer.ggml.eos_token_id": None, "tokenizer.ggml.token_type": [1] * size}
     with GgufFile.open(write_tiny(tmp_path / "tiny.gguf", TinyLlama(), metadata)) as file:
         endless = Tokenizer.from_gguf(file)
-    with pytest.raises(UnsupportedModelError, match="ends an answer"):
-        Constraints(endless)
+    constraints = Constraints(endless)
+    one = matcher(constraints, {"type": "boolean"})
+    assert takes(one, endless, "true")
+    assert one.ended
+    number = matcher(constraints, {"type": "integer"})
+    assert takes(number, endless, "12")
+    assert not number.ended
+    assert number.allowed().shape == (size,)

@@ -100,3 +100,38 @@ def test_contents_are_never_run(content: str) -> None:
     marked = "{{ 1 + 1 }}{% raw %}" + content
     message = [{"role": "user", "content": marked}]
     assert marked == _render("{{ messages[0].content }}", message)
+
+
+def test_tools_as_hugging_faces_templates_ask_for_them() -> None:
+    """Whether there are any, each as JSON in any layout, calls with arguments as an object or as text, and results."""
+    source = """{% if tools is not none %}{% for tool in tools %}{{ tool | tojson(indent=2) }}
+{{ tool.function.name }}{{ tool | tojson(ensure_ascii=true, separators=(',', ':'), sort_keys=true) }}
+{% endfor %}{% endif %}
+{% for message in messages %}
+{% if message.role == 'assistant' and 'tool_calls' in message and message.tool_calls | length == 1 %}
+{% set call = message.tool_calls[0].function %}
+{{ call.name }}({% if call.arguments is string %}{{ call.arguments }}{% else %}{{ call.arguments | tojson }}{% endif %})
+{% elif message.role == 'tool' or message['role'] == 'ipython' %}
+{{ message.name }}={{ message.content | tojson }}
+{% endif %}
+{% endfor %}"""
+    call = {"type": "function", "id": "c", "function": {"name": "weather", "arguments": {"city": "Köln"}}}
+    messages: list[dict[str, object]] = [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "rain", "tool_call_id": "c", "name": "weather"},
+    ]
+    tool = {"function": {"name": "é"}}
+    template = ChatTemplate(source, bos_token="", eos_token="")
+    assert template.knows_tools
+    assert not template.writes_tool_call_tags
+    turns = 'weather({"city": "Köln"})\nweather="rain"\n'
+    listed = '{\n  "function": {\n    "name": "é"\n  }\n}\né{"function":{"name":"é"}}\n'
+    assert listed + turns == template.render(messages, tools=[tool])
+    assert turns == template.render(messages)
+
+
+@pytest.mark.parametrize(("source", "knows", "tags"), [("{{ tools }}<tool_call>", True, True), ("x", False, True)])
+def test_what_a_template_says_of_tools(source: str, *, knows: bool, tags: bool) -> None:
+    """One without a word of them gets them in words, with tags for the calls."""
+    template = ChatTemplate(source, bos_token="", eos_token="")
+    assert (template.knows_tools, template.writes_tool_call_tags) == (knows, tags)

@@ -55,8 +55,8 @@ def test_a_schema_cannot_loosen_how_it_is_read() -> None:
     grammar = answer_grammar(replace(ASK, schema=hostile), in_tags=True)
     assert grammar is not None
     assert len(grammar.splitlines()) == 2
-    assert '"lenient": false' in grammar
-    assert '"lenient": true' not in grammar
+    assert '"lenient":false' in grammar
+    assert '"lenient":true' not in grammar
 
 
 def _compiled(schema: object) -> object:
@@ -68,22 +68,34 @@ def _compiled(schema: object) -> object:
 
 
 def test_objects_have_only_the_properties_that_are_named() -> None:
-    """At any depth, unless the schema says otherwise or its properties may be named elsewhere."""
+    """Wherever a schema holds another, unless it says otherwise itself."""
     inner = {"properties": {"a": {}, "b": True}}
     closed = inner | {"additionalProperties": False}
-    array = {"type": "array", "items": inner}
-    assert _compiled(inner | {"$defs": {"x": inner}, "required": ["a"]}) == closed | {
-        "$defs": {"x": closed},
-        "required": ["a"],
-    }
-    assert _compiled(array) == array | {"items": closed}
+    for outer in (
+        lambda one: {"$ref": "#/$defs/x", "$defs": {"x": one}},
+        lambda one: {"type": "array", "items": one},
+        lambda one: {"anyOf": [one, {"type": "null"}]},
+        lambda one: {"type": "object", "additionalProperties": one},
+        lambda one: {"properties": {"properties": one}, "required": ["properties"], "additionalProperties": False},
+    ):
+        assert outer(closed) == _compiled(outer(inner))
+
+
+def test_what_may_be_named_elsewhere_is_left_open() -> None:
+    """An answer that fits the schema is never made impossible by closing a part of it."""
+    inner: dict[str, object] = {"properties": {"a": {}}}
     for untouched in (
         {"type": "object"},
         {"type": "array", "items": False},
+        {"const": inner, "anyOf": 5},
         inner | {"additionalProperties": {"type": "string"}},
         inner | {"required": ["c"]},
         inner | {"required": "a"},
         {"properties": 5},
-        {"anyOf": [inner], "properties": {}},
+        inner | {"anyOf": [inner]},
+        inner | {"minProperties": 2},
+        {"allOf": [inner, inner]},
+        {"oneOf": [inner, {"type": "null"}]},
+        {"anyOf": [{"allOf": [inner]}, inner]},
     ):
         assert untouched == _compiled(untouched)
