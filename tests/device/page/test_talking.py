@@ -1,10 +1,14 @@
 """A guest's conversation in a real browser: asked, streamed, stopped, broken off, refused, kept or not."""
 
+import asyncio
+import os
 import re
+import signal
 from dataclasses import dataclass
 
+import httpx
 import pytest
-from playwright.async_api import BrowserContext, Page, expect
+from playwright.async_api import BrowserContext, Page, Route, expect
 from starlette.responses import JSONResponse, Response
 
 from device.node import HearthNode
@@ -268,10 +272,57 @@ async def test_the_models_card_is_one_tap_away(page: Page, scripted: ScriptedHea
     }
 
 
+def url_of(node: HearthNode) -> str:
+    """Where the node's page is."""
+    return f"http://{node.administration.http.host}:{node.administration.http.port}"
+
+
+def worker_of(node: HearthNode) -> int:
+    """The process id of the node's engine, which has answered before."""
+    worker = node.administration.library._engine._worker
+    assert worker is not None
+    return worker.pid
+
+
+async def test_a_guest_waits_at_a_whole_node(page: Page, node: HearthNode) -> None:
+    """While another program's answer takes its time, the page tells its place; then it is its turn."""
+    question = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
+    async with httpx.AsyncClient(base_url=url_of(node), timeout=60, trust_env=False) as program:
+        await program.post("/v1/chat/completions", json=question)
+        os.kill(worker_of(node), signal.SIGSTOP)
+        try:
+            before = asyncio.create_task(program.post("/v1/chat/completions", json=question))
+            await until(lambda: node.administration.queries.counts().running == 1)
+            await page.goto(url_of(node))
+            await ask(page, "hello")
+            await expect(page.locator("#status")).to_have_text("You are number 1 in the queue.")
+        finally:
+            os.kill(worker_of(node), signal.SIGCONT)
+        assert (await before).status_code == 200
+    await expect(page.locator(".by")).to_be_visible(timeout=30_000)
+
+
+async def test_a_worker_that_dies_under_a_guest(page: Page, node: HearthNode) -> None:
+    """What it said stays on the page; asked again, the node answers with a new one."""
+
+    async def lengthen(route: Route) -> None:
+        await route.continue_(post_data={**(route.request.post_data_json or {}), "max_tokens": 15_000})
+
+    await page.route("**/v1/chat/completions", lengthen)
+    await page.goto(url_of(node))
+    await ask(page, "hello")
+    await expect(page.locator(".answer")).to_have_text(re.compile(r"\S"))
+    os.kill(worker_of(node), signal.SIGKILL)
+    await expect(page.locator(".trouble")).to_contain_text("The model stopped in the middle. What it said so far stays")
+    assert len(await page.locator(".answer > div").first.inner_text()) > 1
+    await page.unroute("**/v1/chat/completions")
+    await page.get_by_role("button", name="Ask again").click()
+    await expect(page.locator(".by")).to_be_visible(timeout=30_000)
+
+
 async def test_a_whole_node_answers_a_guest(page: Page, node: HearthNode) -> None:
     """The real API behind the page: an answer streams, is stopped, and the engine is free again."""
-    http = node.administration.http
-    await page.goto(f"http://{http.host}:{http.port}/")
+    await page.goto(url_of(node))
     await expect(page.locator("h1")).to_have_text("ember")
     await expect(page.locator("#models .card h3")).to_have_text("tiny")
     await ask(page, "hello")
