@@ -12,7 +12,8 @@ JSON: Final = "application/json"
 ABOUT: Final = """\
 A hearth answers questions with a language model that it holds itself, or passes them to a neighbour that holds it.
 Programs for OpenAI's API find theirs under /v1, programs for Ollama's under /api; every answer says which node gave it
-(X-Hearthmesh-Node) and with which model (X-Hearthmesh-Model-Digest)."""
+(X-Hearthmesh-Node) and with which model (X-Hearthmesh-Model-Digest). On the machine itself no key is needed; over the
+network, where the owner has opened it, each request has one of the node's keys in Authorization: Bearer KEY."""
 SKY: Final = "Why is the sky blue?"
 WEATHER: Final = {
     "type": "function",
@@ -42,6 +43,8 @@ class Operation:
 
 
 ASKED: Final = {
+    "401": "Over the network: there is no key, or it is wrong, forgotten or revoked.",
+    "429": "The key has had what it may: too many questions in this minute, or the day's tokens are used up.",
     "400": "The question is malformed, asks for what is not supported, or does not fit into the context.",
     "404": "No such model, or no such node, here or in reach.",
     "413": "The body is larger than 1 MiB.",
@@ -279,7 +282,7 @@ def _fields(operation: Operation) -> Schema:
         fields["responses"]["503"] = _success(operation) | {"description": "It can not take questions."}
     for status, about in operation.refusals.items():
         fields["responses"][status] = _refusal(operation, about)
-        if status == "503":
+        if status in ("429", "503"):
             fields["responses"][status]["headers"] = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
     fields["responses"]["default"] = _refusal(operation, "Something else stands in the way; the message says what.")
     if operation.parameters:
