@@ -69,9 +69,9 @@ class RequestTooSlowError(DeviceError):
 
 
 class ForbiddenError(DeviceError):
-    """A browser's page, or a name that is not this machine's, asked the loopback API."""
+    """A foreign page, a foreign name, or a key that is not for this asked the API; nothing was done."""
 
-    hint = "ask from this machine, at 127.0.0.1, without an Origin header"
+    hint = "open this node's own page, or ask from a program, which sends no Origin header"
 
 
 class NoSuchRouteError(DeviceError):

@@ -60,7 +60,7 @@ def _print(guests: "GuestAccess") -> None:
         return
     if guests.shows_key:
         if sys.stdout.isatty():
-            qr.draw(guests.urls[-1], sys.stdout)  # with the address: not every phone knows names that end in .local
+            qr.draw(_for_old_phones(guests.urls), sys.stdout)
         print("Phones on this network ask here:\n")
     else:
         print("Programs with a key find this node here:\n")
@@ -73,6 +73,11 @@ def _print(guests: "GuestAccess") -> None:
         print_note("Anybody on an open Wi-Fi can read along: this is not encrypted. Close it with: hearth guests close")
     elif guests.guest_keys:
         print(f"{so_far} The code given out before stays valid; for a new one: hearth guests open")
+
+
+def _for_old_phones(urls: "tuple[str, ...]") -> str:
+    """The first with an address, IPv4 where there is one: not every phone knows names that end in .local."""
+    return next((url for url in urls if ".local:" not in url), urls[0])
 
 
 def _allowed(guests: "GuestAccess") -> str:
