@@ -16,7 +16,7 @@ UNITS := $(HOME)/.config/systemd/user
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-fast lint types contracts units fast slow lab fuzz nightly coverage fix bench install uninstall clean debian
+.PHONY: help demo check check-fast lint types contracts units fast slow browser pictures lab fuzz nightly coverage fix bench install uninstall clean debian
 
 help: ## what can be typed here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -35,6 +35,7 @@ debian: # what the tests need beside Python; in CI nothing may be left out
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	command -v ip >/dev/null || test -x /usr/sbin/ip || missing="$$missing iproute2"; \
 	command -v iptables >/dev/null || test -x /usr/sbin/iptables || missing="$$missing iptables"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$$missing libfaketime"; \
 	if [ -n "$$missing" ]; then requirements/debian.sh $$missing || [ -z "$$CI" ]; fi
 
@@ -44,7 +45,7 @@ demo: $(VENV)/.run ## two nodes on this machine: one asks, the other answers
 check: $(VENV)/.dev debian ## every check and every test
 	@$(MAKE) --no-print-directory lint types contracts units
 	@rm -f .coverage .coverage.*
-	@$(MAKE) --no-print-directory fast slow coverage fuzz
+	@$(MAKE) --no-print-directory fast slow browser coverage fuzz
 
 check-fast: $(VENV)/.dev ## lint, types, contracts and the fast tests
 	@$(MAKE) --no-print-directory lint types contracts
@@ -77,6 +78,9 @@ fast: $(VENV)/.dev
 slow: $(VENV)/.dev
 	$(BIN)/pytest $(COVERED) --cov-append --timeout=900 -m "slow or lab"
 
+browser: $(VENV)/.dev # the guest page in Debian's Chromium
+	$(BIN)/pytest $(COVERED) --cov-append -m browser
+
 fuzz: $(VENV)/.dev # every parser of foreign bytes, coverage-guided where there is atheris
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_S)
 
@@ -90,6 +94,10 @@ lab: $(VENV)/.dev debian ## whole nodes in network namespaces (root), and how lo
 coverage: $(VENV)/.dev
 	$(BIN)/coverage report --include='*/core/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=90
+
+pictures: $(VENV)/.dev debian ## draw docs/images anew: the terminal interface and the phone, on real hearths
+	@$(BIN)/python -m tests.tui.picture
+	@$(BIN)/python -m tests.device.page.picture
 
 fix: $(VENV)/.dev ## let the tools mend what they can
 	$(BIN)/ruff check --fix .

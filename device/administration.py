@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from device.api import (
     BrokerAddress,
@@ -17,12 +17,15 @@ from device.api import (
     Neighbour,
     Offer,
     Peers,
+    Queue,
     Rekeyed,
     Status,
 )
+from device.core.admission import Standing
 from device.core.diagnosis import diagnose, identity_warnings
 from device.core.routing import Candidate, find_node
 from device.errors import BadRequestError
+from device.guests import Guests
 from device.library import Library
 from device.queries import Queries
 from device.telemetry import memory
@@ -37,6 +40,7 @@ class Administration:
     mesh: MeshNode
     queries: Queries
     library: Library
+    guests: Guests
     http: HttpAddress
     version: str
     started_at: float
@@ -65,11 +69,21 @@ class Administration:
             door=DoorAddress(port=self.mesh.door_port),
             memory=self.memory,
             queries=self.queries.counts(),
+            queue=self._queue(),
+            guests=replace(self.guests.status(), urls=()),
             community=self._community(),
             neighbours=self._neighbours(),
             models=self.library.models(),
             warnings=self._warnings(),
         )
+
+    def missing(self) -> tuple[str, ...]:
+        """What this node lacks to take questions; nothing when it is ready for them."""
+        lacks = ["the node is stopping: it takes no more questions"] if self.queries.stopping else []
+        in_reach = any(one.models for one in self._neighbours() if one.hops)
+        if not (self.library.held() or in_reach):
+            lacks.append("there is no model here or in reach: hearth models pull smollm2-135m")
+        return tuple(lacks)
 
     async def doctor(self) -> Diagnosis:
         """Find out what keeps neighbours away."""
@@ -138,6 +152,17 @@ class Administration:
     async def unblock(self, prefix: str) -> None:
         """Let a node in again that was cut off on this side.  Raises as `forget` does."""
         await self.mesh.unblock(self._node_id(prefix))
+
+    def _queue(self) -> Queue:
+        waiting, offering = self.queries.turns.waiting, self.queries.turns.offering
+        return Queue(
+            owner=waiting[Standing.OWNER],
+            own=waiting[Standing.OWN],
+            guest=waiting[Standing.GUEST],
+            neighbour=waiting[Standing.NEIGHBOUR],
+            share=offering.share,
+            reason=offering.reason,
+        )
 
     def _warnings(self) -> tuple[str, ...]:
         found = identity_warnings(duplicate=self.mesh.duplicate, board_changed=self.mesh.board_changed)

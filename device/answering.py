@@ -6,12 +6,15 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
-from device.core.query_messages import MAX_FAILURE_CHARACTERS, Done, Failed, FailureCode, Query, Tokens
+from device.api import AnswerQueued
+from device.core.admission import Client, Standing
+from device.core.query_messages import MAX_FAILURE_CHARACTERS, Done, Failed, FailureCode, Query, Queued, Tokens
 from device.errands import Errands
-from device.library import Library
+from device.errors import BusyError
 from device.ports import Mesh
+from device.turns import AnswerEvent, Turns
 from mesh.errors import LinkDownError, MeshError, QueueFullError
-from models.core.request import GenerationEvent, GenerationFinished, TokenLogprob, TokensGenerated
+from models.core.request import GenerationFinished, TokenLogprob, TokensGenerated
 from models.core.worker_protocol import MAX_IDS, MAX_LOGPROBS_AT_ONCE, MAX_TEXT_CHARACTERS
 from models.errors import (
     InvalidRequestError,
@@ -50,17 +53,22 @@ class _Outbox:
     def __init__(self, *, still_at_it_s: float) -> None:
         self._still_at_it_s = still_at_it_s
         self._tokens: list[TokensGenerated] = []
+        self._place = 0
         self._last: Done | Failed | None = None
         self._news = asyncio.Event()
         self._closed = asyncio.Event()
 
-    def put(self, event: GenerationEvent) -> None:
+    def put(self, event: AnswerEvent) -> None:
         """Add what the engine gave."""
-        if isinstance(event, GenerationFinished):
-            self.close(Done(event))
-        else:
-            self._tokens.append(event)
-            self._news.set()
+        match event:
+            case GenerationFinished():
+                self.close(Done(event))
+            case TokensGenerated():
+                self._tokens.append(event)
+                self._news.set()
+            case AnswerQueued(place=place):
+                self._place = place
+                self._news.set()
 
     def close(self, last: Done | Failed) -> None:
         """Add the last word; the first one stands."""
@@ -71,7 +79,7 @@ class _Outbox:
     async def wait(self) -> None:
         """Return once there is something to send, or after a while with nothing."""
         self._news.clear()
-        if not self._tokens and self._last is None:
+        if not self._tokens and not self._place and self._last is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._still_at_it_s):
                     await self._news.wait()
@@ -81,6 +89,11 @@ class _Outbox:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 await self._closed.wait()
+
+    def take_place(self) -> int:
+        """Take the place in the queue, 0 where it is the same as before."""
+        place, self._place = self._place, 0
+        return place
 
     def take(self) -> TokensGenerated:
         """Take the tokens that are there, as many as one message holds."""
@@ -114,7 +127,7 @@ class Answerer:
     def __init__(
         self,
         mesh: Mesh,
-        library: Library,
+        turns: Turns,
         errands: Errands,
         *,
         on_end: Callable[[], None],
@@ -125,7 +138,7 @@ class Answerer:
         self._full_for_s = full_for_s
         self._on_end = on_end
         self._mesh = mesh
-        self._library = library
+        self._turns = turns
         self._errands = errands
         self._running: dict[tuple[str, bytes], asyncio.Task[None]] = {}
         self._stopping = False
@@ -183,7 +196,7 @@ class Answerer:
 
     async def _answer(self, key: tuple[str, bytes], query: Query) -> None:
         outbox = _Outbox(still_at_it_s=self._still_at_it_s)
-        events = self._library.generate(query.digest, query.request)
+        events = self._turns.generate(Client(key[0], Standing.NEIGHBOUR), query.digest, query.request)
         engine = asyncio.create_task(_collect(events, outbox), name="collect")
         try:
             await self._send_all(key, outbox)
@@ -198,8 +211,10 @@ class Answerer:
         n = 0
         while outbox.last is None:
             await outbox.wait()
-            tokens = outbox.take()
-            if tokens.ids or tokens.text or outbox.last is None:
+            tokens, place = outbox.take(), outbox.take_place()
+            if place and not tokens.ids:
+                await self._send(key, Queued.KIND, Queued(place).to_body())
+            elif tokens.ids or tokens.text or outbox.last is None:
                 await self._send(key, Tokens.KIND, Tokens(n, tokens).to_body())
                 n += 1
                 await outbox.rest(PACE_S)
@@ -220,12 +235,14 @@ class Answerer:
                 return
 
 
-async def _collect(events: AsyncGenerator[GenerationEvent, None], outbox: _Outbox) -> None:
+async def _collect(events: AsyncGenerator[AnswerEvent, None], outbox: _Outbox) -> None:
     """Move events from the engine to the outbox; what goes wrong there becomes the last word."""
     try:
         async with contextlib.aclosing(events):
             async for event in events:
                 outbox.put(event)
+    except BusyError as error:
+        outbox.close(Failed("busy", str(error)[:MAX_FAILURE_CHARACTERS]))
     except ModelsError as error:
         code: FailureCode = next((code for kind, code in _CODES if isinstance(error, kind)), "engine_failed")
         outbox.close(Failed(code, str(error)[:MAX_FAILURE_CHARACTERS]))

@@ -5,14 +5,18 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Self
 
-from device.api import Answerer, AnswerFinished, AnswerPiece
+from device.api import Answerer, AnswerFinished, AnswerPiece, AnswerQueued
+from device.core.budgets import prompt_tokens
 from device.core.failover import AnswerSoFar
 from device.errors import AnswerLostError, StoppingError
-from models.core.request import GenerationEvent, GenerationFinished, TokensGenerated
+from device.turns import AnswerEvent
+from models.core.request import GenerationFinished, TokensGenerated
 
 
 class Answer:
     """An async iterator of AnswerPiece..., then AnswerFinished; `aclose` cancels the rest wherever it is made.
+
+    `step` tells the place in the queue, too.
 
     so_far: what has come of it and from whom, kept by whoever makes the events.  Times are the asker's own, from the
     moment of asking (monotonic); the rate counts the tokens after the first, over the time after the first.
@@ -21,7 +25,7 @@ class Answer:
     def __init__(
         self,
         so_far: AnswerSoFar,
-        events: AsyncGenerator[GenerationEvent, None],
+        events: AsyncGenerator[AnswerEvent, None],
         *,
         on_close: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
@@ -32,7 +36,7 @@ class Answer:
         self._clock = clock
         self._asked_at = clock()
         self._first_at: float | None = None
-        self._over = False
+        self._end: GenerationFinished | None = None
         self._stopped = False
         self._waiting: asyncio.Timeout | None = None
 
@@ -46,18 +50,33 @@ class Answer:
         """Who gave its beginning, or is about to."""
         return self._so_far.first
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens it took, prompt and answer; where it broke off, the prompt's are estimated."""
+        if self._end is not None:
+            return self._end.prompt_tokens + self._end.completion_tokens
+        return prompt_tokens(self._so_far.rest()) + self._so_far.tokens if self._so_far.tokens else 0
+
     def __aiter__(self) -> Self:
         """An answer is read once."""
         return self
 
     async def __anext__(self) -> AnswerPiece | AnswerFinished:
         """Wait for the next piece.  Raises StoppingError after `stop`, and what befell the answer where it is made."""
-        while not self._over:
+        while isinstance(item := await self.step(), AnswerQueued):
+            pass
+        return item
+
+    async def step(self) -> AnswerPiece | AnswerFinished | AnswerQueued:
+        """Wait for the next piece or another place in the queue.  Raises as iterating does."""
+        while self._end is None:
             match await self._next():
+                case AnswerQueued() as queued:
+                    return queued
                 case GenerationFinished(reason="cancelled"):
                     raise AnswerLostError("the answer was stopped in the middle")
                 case GenerationFinished() as end:
-                    self._over = True
+                    self._end = end
                     return self._finished(end)
                 case TokensGenerated(ids, text, logprobs):
                     if ids and self._first_at is None:
@@ -80,7 +99,7 @@ class Answer:
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(0.0)
 
-    async def _next(self) -> GenerationEvent:
+    async def _next(self) -> AnswerEvent:
         try:
             async with asyncio.timeout(0.0 if self._stopped else None) as self._waiting:
                 return await anext(self._events)
@@ -105,5 +124,7 @@ class Answer:
             completion_tokens=end.completion_tokens,
             ttft_ms=round((first_at - self._asked_at) * 1000, 1),
             tokens_per_s=round(rate, 1),
+            prefill_s=end.prefill_s,
+            decode_s=end.decode_s,
             parts=self._so_far.parts(),
         )

@@ -121,6 +121,75 @@ class QueryCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Queue:
+    """Questions that wait for this node's engine, by who asks.
+
+    share: how much of its time the board works for guests and neighbours, 0 to 1; reason: why that is not all.
+    """
+
+    owner: int = 0
+    own: int = 0
+    guest: int = 0
+    neighbour: int = 0
+    share: float = 1.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestAccess:
+    """Who may ask over the network.
+
+    open: whether this node listens there at all; urls: where, with the guests' key if this run has made it (shows_key);
+    phones: how many have come with one; per_minute, per_day: questions and tokens of that key, 0 = no limit.
+    """
+
+    open: bool
+    urls: tuple[str, ...] = ()
+    phones: int = 0
+    guest_keys: int = 0
+    shows_key: bool = False
+    per_minute: int = 0
+    per_day: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """A key that somebody asks with; used_ago_s counts the node's running time, None = never used.
+
+    tokens_left, renews_in_s: of its day's budget, None where it has none.
+    """
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    guest: bool = False
+    used_ago_s: int | None = None
+    per_minute: int = 0
+    per_day: int = 0
+    tokens_left: int | None = None
+    renews_in_s: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """Every key of this node."""
+
+    keys: tuple[ApiKey, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewKey:
+    """A key just made; the secret is shown this once."""
+
+    key: ApiKey
+    secret: str
+
+
+NO_QUEUE = Queue()
+CLOSED = GuestAccess(open=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Status:
     """This node at one moment."""
 
@@ -133,6 +202,8 @@ class Status:
     door: DoorAddress
     memory: Memory
     queries: QueryCounts
+    queue: Queue = NO_QUEUE
+    guests: GuestAccess = CLOSED
     community: Community | None = None
     neighbours: tuple[Neighbour, ...] = ()
     models: tuple[Model, ...] = ()
@@ -247,6 +318,13 @@ class Sampling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerQueued:
+    """The question waits for its turn; place 1 is the next."""
+
+    place: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnswerPiece:
     """The next words of an answer.
 
@@ -272,7 +350,8 @@ class AnswerPart:
 class AnswerFinished:
     """The end of an answer: why it ended (stop, length) and what it took.
 
-    answerer: who gave its beginning; parts: who gave which tokens, where it was more than one node.
+    answerer: who gave its beginning; parts: who gave which tokens, where it was more than one node.  prefill_s and
+    decode_s: how long the engine read and wrote, the last one's where there were several.
     """
 
     answerer: Answerer
@@ -281,4 +360,6 @@ class AnswerFinished:
     completion_tokens: int
     ttft_ms: float
     tokens_per_s: float
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
     parts: tuple[AnswerPart, ...] = ()

@@ -6,13 +6,15 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Final
 
+from device.api import AnswerQueued
 from device.core.answer_assembly import AnswerAssembly
 from device.core.query_messages import Cancel, Query, QueryMessage
 from device.errands import Errands
 from device.errors import AnswerLostError, DeviceError, NeighbourMisbehavedError
 from device.ports import Mesh
+from device.turns import AnswerEvent
 from mesh.errors import MeshError
-from models.core.request import GenerationEvent, GenerationFinished, GenerationRequest
+from models.core.request import GenerationFinished, GenerationRequest
 
 SILENCE_S: Final = 6.0  # the answerer says "still at it" three times as often
 QUERY_TTL_S: Final = 30.0
@@ -30,7 +32,7 @@ class _Reply:
         self._silence_s = silence_s
         self.assembly = AnswerAssembly(request)
         self._most = MAX_UNREAD if request.logprobs is None else MAX_UNREAD_WITH_LOGPROBS
-        self._unread: deque[GenerationEvent] = deque()
+        self._unread: deque[AnswerEvent] = deque()
         self._error: DeviceError | None = None
         self._news = asyncio.Event()
 
@@ -43,6 +45,8 @@ class _Reply:
         except DeviceError as error:
             self.end(error)
             return
+        if isinstance(event, AnswerQueued) and self._unread and isinstance(self._unread[-1], AnswerQueued):
+            self._unread.pop()  # only where it is now is of interest
         if event is not None and len(self._unread) >= self._most:
             self.end(NeighbourMisbehavedError("the neighbour sent more than an answer can hold"))
             return
@@ -55,7 +59,7 @@ class _Reply:
         self._error = self._error or error
         self._news.set()
 
-    async def next(self) -> GenerationEvent:
+    async def next(self) -> AnswerEvent:
         """Wait for the next event of the answer.  Raises what ended it, AnswerLostError after too long a silence."""
         while True:
             if self._unread:
@@ -83,7 +87,7 @@ class Asker:
         """How many questions that neighbour is answering for us."""
         return sum(reply.peer == peer for reply in self._open.values())
 
-    async def ask(self, peer: str, query: Query) -> AsyncGenerator[GenerationEvent, None]:
+    async def ask(self, peer: str, query: Query) -> AsyncGenerator[AnswerEvent, None]:
         """Send a question and yield the events of its answer; closing the generator cancels it over there.
 
         Raises AnswerLostError, NeighbourFailedError, NeighbourMisbehavedError, and MeshError when it cannot be sent.

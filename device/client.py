@@ -17,22 +17,28 @@ from device.api import (
     AnswerFinished,
     AnswerPart,
     AnswerPiece,
+    AnswerQueued,
+    ApiKey,
     CatalogueEntry,
     ChatMessage,
     Community,
     Diagnosis,
     Finding,
+    GuestAccess,
     HeldModel,
     Joined,
+    Keys,
     Member,
     Memory,
     Model,
     Models,
     Nearby,
     Neighbour,
+    NewKey,
     Offer,
     Peers,
     PullProgress,
+    Queue,
     Rekeyed,
     Sampling,
     Status,
@@ -40,14 +46,16 @@ from device.api import (
 from device.errors import DaemonUnreachableError, DeviceError
 from device.parsing import MalformedReplyError, one_line, parse, prose
 from device.socket_http import ConnectError, NotHttpError, Reply, request
-from device.wording import Pace, answered_by, count, duration, pull_figures, share, short_id, size, speed
+from device.wording import Pace, answered_by, count, duration, place, pull_figures, share, short_id, size, speed
 
 __all__ = [  # what a user interface needs, in one place
     "AnswerBrokenOffError",
     "AnswerFinished",
     "AnswerPart",
     "AnswerPiece",
+    "AnswerQueued",
     "Answerer",
+    "ApiKey",
     "CatalogueEntry",
     "ChatMessage",
     "Community",
@@ -57,18 +65,22 @@ __all__ = [  # what a user interface needs, in one place
     "DeviceError",
     "Diagnosis",
     "Finding",
+    "GuestAccess",
     "HeldModel",
     "Joined",
+    "Keys",
     "Member",
     "Memory",
     "Model",
     "Models",
     "Nearby",
     "Neighbour",
+    "NewKey",
     "Offer",
     "Pace",
     "Peers",
     "PullProgress",
+    "Queue",
     "Rekeyed",
     "RequestRefusedError",
     "Sampling",
@@ -77,6 +89,7 @@ __all__ = [  # what a user interface needs, in one place
     "answered_by",
     "count",
     "duration",
+    "place",
     "pull_figures",
     "share",
     "short_id",
@@ -90,6 +103,8 @@ CONNECT_WITHIN_S = 3.0
 REPLY_WITHIN_S = 15.0  # a daemon on a small board that is busy computing
 JOIN_WITHIN_S = 120.0  # Argon2 on a small board, then the search for the right door
 DOCTOR_WITHIN_S = 60.0  # it knocks at ports that may not answer
+MAX_PLACE_DIGITS = 9
+QUEUE = b": queue "  # a comment in the stream
 HTTP_OK = 200  # the status of a stream that fails later on
 
 
@@ -182,6 +197,34 @@ class DaemonClient:
         """Let a blocked node in again."""
         await self._call("DELETE", f"/api/peers/{_segment(node_id)}/block")
 
+    async def keys(self) -> Keys:
+        """Every key that somebody may ask with."""
+        return self._parse(Keys, await self._call("GET", "/api/keys"))
+
+    async def add_key(
+        self, name: str, *, scopes: Sequence[str] = ("ask",), per_minute: int = 0, per_day: int = 0
+    ) -> NewKey:
+        """Make a key; its secret is told this once.  per_minute, per_day: questions and tokens, 0 = no limit."""
+        body = {"name": name, "scopes": list(scopes), "per_minute": per_minute, "per_day": per_day}
+        return self._parse(NewKey, await self._call("POST", "/api/keys", body))
+
+    async def remove_key(self, key: str) -> None:
+        """Revoke a key by its name or id."""
+        await self._call("DELETE", f"/api/keys/{_segment(key)}")
+
+    async def guests(self) -> GuestAccess:
+        """Who may ask over the network."""
+        return self._parse(GuestAccess, await self._call("GET", "/api/guests"))
+
+    async def open_guests(self, *, per_minute: int | None = None, per_day: int | None = None) -> GuestAccess:
+        """Let guests ask over the network; what is None is left to the daemon."""
+        body = {"per_minute": per_minute, "per_day": per_day}
+        return self._parse(GuestAccess, await self._call("POST", "/api/guests", body))
+
+    async def close_guests(self) -> GuestAccess:
+        """Let no guest ask any more."""
+        return self._parse(GuestAccess, await self._call("DELETE", "/api/guests"))
+
     async def models(self) -> Models:
         """The store and the catalogue."""
         return self._parse(Models, await self._call("GET", "/api/models"))
@@ -217,8 +260,11 @@ class DaemonClient:
         model: str = "default",
         node: str = "auto",
         sampling: Sampling | None = None,
-    ) -> AsyncGenerator[AnswerPiece | AnswerFinished, None]:
-        """Ask a model; the last item is AnswerFinished.  Closing the iterator stops the answer wherever it is made."""
+    ) -> AsyncGenerator[AnswerPiece | AnswerFinished | AnswerQueued, None]:
+        """Ask a model; the last item is AnswerFinished.  Closing the iterator stops the answer wherever it is made.
+
+        While the question waits for its turn, each new place in the queue is told.
+        """
         options = {key: value for key, value in vars(sampling or Sampling()).items() if value is not None}
         body = {
             "model": model,
@@ -231,6 +277,8 @@ class DaemonClient:
         async with self._stream("POST", "/v1/chat/completions", body) as lines:
             answer = _AnswerStream()
             async for line in lines:
+                if line.startswith(QUEUE):
+                    yield _queued(line)
                 if not line.startswith(b"data:"):
                     continue
                 data = line.removeprefix(b"data:").strip()
@@ -270,6 +318,13 @@ class DaemonClient:
             return parse(kind, value)
         except MalformedReplyError as error:
             raise UnexpectedReplyError(f"the daemon's answer does not fit: {error}") from error
+
+
+def _queued(line: bytes) -> AnswerQueued:
+    place = line.removeprefix(QUEUE).strip()
+    if not place.isdigit() or len(place) > MAX_PLACE_DIGITS:
+        raise UnexpectedReplyError("the place in the queue does not fit")
+    return AnswerQueued(place=int(place))
 
 
 class _AnswerStream:

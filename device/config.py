@@ -31,6 +31,8 @@ MAX_PORT: Final = 65_535
 MIN_CONTEXT_TOKENS: Final = 16
 MAX_CONTEXT_TOKENS: Final = 131_072
 MAX_THREADS: Final = 256
+MAX_CELSIUS: Final = 120
+MAX_PERCENT: Final = 100
 
 
 def _own_name() -> str:
@@ -52,9 +54,10 @@ class NodeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpConfig:
-    """[http]: the OpenAI-compatible API on loopback."""
+    """[http]: the OpenAI-compatible API on loopback, and on the LAN where the owner says so."""
 
     port: int = 4327  # H-E-A-R on a telephone; 0 = any free one
+    lan: bool = False  # true: always reachable in the networks of discovery.interfaces, for whoever has a key
 
     def __post_init__(self) -> None:
         _check_port("http.port", self.port)
@@ -108,6 +111,22 @@ class EngineConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SharingConfig:
+    """[sharing]: when the board spares itself; it then does less for guests and neighbours, never for its owner."""
+
+    warm_celsius: int = 70  # from here on less and less: a Raspberry Pi slows itself down from 80
+    hot_celsius: int = 80  # from here on nothing
+    low_percent: int = 50  # of a battery that runs down: what is left is kept more and more for the owner
+    empty_percent: int = 20  # from here on nothing; below that batteries age, and boards lose power without warning
+
+    def __post_init__(self) -> None:
+        if not 0 < self.warm_celsius < self.hot_celsius <= MAX_CELSIUS:
+            raise ConfigError(f"sharing.warm_celsius < sharing.hot_celsius: 1 to {MAX_CELSIUS}")
+        if not 0 <= self.empty_percent < self.low_percent <= MAX_PERCENT:
+            raise ConfigError(f"sharing.empty_percent < sharing.low_percent: 0 to {MAX_PERCENT}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelsConfig:
     """[models]: what answers when a question names no model."""
 
@@ -138,6 +157,7 @@ class HearthConfig:
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
+    sharing: SharingConfig = field(default_factory=SharingConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
     @property
@@ -159,6 +179,7 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
     "discovery": DiscoveryConfig,
     "engine": EngineConfig,
     "models": ModelsConfig,
+    "sharing": SharingConfig,
     "log": LogConfig,
 }
 
@@ -256,6 +277,8 @@ def _convert(kind: Any, value: object, where: str) -> object:  # noqa: ANN401  a
     """Turn TOML's value, or a variable's text, into what the annotation says."""
     if kind is int and type(value) is int:
         return value
+    if kind is bool:
+        return _truth(value, where)
     if kind is int and isinstance(value, str):
         if value.isascii() and value.isdecimal() and len(value) <= len(str(2**63)):
             return int(value)
@@ -272,6 +295,13 @@ def _convert(kind: Any, value: object, where: str) -> object:  # noqa: ANN401  a
             return tuple(items)
         raise ConfigError(f"{where}: not a list of texts")
     raise ConfigError(f"{where}: {value!r} is not {'a whole number' if kind is int else 'a text'}")
+
+
+def _truth(value: object, where: str) -> bool:
+    for word, truth in (("true", True), ("false", False)):
+        if value is truth or value == word:
+            return truth
+    raise ConfigError(f"{where}: {value!r} is neither true nor false")
 
 
 def _variable(key: str) -> str:

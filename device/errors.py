@@ -69,15 +69,15 @@ class RequestTooSlowError(DeviceError):
 
 
 class ForbiddenError(DeviceError):
-    """A browser's page, or a name that is not this machine's, asked the loopback API."""
+    """A foreign page, a foreign name, or a key that is not for this asked the API; nothing was done."""
 
-    hint = "ask from this machine, at 127.0.0.1, without an Origin header"
+    hint = "open this node's own page, or ask from a program, which sends no Origin header"
 
 
 class NoSuchRouteError(DeviceError):
     """The API has nothing at that path, or not with that method."""
 
-    hint = "the paths are /v1/chat/completions (POST), /v1/models and /health (GET)"
+    hint = "what there is, with examples, stands at /docs and in /openapi.json"
 
 
 class NoSuchModelError(DeviceError):
@@ -127,9 +127,44 @@ class NeighbourFailedError(DeviceError):
 
 
 class BusyError(DeviceError):
-    """This node has as many questions as it can hold; this one was not taken."""
+    """This node has as many questions as it can hold; this one was not taken.  retry_after_s: when to ask again."""
 
     hint = "wait for an answer and ask again"
+
+    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyRequestsError(DeviceError):
+    """A client asks more often than it may; nothing was done.  retry_after_s: when it may again."""
+
+    hint = "wait as long as it says, then go on"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class BudgetUsedUpError(TooManyRequestsError):
+    """A key's tokens are used up until its budget renews."""
+
+    hint = "wait until then, or ask the owner of this node for more"
+
+
+class UnknownKeyError(DeviceError):
+    """A request has no key, or one that is wrong, forgotten or revoked; nothing was done."""
+
+    hint = (
+        "scan the owner's QR code again, or send a key of this node's in the header Authorization: Bearer KEY "
+        "(its owner makes one: hearth keys add NAME)"
+    )
+
+
+class NoSuchKeyError(DeviceError):
+    """No key has that id or name."""
+
+    hint = "see which keys there are: hearth keys"
 
 
 class StoppingError(DeviceError):

@@ -60,11 +60,6 @@ class Library:
             for entry in self._catalogue.entries
         )
 
-    @property
-    def waiting(self) -> int:
-        """How many questions wait for the engine."""
-        return self._engine.queue_length
-
     async def generate(self, digest: str, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         """Yield the events of an answer by the model with that digest; closing the generator cancels it.
 

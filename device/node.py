@@ -8,23 +8,31 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Final
 
+from device import sensors
 from device.administration import Administration
 from device.api import HttpAddress
 from device.config import HearthConfig
+from device.core.offering import Limits, Offering, offered
 from device.data_directory import DataDirectory, bind_unix_socket
 from device.errands import Errands
 from device.errors import DeviceError, NodeFailedError, PortInUseError
-from device.http.app import owner_app, public_app
+from device.guests import Guests
+from device.http.app import build_apps
+from device.http.lan import LanServer
 from device.http.server import HttpServer
+from device.keyring import FILE_NAME as KEYS_NAME
+from device.keyring import KeyRing
 from device.library import Library
 from device.logs import configure_logs
 from device.notify import ServiceNotifier
 from device.queries import Queries
 from mesh.errors import MeshError
+from mesh.interfaces import Interface, survey
 from mesh.node import MeshConfig, MeshNode
 from models.catalogue import Catalogue
 from models.errors import ModelsError
@@ -82,13 +90,21 @@ class HearthNode:
     """One node; `run` is its life, `stop` asks for its end, which running answers get `grace_s` for."""
 
     def __init__(
-        self, config: HearthConfig, *, grace_s: float = GRACE_S, notifier: ServiceNotifier | None = None
+        self,
+        config: HearthConfig,
+        *,
+        grace_s: float = GRACE_S,
+        notifier: ServiceNotifier | None = None,
+        networks: Callable[[], tuple[Interface, ...]] = survey,
     ) -> None:
+        """networks: where guests are listened for, of those that the configuration names."""
         self.config = config
         self.restarting = False
         """Whether it ends in order to begin anew, with what has been laid ready for the next start."""
         self._notifier = notifier or ServiceNotifier(os.environ)
         self._grace_s = grace_s
+        self.lan = LanServer(interfaces=config.discovery.interfaces, grace_s=grace_s + CLOSING_S, look=networks)
+        """The door to the LAN."""
         self._stop = asyncio.Event()
         self._administration: Administration | None = None
 
@@ -129,20 +145,31 @@ class HearthNode:
             # In this order: what may refuse to start does so before anything runs that must be stopped again.
             library = _library(config, errands)
             mesh = MeshNode(_mesh_config(config))
-            queries = Queries(mesh=mesh, library=library, errands=errands, default_model=config.models.default)
+            keyring = KeyRing(config.data_dir / KEYS_NAME)
+            queries = Queries(
+                mesh=mesh,
+                library=library,
+                errands=errands,
+                default_model=config.models.default,
+                meter=keyring.meter,
+                offering=_offering(config),
+            )
             library.on_change = queries.models_changed
+            port = public.getsockname()[1]
             administration = Administration(
                 mesh=mesh,
                 queries=queries,
                 library=library,
-                http=HttpAddress(host=HOST, port=public.getsockname()[1]),
+                guests=Guests(keyring, self.lan, mesh=mesh, port=port, always_open=config.http.lan),
+                http=HttpAddress(host=HOST, port=port),
                 version=version("hearthmesh"),
                 started_at=started_at,
                 restart=self.restart,
             )
+            apps = build_apps(queries, administration, keyring)
             servers = (
-                HttpServer(public_app(queries, administration), public, grace_s=self._grace_s + CLOSING_S),
-                HttpServer(owner_app(queries, administration), owner, grace_s=self._grace_s + CLOSING_S),
+                HttpServer(apps.loopback, public, grace_s=self._grace_s + CLOSING_S),
+                HttpServer(apps.owner, owner, grace_s=self._grace_s + CLOSING_S),
             )
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -151,14 +178,20 @@ class HearthNode:
                     await mesh_ready.wait()
                     self._administration = administration
                     directory.write_run_file(self._facts())
+                    keyring_task = tasks.create_task(keyring.run(), name="keyring")
                     async with errands.open():
                         queries.start()
+                        lan_task = tasks.create_task(self.lan.run(apps.lan, port), name="lan")
+                        administration.guests.start()
                         await self._serve(servers, queries, ready)
+                        await asyncio.wait((lan_task,))
                     mesh_task.cancel()
+                    keyring_task.cancel()
             except ExceptionGroup as group:
                 raise _cause(group) from group
             finally:
                 await library.aclose()
+                await keyring.aclose()
         log.info("stopped")
 
     async def _serve(self, servers: Sequence[HttpServer], queries: Queries, ready: asyncio.Event) -> None:
@@ -176,6 +209,7 @@ class HearthNode:
             log.info("stopping")
             for server in servers:
                 server.stop()
+            self.lan.stop()
             await queries.stop(grace_s=self._grace_s)
             await asyncio.wait(serving)
             watchdog.cancel()
@@ -238,6 +272,12 @@ def _mesh_config(config: HearthConfig) -> MeshConfig:
         broker=config.mqtt.broker,
         static_peers=config.discovery.peers,
     )
+
+
+def _offering(config: HearthConfig) -> Callable[[], Offering]:
+    """Give what decides how much the board does for others: its sensors, and the configured limits."""
+    limits = Limits(**asdict(config.sharing))
+    return lambda: offered(sensors.read(), limits)
 
 
 def _threads(config: HearthConfig) -> int:

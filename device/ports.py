@@ -1,4 +1,4 @@
-"""What the use-cases need of the mesh; `mesh.node.MeshNode` is one, the simulated net of the tests another."""
+"""What the use-cases need of the mesh (`mesh.node.MeshNode`, in tests a simulated net) and of the LAN's door."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -16,6 +16,13 @@ class Mesh(Protocol):
     @property
     def name(self) -> str:
         """What people call it."""
+
+    @property
+    def host_name(self) -> str:
+        """The name that leads phones here, as `ember.local`; empty while there is none."""
+
+    def publish_host(self, name: str | None, *, port: int) -> None:
+        """Answer to `<name>.local`, or to its next form where that is taken, for a page at that port; None: stop."""
 
     async def send(self, peer: str, kind: int, body: bytes, *, re: bytes | None = None, ttl_s: float = 30.0) -> bytes:
         """Queue a message and return its id; nothing can arrive in answer to it before this returns.
@@ -43,3 +50,21 @@ class Mesh(Protocol):
 
     def neighbours(self) -> Sequence[Neighbour]:
         """Everyone this node has, wants or had a link to."""
+
+
+class Lan(Protocol):
+    """The door to the LAN; `device.http.lan.LanServer` is one."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is to be reached at all."""
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Where it listens now."""
+
+    def open(self) -> None:
+        """Listen from now on, or as soon as it runs."""
+
+    def close(self) -> None:
+        """Listen no more; answers that run may end."""

@@ -8,7 +8,7 @@ Every node announces what it holds (Status) to all members, anew whenever it cha
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from typing import Final
 
 from device.answering import STILL_AT_IT_S, Answerer
@@ -16,9 +16,12 @@ from device.answers import Answer
 from device.api import Answerer as AnsweredBy
 from device.api import HeldModel, QueryCounts
 from device.asking import SILENCE_S, Asker
+from device.core.access import Caller
+from device.core.admission import Bounds, Client, has_room
 from device.core.chat_request import ChatRequest
 from device.core.failover import AnswerSoFar
-from device.core.query_messages import Cancel, Done, Failed, Query, Status, Tokens, parse_message
+from device.core.offering import EVERYTHING, Offering
+from device.core.query_messages import Cancel, Done, Failed, Query, Queued, Status, Tokens, parse_message
 from device.core.routing import AUTO, Candidate, Route, choose_route, choose_successor
 from device.errands import Errands
 from device.errors import (
@@ -30,13 +33,16 @@ from device.errors import (
     StoppingError,
 )
 from device.library import Library
+from device.meter import Meter
 from device.ports import Mesh
+from device.turns import AnswerEvent, Turns
 from mesh.errors import MeshError
 from mesh.node import Received
-from models.core.request import GenerationEvent, GenerationRequest, TokensGenerated
+from models.core.request import GenerationRequest, TokensGenerated
 from models.errors import ModelsError
 
-MAX_ANSWERS: Final = 32  # of the owner's programs at a time, the waiting ones included
+# Answers in hand for whoever asks here, wherever they are made, the waiting ones included.
+IN_HAND: Final = Bounds(owner=32, shared=64, single=32)
 NEWS_WITHIN_S: Final = 5.0  # how long a question waits for a neighbour that is just coming up
 LAST_WORDS_S: Final = 2.0
 DROPS_LOGGED_EVERY_S: Final = 10.0
@@ -55,6 +61,8 @@ class Queries:
         library: Library,
         errands: Errands,
         default_model: str,
+        meter: Meter,
+        offering: Callable[[], Offering] = lambda: EVERYTHING,
         silence_s: float = SILENCE_S,
         still_at_it_s: float = STILL_AT_IT_S,
     ) -> None:
@@ -64,15 +72,22 @@ class Queries:
         self._errands = errands
         self._asker = Asker(mesh, errands, silence_s=silence_s)
         self._one_ended = asyncio.Event()
-        self._answerer = Answerer(mesh, library, errands, on_end=self._one_ended.set, still_at_it_s=still_at_it_s)
+        self._turns = Turns(library, offering=offering)
+        self._meter = meter
+        self._answerer = Answerer(mesh, self._turns, errands, on_end=self._one_ended.set, still_at_it_s=still_at_it_s)
         self._told: dict[str, Status] = {}  # what each member announced last
         self._reachable: set[str] = set()
-        self._answers: set[Answer] = set()
+        self._answers: dict[Answer, Client] = {}
         self._asked = 0
         self._stopping = False
         self._drops = 0
         self._next_drop_logged_at = 0.0
         self._news = asyncio.Event()  # a neighbour's link or models changed
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the end has been asked for: no more questions are taken."""
+        return self._stopping
 
     def start(self) -> None:
         """Listen to the mesh from now on."""
@@ -93,26 +108,45 @@ class Queries:
         """Questions in hand now, and since the start."""
         return QueryCounts(
             running=len(self._answers) + self._answerer.running,
-            waiting=self._library.waiting,
+            waiting=self._turns.waiting.total(),
             answered=self._answerer.answered,
             asked=self._asked,
         )
 
-    async def ask(self, chat: ChatRequest) -> Answer:
+    @property
+    def turns(self) -> Turns:
+        """The queue in front of the engine."""
+        return self._turns
+
+    async def ask(self, chat: ChatRequest, caller: Caller) -> Answer:
         """Choose who answers and begin; the question itself goes out with the first piece that is waited for.
 
-        Raises NoSuchModelError, NodeUnreachableError, NoSuchNodeError, AmbiguousNodeError, BusyError, StoppingError.
+        Raises NoSuchModelError, NodeUnreachableError, NoSuchNodeError, AmbiguousNodeError, BusyError, StoppingError;
+        TooManyRequestsError (BudgetUsedUpError) for a caller that has had what it may.
         """
         if self._stopping:
             raise StoppingError("the node is stopping; it takes no more questions")
-        if len(self._answers) >= MAX_ANSWERS:
-            raise BusyError(f"{MAX_ANSWERS} questions are being answered already")
-        so_far = AnswerSoFar(chat.generation, _answerer(await self._route(chat)))
-        events = self._whole(so_far, pinned=chat.node != AUTO)
-        answer = Answer(so_far, events, on_close=lambda: self._closed(answer))
-        self._answers.add(answer)
+        self._require_room(caller.client)
+        route = await self._route(chat)
+        self._require_room(caller.client)  # others have come meanwhile
+        charge = self._meter.begin(caller, chat.generation)
+        so_far = AnswerSoFar(charge.request, _answerer(route))
+        events = self._whole(so_far, caller.client, pinned=chat.node != AUTO)
+
+        def closed() -> None:
+            charge.settle(answer.tokens)
+            del self._answers[answer]
+            self._one_ended.set()
+
+        answer = Answer(so_far, events, on_close=closed)
+        self._answers[answer] = caller.client
         self._asked += 1
         return answer
+
+    def _require_room(self, client: Client) -> None:
+        if not has_room(self._answers.values(), client, IN_HAND):
+            message = f"{len(self._answers)} questions are being answered already"
+            raise BusyError(message, retry_after_s=self._turns.retry_after_s)
 
     def models_changed(self) -> None:
         """Tell every member what is here now."""
@@ -136,15 +170,11 @@ class Queries:
                     self._one_ended.clear()
                     await self._one_ended.wait()
 
-    def _closed(self, answer: Answer) -> None:
-        self._answers.discard(answer)
-        self._one_ended.set()
-
-    async def _whole(self, so_far: AnswerSoFar, *, pinned: bool) -> AsyncGenerator[GenerationEvent, None]:
+    async def _whole(self, so_far: AnswerSoFar, client: Client, *, pinned: bool) -> AsyncGenerator[AnswerEvent, None]:
         """Yield the events of one answer, whichever nodes give it; pinned: none but the one that began."""
         while True:
             try:
-                async with contextlib.aclosing(self._given_by(so_far.by, so_far.rest())) as events:
+                async with contextlib.aclosing(self._given_by(so_far.by, client, so_far.rest())) as events:
                     async for event in events:
                         if isinstance(event, TokensGenerated):
                             so_far.add(event)
@@ -163,9 +193,11 @@ class Queries:
             else:
                 return
 
-    def _given_by(self, by: AnsweredBy, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+    def _given_by(
+        self, by: AnsweredBy, client: Client, request: GenerationRequest
+    ) -> AsyncGenerator[AnswerEvent, None]:
         if by.local:
-            return self._library.generate(by.model_digest, request)
+            return self._turns.generate(client, by.model_digest, request)
         return self._asker.ask(by.node_id, Query(by.model_digest, request))
 
     async def _route(self, chat: ChatRequest) -> Route:
@@ -249,7 +281,7 @@ class Queries:
                 self._answerer.query(received.peer, received.message_id, message)
             case Cancel() if received.re is not None:
                 self._answerer.cancel(received.peer, received.re)
-            case Tokens() | Done() | Failed():
+            case Tokens() | Done() | Failed() | Queued():
                 self._asker.arrived(received.peer, received.re, message)
 
     def _dropped(self, peer: str, error: NeighbourMisbehavedError) -> None:

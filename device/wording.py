@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from device.api import AnswerFinished, PullProgress
+    from device.api import AnswerFinished, ApiKey, PullProgress
 
 SHORT_ID_CHARACTERS = 8
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -65,6 +65,26 @@ def answered_by(finished: "AnswerFinished", *, one: str = "") -> str:
     names = [_node(first.node_name, first.node_id)]
     names += [f"then {_node(part.node_name, part.node_id)} from token {part.from_token}" for part in later]
     return f"{', '.join(names)}, with {by.model}"
+
+
+def place(number: int) -> str:
+    """`place 3 in the queue`."""
+    return f"place {number} in the queue"
+
+
+def limits(per_minute: int, per_day: int) -> str:
+    """`6 questions a minute and 50000 tokens a day`, or `without limit`."""
+    parts = [count(per_minute, "question") + " a minute"] if per_minute else []
+    parts += [f"{per_day} tokens a day"] if per_day else []
+    return " and ".join(parts) or "without limit"
+
+
+def budget(key: "ApiKey") -> str:
+    """What a key may, and what is left of it: `6 questions a minute and 1000 tokens a day, 880 left for 23 h 1 min`."""
+    allowed = limits(key.per_minute, key.per_day)
+    if key.tokens_left is None or key.renews_in_s is None or key.tokens_left == key.per_day:
+        return allowed
+    return f"{allowed}, {key.tokens_left} left for {duration(key.renews_in_s)}"
 
 
 def _node(name: str, node_id: str) -> str:

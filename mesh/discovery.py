@@ -34,6 +34,7 @@ from mesh.addresses import MAX_PORT, MIN_PORT, near_first, near_ones
 from mesh.allowance import Allowance
 from mesh.core.topic_policy import NODE_ID
 from mesh.facts import Hearing
+from mesh.host_name import HostName
 from mesh.interfaces import AUTO, Interface, choose, survey, unknown
 from mesh.netlink import network_news
 from mesh.sightings import MAX_ADDRESSES, Sighting
@@ -67,7 +68,7 @@ class Discovery:
     `on_sighting` is called for each new or changed record, `on_lost` when a node says goodbye or its record runs out,
     `on_moved` when this node's own addresses are others than before, `on_duplicate` with where another machine uses
     its id; if that was there first, this node stays unannounced until it is gone.  It is reported, not raised: a record
-    is no proof, and must not be able to stop a node.
+    is no proof, and must not be able to stop a node.  `host_name` is answered on the same interfaces.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Discovery:
         on_moved: Callable[[], None] | None = None,
         poll_s: float = POLL_S,
         look: Callable[[], tuple[Interface, ...]] = survey,
+        host_name: HostName | None = None,
     ) -> None:
         self._node_id = node_id
         self._name = f"{node_id}.{SERVICE}"
@@ -95,6 +97,7 @@ class Discovery:
         self._on_moved = on_moved
         self._poll_s = poll_s
         self._look = look
+        self._host_name = host_name or HostName(node_id)
         # Fresh for each start, so that a clone's record can be told from our own.
         self._host = f"{node_id[:8]}-{secrets.token_hex(4)}.local."
         self._sightings = OrderedDict[str, Sighting]()
@@ -151,6 +154,10 @@ class Discovery:
                 self._tasks = tasks
                 tasks.create_task(self._announce(zeroconf), name="discovery announcement")
                 tasks.create_task(self._follow_interfaces(zeroconf), name="discovery interfaces")
+                answering = self._host_name.run(
+                    zeroconf, here=lambda: self._ears.here, use=lambda: list(self._addresses)
+                )
+                tasks.create_task(answering, name="host name")
                 ready.set()
         finally:
             self._tasks = None
@@ -184,6 +191,7 @@ class Discovery:
                 self._fail(error)
                 self._addresses = ()  # so that it is tried again
             self._browser = self._browse(zeroconf)  # a new one asks again, also on the new interfaces
+            self._host_name.moved()
 
     def _take_back(self, zeroconf: Zeroconf, addresses: Collection[str]) -> None:
         """Say that this node is no longer at an address: who heard of it a second ago would go on believing it."""
@@ -349,7 +357,7 @@ class _Ears(RecordUpdateListener):
     def __init__(self, host: str, on_addresses: Callable[[Zeroconf], None]) -> None:
         self._host = host.lower()
         self._on_addresses = on_addresses
-        self._here: frozenset[bytes] = frozenset()
+        self.here: frozenset[bytes] = frozenset()
         self.networks: tuple[str, ...] = ()
         self.forget()
 
@@ -360,7 +368,7 @@ class _Ears(RecordUpdateListener):
     def at(self, interfaces: Iterable[Interface]) -> None:
         """Know which addresses are this machine's."""
         self.networks = tuple(network for one in interfaces for network in one.networks)
-        self._here = frozenset(ipaddress.ip_interface(network).ip.packed for network in self.networks)
+        self.here = frozenset(ipaddress.ip_interface(network).ip.packed for network in self.networks)
 
     def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:  # noqa: ARG002  zeroconf's
         """Look at the addresses that a packet tells."""
@@ -368,7 +376,7 @@ class _Ears(RecordUpdateListener):
         for record in addresses:
             if record.name.lower() == self._host:
                 self.own = True
-            elif record.address not in self._here:
+            elif record.address not in self.here:
                 self.others = True
         if addresses:
             self._on_addresses(zc)

@@ -27,6 +27,7 @@ from mesh.errors import StorageError
 from mesh.exchange import Exchange, ExchangeEvents
 from mesh.facts import MeshFacts
 from mesh.hardware import HomeBoard, read_board
+from mesh.host_name import HostName
 from mesh.identity import Identity, fingerprint
 from mesh.inbox import Inbox
 from mesh.interfaces import choose, routable, survey
@@ -44,6 +45,7 @@ __all__ = ["Lane", "MeshConfig", "MeshNode", "Neighbour", "Received"]
 log = logging.getLogger(__name__)
 
 OFFER_S: Final = 600.0
+GUEST_PORT: Final = 4327
 
 
 class MeshNode:
@@ -139,6 +141,7 @@ class MeshNode:
             home=self._home,
             double=self._double,
         )
+        self._host_name = HostName(self._identity.node_id, on_change=self._changed)
         self._message_handlers: list[Callable[[Received], None]] = []
         self._announcement_handlers: list[Callable[[str, bytes], None]] = []
         self._change_handlers: list[Callable[[], None]] = []
@@ -178,6 +181,15 @@ class MeshNode:
     def broker_kind(self) -> str:
         """Which broker this node runs."""
         return self._broker.kind
+
+    @property
+    def host_name(self) -> str:
+        """The name that leads phones here, as `ember.local`; empty while none is published."""
+        return self._host_name.name
+
+    def publish_host(self, name: str | None, *, port: int = GUEST_PORT) -> None:
+        """Answer to `<name>.local`, or to `<name>-2.local` where that is taken, for a page at that port; None: stop."""
+        self._host_name.want(name, port)
 
     async def run(self, ready: asyncio.Event) -> None:
         """Live until cancelled; `ready` is set when broker and door listen and discovery runs.  Errors: MeshError."""
@@ -349,6 +361,7 @@ class MeshNode:
             on_lost=self._neighbourhood.lost,
             on_duplicate=self._double.sighted,
             on_moved=self._exchange.place_changed,
+            host_name=self._host_name,
         )
 
     def _received(self, message: Received) -> None:

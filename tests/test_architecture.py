@@ -23,10 +23,10 @@ ROOMS = {
     "onnx": {"models.graph", "models.weights"},  # the graph, and the initializers written beside it
     "onnxruntime": {"models.engine"},
     "paho": {"mesh.mqtt"},
-    "segno": {"device.cli.pair"},
+    "segno": {"device.cli.qr"},
     "tokenizers": {"models.tokenizer"},
     "uvicorn": {"device.http.server"},
-    "zeroconf": {"mesh.discovery"},
+    "zeroconf": {"mesh.discovery", "mesh.host_name"},  # nodes, and the name that phones know
 }
 
 

@@ -19,6 +19,7 @@ from tui.messages import (
     AnswerEnded,
     AnswerFailed,
     AnswerMoved,
+    AnswerWaits,
     AskRequested,
     DaemonLost,
     News,
@@ -111,12 +112,8 @@ class HearthApp(App[None]):
                 self._announce(problem, hint, good=f"{name} is here.")
             case RemoveEnded(name, problem, hint):
                 self._announce(problem, hint, good=f"{name} is gone.")
-            case AnswerMoved(text, answerer):
-                self.query_one(AskTab).grow(text, answerer)
-            case AnswerEnded(finished):
-                self.query_one(AskTab).finish(finished)
-            case AnswerFailed(problem, hint):
-                self.query_one(AskTab).fail(problem, hint)
+            case AnswerWaits() | AnswerMoved() | AnswerEnded() | AnswerFailed():
+                self.query_one(AskTab).hear(news)
 
     def _show_status(self, status: Status, models: Models) -> None:
         self.query_one(DaemonBanner).hide()

@@ -83,6 +83,13 @@ class RemoveEnded:
 
 
 @dataclass(frozen=True)
+class AnswerWaits:
+    """The question waits for its turn; place 1 is the next."""
+
+    place: int
+
+
+@dataclass(frozen=True)
 class AnswerMoved:
     """More of the answer; `answerer` gives it."""
 
@@ -105,4 +112,5 @@ class AnswerFailed:
     hint: str
 
 
-News = StatusArrived | DaemonLost | PullMoved | PullEnded | RemoveEnded | AnswerMoved | AnswerEnded | AnswerFailed
+AnswerNews = AnswerWaits | AnswerMoved | AnswerEnded | AnswerFailed
+News = StatusArrived | DaemonLost | PullMoved | PullEnded | RemoveEnded | AnswerNews

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing
 
-from device.client import AnswerPiece, DaemonClient, DeviceError, Model, Pace
+from device.client import AnswerFinished, AnswerPiece, AnswerQueued, DaemonClient, DeviceError, Model, Pace
 from tui.messages import (
     AnswerEnded,
     AnswerFailed,
     AnswerMoved,
+    AnswerWaits,
     AskRequested,
     DaemonLost,
     News,
@@ -66,6 +67,15 @@ async def ask(client: DaemonClient, tell: Tell, wanted: AskRequested) -> None:
     try:
         async with aclosing(client.ask(wanted.conversation, model=wanted.model, node=wanted.node)) as items:
             async for item in items:
-                tell(AnswerMoved(item.text, item.answerer) if isinstance(item, AnswerPiece) else AnswerEnded(item))
+                tell(_news_of(item))
     except DeviceError as error:
         tell(AnswerFailed(str(error), error.hint))
+
+
+def _news_of(item: AnswerPiece | AnswerFinished | AnswerQueued) -> News:
+    match item:
+        case AnswerQueued(place=place):
+            return AnswerWaits(place)
+        case AnswerPiece(text=text, answerer=answerer):
+            return AnswerMoved(text, answerer)
+    return AnswerEnded(item)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from device.cli.printing import dash, print_note
-from device.wording import answered_by, count, speed
+from device.wording import answered_by, count, place, speed
 
 if TYPE_CHECKING:
     from device.api import AnswerFinished, ChatMessage, Sampling
@@ -77,7 +77,7 @@ async def stream(
     """
     from contextlib import aclosing  # noqa: PLC0415  as above
 
-    from device.api import AnswerPiece  # noqa: PLC0415  as above
+    from device.api import AnswerPiece, AnswerQueued  # noqa: PLC0415  as above
     from device.client import RequestRefusedError  # noqa: PLC0415  as above
 
     pieces: list[str] = []
@@ -85,7 +85,10 @@ async def stream(
     try:
         async with aclosing(answer):
             async for item in answer:
-                if isinstance(item, AnswerPiece):
+                if isinstance(item, AnswerQueued):
+                    if not quiet:
+                        print_note(place(item.place))
+                elif isinstance(item, AnswerPiece):
                     pieces.append(item.text)
                     if not quiet:
                         print(item.text, end="", flush=True)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from device.cli import session
+from device.cli import qr, session
 from device.cli.printing import BOLD, print_facts, print_json, styled
 from device.wording import duration
 
@@ -37,16 +37,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(offer: "Offer") -> None:
     if sys.stdout.isatty():
-        _print_qr(offer.qr)
+        qr.draw(offer.qr, sys.stdout)
     print(f"On the other node, within {duration(offer.expires_in_s + _ROUNDING_S)}:\n")
     print(f"    {styled(f'hearth join {offer.words}', BOLD, sys.stdout)}\n")
     print("then compare the fingerprint: hearth peers. This one is")
     print_facts([("name", offer.name), ("id", offer.node_id), ("fingerprint", offer.fingerprint)])
-
-
-def _print_qr(text: str) -> None:
-    """Draw the QR code; half blocks where the terminal can, else coloured spaces."""
-    import segno  # noqa: PLC0415  only here, only for people
-
-    code = segno.make(text, error="l", micro=False)
-    code.terminal(sys.stdout, border=2, compact="utf" in (sys.stdout.encoding or "").lower())

@@ -46,11 +46,27 @@ def _print(status: "Status") -> None:
             ("community", f"{community.name}, {count(len(community.members), 'member')}" if community else "none"),
             ("memory", f"{size(status.memory.rss_bytes)} used, {size(status.memory.available_bytes)} available"),
             ("questions", questions),
+            *_sharing(status),
             ("models", ", ".join(model.name for model in status.models) or "none here: hearth models ls"),
         ]
     )
     print()
     print_neighbours(status.neighbours)
+
+
+def _sharing(status: "Status") -> list[tuple[str, str]]:
+    """Who else may ask, who waits, and what the board holds back, as far as there is something to say."""
+    guests, queue = status.guests, status.queue
+    facts = []
+    if guests.open:
+        facts.append(("network", f"open to {count(guests.phones, 'phone')} and to whoever has a key (hearth guests)"))
+    waiting = [(queue.owner, "yours"), (queue.own, "of programs"), (queue.guest, "of guests")]
+    waiting.append((queue.neighbour, "of neighbours"))
+    if any(number for number, _ in waiting):
+        facts.append(("queue", ", ".join(f"{number} {whose}" for number, whose in waiting if number)))
+    if queue.share < 1:
+        facts.append(("for others", f"{queue.share:.0%} of the time, because {queue.reason}"))
+    return facts
 
 
 def print_neighbours(neighbours: "tuple[Neighbour, ...]") -> None:

@@ -1,6 +1,7 @@
 """A neighbour's answer as it arrives: every part in its place, no more of it than was asked for."""
 
-from device.core.query_messages import Done, Failed, QueryMessage, Tokens
+from device.api import AnswerQueued
+from device.core.query_messages import Done, Failed, QueryMessage, Queued, Tokens
 from device.errors import AnswerLostError, NeighbourFailedError, NeighbourMisbehavedError
 from models.core.request import GenerationEvent, GenerationRequest, TokensGenerated
 
@@ -24,7 +25,7 @@ class AnswerAssembly:
         self._next_n = 0
         self._logprobs = request.logprobs
 
-    def receive(self, message: QueryMessage) -> GenerationEvent | None:
+    def receive(self, message: QueryMessage) -> GenerationEvent | AnswerQueued | None:
         """Take one message; return what it adds to the answer, None when that is nothing.
 
         Raises AnswerLostError when a part is missing, NeighbourFailedError when the neighbour gave up,
@@ -48,6 +49,8 @@ class AnswerAssembly:
                 if finished.completion_tokens != self._tokens:
                     raise AnswerLostError("the last part of the neighbour's answer was lost on the way")
                 return finished
+            case Queued(place):
+                return AnswerQueued(place=place)
             case Failed(code, text):
                 raise NeighbourFailedError(code, text)
         raise NeighbourMisbehavedError("the neighbour sent something that belongs into no answer")

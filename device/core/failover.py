@@ -8,7 +8,7 @@ from typing import Final
 
 from device.api import Answerer, AnswerPart
 from device.core.routing import SHORT_ID
-from device.errors import AnswerLostError, NeighbourFailedError
+from device.errors import AnswerLostError, BusyError, NeighbourFailedError
 from mesh.errors import LinkDownError, QueueFullError
 from models.core.request import GenerationRequest, TokensGenerated
 from models.errors import InvalidRequestError, InvalidTemplateError, ModelsError, PromptTooLongError
@@ -80,7 +80,7 @@ class AnswerSoFar:
                 return self.tokens > 0
             case InvalidRequestError() | InvalidTemplateError():
                 return False
-        return isinstance(error, AnswerLostError | LinkDownError | QueueFullError | ModelsError)
+        return isinstance(error, AnswerLostError | BusyError | LinkDownError | QueueFullError | ModelsError)
 
     def broken_off(self, error: Exception, *, pinned: bool) -> Exception:
         """What the asker is told when `error` ended the answer and nobody goes on; pinned: nobody else was to."""

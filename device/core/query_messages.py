@@ -1,4 +1,4 @@
-"""What nodes say to each other about questions, inside sealed envelopes: five kinds, each a CBOR array.
+"""What nodes say to each other about questions, inside sealed envelopes: six kinds, each a CBOR array.
 
 | kind | name   | body                                                                       | re          |
 |------|--------|----------------------------------------------------------------------------|-------------|
@@ -7,6 +7,7 @@
 | 19   | DONE   | [reason, prompt tokens, completion tokens, prefill ms, decode ms]          | the QUERY's |
 | 20   | FAILED | [code, text]                                                               | the QUERY's |
 | 21   | CANCEL | []                                                                         | the QUERY's |
+| 22   | QUEUED | [place]; 1 is the next                                                     | the QUERY's |
 
 turn = [role, content], or ["assistant", content, [[id, name, arguments]…]], or ["tool", content, id of the call]
 sampling = [temperature, top_k, top_p, min_p, repetition, presence, frequency penalty, seed, max tokens, [stops]]
@@ -14,8 +15,8 @@ begun = [[ids], characters]: an answer that another node began, and how much of 
 wish = [[tools], tool choice, schema or null, logprobs or null]
 logprob = [token, logprob, [[token, logprob]…]], as many as ids where the question wished for them, else none
 
-Fractions and logprobs are in millionths: the encoding has no floats.  Empty TOKENS say "still at it" while a question
-waits or a prompt is read.
+Fractions and logprobs are in millionths: the encoding has no floats.  QUEUED tells a waiting question its
+place, whenever that is another; empty TOKENS say "still at it" in between, and while a prompt is read.
 """
 
 from collections.abc import Callable, Mapping
@@ -160,7 +161,19 @@ class Cancel:
         return encode([])
 
 
-QueryMessage = Query | Tokens | Done | Failed | Cancel
+@dataclass(frozen=True)
+class Queued:
+    """The question waits for its turn; place 1 is the next."""
+
+    KIND: ClassVar[int] = 22
+    place: int
+
+    def to_body(self) -> bytes:
+        """Write the body."""
+        return encode([self.place])
+
+
+QueryMessage = Query | Tokens | Done | Failed | Cancel | Queued
 
 
 def parse_message(kind: int, body: bytes) -> QueryMessage | None:
@@ -275,12 +288,20 @@ def _cancel(fields: list[Item]) -> Cancel | None:
     return None if fields else Cancel()
 
 
+def _queued(fields: list[Item]) -> Queued | None:
+    match fields:
+        case [int(place)] if _is_count(place, MAX_COUNT) and place:
+            return Queued(place)
+    return None
+
+
 _KINDS: Final[Mapping[int, tuple[int, int, Callable[[list[Item]], QueryMessage | None]]]] = {
     Query.KIND: (MAX_QUERY_BYTES, MAX_QUESTION_ITEMS, _query),
     Tokens.KIND: (MAX_ANSWER_BYTES, MAX_ITEMS, _tokens),
     Done.KIND: (MAX_ANSWER_BYTES, MAX_ITEMS, _done),
     Failed.KIND: (MAX_ANSWER_BYTES, MAX_ITEMS, _failed),
     Cancel.KIND: (MAX_ANSWER_BYTES, MAX_ITEMS, _cancel),
+    Queued.KIND: (MAX_ANSWER_BYTES, MAX_ITEMS, _queued),
 }
 
 

@@ -1,4 +1,7 @@
-"""Every error leaves the API in OpenAI's shape: `{"error": {"message", "type", "param", "code", "hint"}}`."""
+"""Every error leaves the API in OpenAI's shape: `{"error": {"message", "type", "param", "code", "hint"}}`.
+
+On Ollama's paths it has Ollama's, `{"error": message}`, with code and hint beside it.
+"""
 
 import http
 from collections.abc import Mapping
@@ -13,6 +16,15 @@ import mesh.errors
 import models.errors
 
 RETRY_AFTER_S: Final = 5
+
+# Of these paths only some are served here; the others are answered in the words of whoever asks there.
+OLLAMA_PATHS: Final = frozenset(
+    f"/api/{name}"
+    for name in (
+        *("chat", "generate", "tags", "show", "version", "ps"),
+        *("embed", "embeddings", "pull", "push", "create", "copy", "delete"),
+    )
+)
 
 # Error class -> (HTTP status, code); a class that is not listed is answered as its nearest ancestor.
 STATUS: Final[Mapping[type[Exception], tuple[int, str]]] = {
@@ -31,8 +43,13 @@ STATUS: Final[Mapping[type[Exception], tuple[int, str]]] = {
     device.errors.NeighbourMisbehavedError: (502, "neighbour_misbehaved"),
     device.errors.BusyError: (503, "busy"),
     device.errors.StoppingError: (503, "stopping"),
+    device.errors.UnknownKeyError: (401, "invalid_api_key"),
+    device.errors.TooManyRequestsError: (429, "rate_limit_exceeded"),
+    device.errors.BudgetUsedUpError: (429, "insufficient_quota"),
+    device.errors.NoSuchKeyError: (404, "key_not_found"),
     models.errors.InvalidRequestError: (400, "invalid_value"),
     models.errors.InvalidTemplateError: (400, "invalid_value"),
+    models.errors.UnsupportedModelError: (400, "model_unsupported"),
     models.errors.PromptTooLongError: (400, "context_length_exceeded"),
     models.errors.ModelNotFoundError: (404, "model_not_found"),
     models.errors.AmbiguousModelError: (400, "model_ambiguous"),
@@ -89,23 +106,35 @@ def error_fields(error: Exception) -> dict[str, object]:
     }
 
 
-def error_response(error: Exception) -> Response:
-    """Answer a request with an error."""
+def ollama_error(error: Exception) -> dict[str, object]:
+    """The same for Ollama's clients, who look for a text under "error"."""
+    fields = error_fields(error)
+    return {"error": fields["message"], "code": fields["code"], "hint": fields["hint"]}
+
+
+def error_response(error: Exception, *, path: str = "") -> Response:
+    """Answer a request for `path` with an error."""
     status, _ = status_of(error)
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == http.HTTPStatus.SERVICE_UNAVAILABLE else {}
+    headers = {}
+    if status in (http.HTTPStatus.SERVICE_UNAVAILABLE, http.HTTPStatus.TOO_MANY_REQUESTS):
+        headers["Retry-After"] = str(getattr(error, "retry_after_s", RETRY_AFTER_S))
+    if status == http.HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, device.errors.RequestTooLargeError | device.errors.RequestTooSlowError):
         headers["Connection"] = "close"  # the rest of that body is not read
-    return JSONResponse({"error": error_fields(error)}, status, headers)
+    body = ollama_error(error) if path in OLLAMA_PATHS else {"error": error_fields(error)}
+    return JSONResponse(body, status, headers)
 
 
-async def on_error(_: Request, error: Exception) -> Response:
+async def on_error(request: Request, error: Exception) -> Response:
     """Starlette's handler for every kind of error."""
-    return error_response(error)
+    return error_response(error, path=request.url.path)
 
 
-async def on_http_error(_: Request, error: Exception) -> Response:
+async def on_http_error(request: Request, error: Exception) -> Response:
     """Starlette's handler for its own: no such path, no such method."""
-    response = error_response(device.errors.NoSuchRouteError("there is nothing at this path for this method"))
+    nothing = device.errors.NoSuchRouteError("there is nothing at this path for this method")
+    response = error_response(nothing, path=request.url.path)
     if isinstance(error, HTTPException):
         response.status_code = error.status_code
         response.headers.update(error.headers or {})

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from device.administration import Administration
+from device.core.admission import Standing
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 DROPPED: Final = "dropped_"
@@ -58,6 +59,13 @@ def families(administration: Administration) -> Iterator[Family]:
     counts = administration.queries.counts()
     yield _gauge("hearth_queries_running", "Questions in hand, here or for a neighbour", counts.running)
     yield _gauge("hearth_queries_waiting", "Questions that wait for the engine", counts.waiting)
+    waiting = administration.queries.turns.waiting
+    by_asker = {standing.value: float(waiting[standing]) for standing in Standing}
+    yield Family("hearth_queue", "gauge", "Questions that wait for the engine, by who asks", by_asker, "asker")
+    share = administration.queries.turns.offering.share
+    yield _gauge("hearth_share_for_others", "Part of its time that the board works for guests and neighbours", share)
+    yield _gauge("hearth_lan_open", "Whether the API is reachable over the network", administration.guests.is_open)
+    yield _gauge("hearth_phones", "Phones that have come with a guests' key", administration.guests.phones)
     yield _total("hearth_queries_asked_total", "Questions of this node's programs", counts.asked)
     yield _total("hearth_queries_answered_total", "Answers given to other nodes", counts.answered)
 

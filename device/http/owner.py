@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from device.administration import Administration
 from device.api import Model, Models, PullProgress
-from device.core.chat_request import parse_object
+from device.core.json_fields import parse_object
 from device.errors import BadRequestError, DeviceError
 from device.http.errors import error_fields
 from device.http.requests import read_body, while_connected

@@ -4,36 +4,16 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive
 
-from device.errors import ForbiddenError, RequestTooLargeError, RequestTooSlowError
-from device.http.errors import error_response
+from device.errors import RequestTooLargeError, RequestTooSlowError
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_DISCARDED_BYTES: Final = 16 * MAX_BODY_BYTES
 BODY_WITHIN_S: Final = 15.0
-LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 T = TypeVar("T")
-
-
-class LoopbackOnly:
-    """Lets only programs of this machine through: no browser page (Origin), no foreign name (DNS rebinding)."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 403."""
-        headers = Headers(scope=scope)
-        app = self._app
-        if "origin" in headers:
-            app = error_response(ForbiddenError("a web page asked; this API is for programs on this machine"))
-        elif _without_port(headers.get("host", "")) not in LOOPBACK_NAMES:
-            app = error_response(ForbiddenError("the Host header names another machine"))
-        await app(scope, receive, send)
 
 
 async def read_body(request: Request, *, within_s: float = BODY_WITHIN_S) -> bytes:
@@ -86,8 +66,3 @@ async def _end(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.exception()  # looked at, so that asyncio does not report it a second time
-
-
-def _without_port(host: str) -> str:
-    name, colon, port = host.lower().rpartition(":")
-    return name if colon and port.isdecimal() else host.lower()

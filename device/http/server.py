@@ -25,6 +25,7 @@ class Patience:
     """What clients may ask of a server."""
 
     connections: int = 128
+    per_source: int = 128  # of them from one address
     head_within_s: float = 10.0  # from the connection, or a request's first byte, to the end of its headers
     read_within_s: float = 30.0  # how long a full send buffer may be left unread
 
@@ -42,13 +43,19 @@ class _Connection(H11Protocol):
         self._refused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport) or len(self.connections) >= self._patience.connections:
+        if not isinstance(transport, asyncio.Transport) or self._is_full(transport):
             # Too many: closed without a word, before it costs anything.
             self._refused = True
             transport.close()
             return
+        _send_at_once(transport)
         super().connection_made(transport)
         self._expect(self._patience.head_within_s)
+
+    def _is_full(self, transport: asyncio.Transport) -> bool:
+        source = _source(transport)
+        same = sum(_source(one.transport) == source for one in self.connections)
+        return len(self.connections) >= self._patience.connections or same >= self._patience.per_source
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -90,6 +97,23 @@ class _Connection(H11Protocol):
 
     def _cut(self) -> None:
         self.transport.abort()
+
+
+def _source(transport: asyncio.BaseTransport) -> str:
+    """The address of the other end; "" on a unix socket."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def _send_at_once(transport: asyncio.Transport) -> None:
+    """Let no small piece of an answer wait until the client has acknowledged the one before.
+
+    asyncio would do so, but takes a connection accepted by a socket of unnamed protocol for no TCP: each answer's
+    body came 40 ms after its headers.
+    """
+    accepted = transport.get_extra_info("socket")
+    if accepted.family != socket.AF_UNIX:
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class _Server(uvicorn.Server):
@@ -138,6 +162,8 @@ class HttpServer:
         finally:
             for connection in list(self._server.server_state.connections):
                 connection.transport.abort()
+            for server in getattr(self._server, "servers", ()):  # none before it has started
+                server.close()  # or the loop would go on watching a number that the next socket gets
             self._listener.close()
 
     def stop(self) -> None:

@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.bench import fairness, page
 from tests.bench.rows import Row
 from tests.e2e.hearths import COMMAND, Hearth
 
@@ -25,6 +26,8 @@ def rows() -> list[Row]:
         Row(name="daemon ready, empty directory", value=statistics.median(ready_s), unit="s", goal="<= 1.5"),
         Row(name="daemon resident, no model", value=resident_mb, unit="MB", goal="<= 75"),
         Row(name="daemon idle", value=idle_percent, unit="% of a core", goal="<= 2"),
+        *fairness.rows(),
+        *page.rows(),
     ]
 
 

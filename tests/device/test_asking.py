@@ -13,6 +13,7 @@ from device.core.query_messages import Cancel, Failed, Query, Tokens, parse_mess
 from device.errands import Errands
 from device.errors import AnswerLostError, NeighbourMisbehavedError
 from device.library import Library
+from device.turns import AnswerEvent, Turns
 from mesh.errors import LinkDownError
 from mesh.node import Received
 from models.catalogue import Catalogue
@@ -49,7 +50,7 @@ def ends(net: SimulatedNet) -> tuple[SimulatedMesh, SimulatedMesh]:
     return spark, ember
 
 
-async def read(events: AsyncGenerator[GenerationEvent, None]) -> list[GenerationEvent]:
+async def read(events: AsyncGenerator[AnswerEvent, None]) -> list[AnswerEvent]:
     """Everything, in time."""
     async with asyncio.timeout(SOON_S):
         return [event async for event in events]
@@ -135,7 +136,7 @@ async def test_a_long_wait_is_not_silent(ends: tuple[SimulatedMesh, SimulatedMes
     spark, ember = ends
     library, errands = Told(tmp_path), Errands()
     async with errands.open():
-        answerer = Answerer(ember, library, errands, on_end=lambda: None, still_at_it_s=0.01)
+        answerer = Answerer(ember, Turns(library), errands, on_end=lambda: None, still_at_it_s=0.01)
         asker = Asker(spark, errands, silence_s=1.0)
         ember.on_message(
             lambda got: answerer.query(got.peer, got.message_id, QUERY) if got.kind == Query.KIND else None
@@ -156,7 +157,7 @@ async def test_an_engine_that_just_ends_is_a_failure(ends: tuple[SimulatedMesh, 
     library.go_on.set()
     cut = Query(QUERY.digest, GenerationRequest((Message("user", "break off"),), SamplingParams()))
     async with errands.open():
-        answerer = Answerer(ember, library, errands, on_end=lambda: None)
+        answerer = Answerer(ember, Turns(library), errands, on_end=lambda: None)
         answerer.query(spark.node_id, bytes(16), cut)
         await until(lambda: len(spark.seen[Failed.KIND]) == 1)
 
@@ -170,7 +171,7 @@ async def test_a_neighbour_that_reads_nothing_gets_no_more(
     library.go_on.set()
     net.full = lambda _peer, kind: kind == Tokens.KIND
     async with errands.open():
-        answerer = Answerer(ember, library, errands, on_end=lambda: None, full_for_s=0.01)
+        answerer = Answerer(ember, Turns(library), errands, on_end=lambda: None, full_for_s=0.01)
         answerer.query(spark.node_id, bytes(16), QUERY)
         assert answerer.running == 1
         await until(lambda: answerer.running == 0)

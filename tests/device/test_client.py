@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from device.api import AnswerFinished, AnswerPiece, ChatMessage, Model, PullProgress, Sampling
+from device.api import AnswerFinished, AnswerPiece, AnswerQueued, ChatMessage, Model, PullProgress, Sampling
 from device.client import (
     AnswerBrokenOffError,
     DaemonClient,
@@ -109,12 +109,24 @@ async def test_an_answer_of_two_nodes_names_both(client: DaemonClient) -> None:
     """Each piece names its own node, the end the first, and who gave which tokens."""
     items = [item async for item in client.ask(_question("pass on"))]
     end = items[-1]
-    assert [item.answerer.node_name for item in items] == ["workshop", "attic", "attic", "workshop"]
+    assert [item.answerer.node_name for item in items if not isinstance(item, AnswerQueued)] == [
+        "workshop",
+        "attic",
+        "attic",
+        "workshop",
+    ]
     assert isinstance(end, AnswerFinished)
     assert [(part.node_name, part.from_token, part.tokens) for part in end.parts] == [
         ("workshop", 0, 3),
         ("attic", 3, 5),
     ]
+
+
+async def test_a_place_in_the_queue_is_told(client: DaemonClient) -> None:
+    """Before the words, each time it is another."""
+    items = [item async for item in client.ask(_question("queue up"))]
+    assert items[:2] == [AnswerQueued(place=3), AnswerQueued(place=1)]
+    assert isinstance(items[2], AnswerPiece)
 
 
 async def test_closing_the_answer_stops_it(client: DaemonClient, daemon: SimulatedDaemon) -> None:

@@ -20,7 +20,9 @@ from device.answers import Answer
 from device.api import AnswerFinished, AnswerPart, AnswerPiece, HttpAddress
 from device.core.query_messages import Cancel, Done, Failed, Query, Tokens, parse_message
 from device.errors import AnswerLostError, NeighbourFailedError
-from device.http.openai import public_routes
+from device.guests import Guests
+from device.http.app import public_routes
+from device.http.gate import OwnersGate
 from mesh.node import MeshNode, Received
 from tests.models.waiting import until
 from tests.sim.home import Home, asked, chat, heard
@@ -346,12 +348,13 @@ async def program(street: Street) -> AsyncIterator[httpx.AsyncClient]:
         mesh=cast("MeshNode", spark.mesh),  # of which nothing is asked here
         queries=spark.queries,
         library=spark.library,
+        guests=cast("Guests", None),
         http=HttpAddress(host="127.0.0.1", port=0),
         version="0",
         started_at=0.0,
         restart=lambda: None,
     )
-    app = Starlette(routes=public_routes(spark.queries, administration))
+    app = OwnersGate(Starlette(routes=public_routes(spark.queries, administration)))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://spark") as client:
         yield client
 

@@ -12,6 +12,7 @@ import pytest
 
 from device.answering import MAX_FROM_PEER
 from device.api import AnswerFinished, AnswerPiece
+from device.core.access import OWNER
 from device.core.query_messages import Cancel, Done, Failed, Query, Tokens, parse_message
 from device.errors import (
     AnswerLostError,
@@ -20,7 +21,7 @@ from device.errors import (
     NoSuchModelError,
     StoppingError,
 )
-from device.queries import MAX_ANSWERS
+from device.queries import IN_HAND
 from mesh.node import Received
 from tests.models.waiting import until
 from tests.sim.home import Home, asked, chat, heard
@@ -208,7 +209,7 @@ async def test_without_anyone_to_wait_for_the_no_comes_at_once(net: SimulatedNet
     spark.queries._told.clear()
     async with asyncio.timeout(1):
         with pytest.raises(NoSuchModelError):
-            await spark.queries.ask(chat())
+            await spark.queries.ask(chat(), OWNER)
 
 
 async def test_a_stopping_node_says_so_everywhere(pair: tuple[Home, Home]) -> None:
@@ -228,7 +229,7 @@ async def test_a_stopping_node_says_so_everywhere(pair: tuple[Home, Home]) -> No
         assert raised.value.code == "stopping"
         await stopping
     with pytest.raises(StoppingError):
-        await ember.queries.ask(chat())
+        await ember.queries.ask(chat(), OWNER)
     with pytest.raises(NeighbourFailedError, match="is stopping"):
         await heard(spark, chat())
 
@@ -236,9 +237,9 @@ async def test_a_stopping_node_says_so_everywhere(pair: tuple[Home, Home]) -> No
 async def test_own_questions_are_bounded_too(pair: tuple[Home, Home]) -> None:
     """What nobody reads does not pile up."""
     spark, _ = pair
-    answers = [await spark.queries.ask(LONG) for _ in range(MAX_ANSWERS)]
+    answers = [await spark.queries.ask(LONG, OWNER) for _ in range(IN_HAND.owner)]
     with pytest.raises(BusyError):
-        await spark.queries.ask(LONG)
+        await spark.queries.ask(LONG, OWNER)
     for answer in answers:
         await answer.aclose()
     assert spark.queries.counts().running == 0

@@ -6,8 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.api import Answerer, AnswerFinished, AnswerPart, PullProgress
-from device.wording import Pace, answered_by, count, duration, path, pull_figures, share, short_id, size, speed
+from device.api import Answerer, AnswerFinished, AnswerPart, ApiKey, PullProgress
+from device.wording import (
+    Pace,
+    answered_by,
+    budget,
+    count,
+    duration,
+    limits,
+    path,
+    place,
+    pull_figures,
+    share,
+    short_id,
+    size,
+    speed,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +99,17 @@ def test_who_answered() -> None:
     ]
     several = answered_by(replace(end, parts=tuple(parts)), one="this node")
     assert several == "ember (gknbzabw), then workshop (mq7wz4td) from token 57, with small"
+
+
+def test_what_a_key_may() -> None:
+    """Its limits, and what is left where some is used."""
+    assert place(3) == "place 3 in the queue"
+    assert (limits(6, 1000), limits(1, 0), limits(0, 0)) == (
+        "6 questions a minute and 1000 tokens a day",
+        "1 question a minute",
+        "without limit",
+    )
+    key = ApiKey(id="5f1c8a03", name="laptop", scopes=("ask",), per_day=1000, tokens_left=1000, renews_in_s=86_400)
+    assert budget(key) == "1000 tokens a day"
+    assert budget(replace(key, tokens_left=1, renews_in_s=59)) == "1000 tokens a day, 1 left for 59 s"
+    assert budget(replace(key, tokens_left=None)) == "1000 tokens a day"

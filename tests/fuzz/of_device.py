@@ -2,21 +2,26 @@
 
 import contextlib
 import functools
+import json
 import tempfile
 from pathlib import Path
 
 from device.config import FILE_NAME, load_config
-from device.core.chat_request import parse_chat_request
-from device.core.chat_request import parse_object as object_of
+from device.core.access import LOOPBACK_NAMES, check_host
+from device.core.chat_request import ChatRequest, parse_chat_request
+from device.core.completion_request import parse_completion_request
+from device.core.json_fields import parse_object as object_of
+from device.core.ollama_request import parse_ollama_chat, parse_ollama_generate
 from device.core.query_messages import Status, parse_message
-from device.errors import BadRequestError, ConfigError, NeighbourMisbehavedError
-from device.http.requests import LOOPBACK_NAMES, _without_port
+from device.errors import BadRequestError, ConfigError, ForbiddenError, NeighbourMisbehavedError
+from device.http.openapi import OPERATIONS
 from tests.fuzz.target import Target
 from tests.vectors.reading import cases, data_of, invalid
 
 CHAT = b"""{"model": "default", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content":
 [{"type": "text", "text": "Hi"}]}], "temperature": 0.7, "top_p": 0.9, "max_tokens": 5, "stop": ["\\n"], "seed": -1,
 "stream": true, "stream_options": {"include_usage": true}, "hearthmesh": {"node": "local"}, "n": 1}"""
+ASKING = ("/v1/chat/completions", "/v1/completions", "/api/chat", "/api/generate")  # in the order of parse_asked
 TOML = b"""[node]
 name = "kitchen"
 [http]
@@ -51,14 +56,25 @@ def parse_question(data: bytes) -> None:
             assert parse_message(kind, message.to_body()) == message
 
 
-def parse_chat(data: bytes) -> None:
-    """A body of /v1/chat/completions."""
+def parse_asked(data: bytes) -> None:
+    """A body of each of the ways to ask, chosen by the first byte."""
+    parsers = (parse_chat_request, parse_completion_request, _ollama_chat, _ollama_generate)
     with contextlib.suppress(BadRequestError):
-        chat = parse_chat_request(data)
+        chat = parsers[(data or b"\0")[0] % len(parsers)](data[1:])
         assert chat.model.isprintable()
         assert chat.generation.sampling.max_tokens > 0
         for message in chat.generation.messages:
             message.content.encode()
+        for tool in chat.generation.tools:
+            tool.encode()
+
+
+def _ollama_chat(data: bytes) -> ChatRequest:
+    return parse_ollama_chat(data).question
+
+
+def _ollama_generate(data: bytes) -> ChatRequest:
+    return parse_ollama_generate(data).question
 
 
 def parse_object(data: bytes) -> None:
@@ -70,7 +86,8 @@ def parse_object(data: bytes) -> None:
 def parse_host_header(data: bytes) -> None:
     """A Host header: what passes is a name of this machine."""
     text = data.decode("latin-1")
-    if _without_port(text) in LOOPBACK_NAMES:
+    with contextlib.suppress(ForbiddenError):
+        check_host(text, LOOPBACK_NAMES)
         assert text.lower().startswith(("127.0.0.1", "localhost", "[::1]"))
 
 
@@ -92,7 +109,16 @@ TARGETS = (
         parse_question,
         lambda: [bytes([case["kind"]]) + data_of(case) for case in (*cases("questions"), *invalid("questions"))],
     ),
-    Target(parse_chat, lambda: [CHAT]),
+    Target(
+        parse_asked,
+        lambda: [
+            bytes([place]) + json.dumps(example).encode()
+            for place, path in enumerate(ASKING)
+            for operation in OPERATIONS
+            if operation.path == path
+            for example in operation.examples.values()
+        ],
+    ),
     Target(parse_object, lambda: [CHAT]),
     Target(parse_host_header, lambda: [b"127.0.0.1:4327", b"localhost", b"[::1]:80", b"127.0.0.1.evil.example"]),
     Target(parse_config, lambda: [TOML]),

@@ -21,7 +21,20 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from mesh.identity import fingerprint
-from tests.sim.scripts import ATTIC_ID, CATALOGUE, DIAGNOSIS, EMBER_ID, MODEL, OFFER, PEERS, PULL, SPARK_ID, STATUS
+from tests.sim.scripts import (
+    ATTIC_ID,
+    CATALOGUE,
+    DIAGNOSIS,
+    EMBER_ID,
+    GUESTS,
+    KEYS,
+    MODEL,
+    OFFER,
+    PEERS,
+    PULL,
+    SPARK_ID,
+    STATUS,
+)
 
 Json = dict[str, Any]
 
@@ -38,7 +51,8 @@ class SimulatedDaemon:
 
     A question that contains "slowly" stops after its first words until `release()`; one that contains "too long",
     "break off" or "fail" goes wrong in that way; one that contains "length" is cut; one that contains "pass on" is
-    answered by two nodes.  A pull stops in mid-download until `release()` if `slow_pull`.
+    answered by two nodes; one that contains "queue" waits its turn before.
+    A pull stops in mid-download until `release()` if `slow_pull`.
     """
 
     def __init__(self, data_dir: Path, *, slow_pull: bool = False) -> None:
@@ -51,6 +65,8 @@ class SimulatedDaemon:
         self.peers: Json = {**copy.deepcopy(PEERS), "members": self.status["community"]["members"]}
         self.diagnosis: Json = copy.deepcopy(DIAGNOSIS)
         self.catalogue: list[Json] = copy.deepcopy(CATALOGUE)
+        self.keys: list[Json] = copy.deepcopy(KEYS)
+        self.guests: Json = copy.deepcopy(STATUS["guests"])
         self.asked: list[tuple[str, str, Json]] = []
         self.abandoned = threading.Event()
         self.answer: tuple[str, ...] = ("The capital", " of France", " is Paris.")
@@ -114,6 +130,12 @@ class SimulatedDaemon:
             ("POST", "/api/models/pull", self._pull),
             ("GET", "/api/models/{name}", self._get_model),
             ("DELETE", "/api/models/{name}", self._remove_model),
+            ("GET", "/api/keys", self._get_keys),
+            ("POST", "/api/keys", self._add_key),
+            ("DELETE", "/api/keys/{key}", self._remove_key),
+            ("GET", "/api/guests", self._get_guests),
+            ("POST", "/api/guests", self._open_guests),
+            ("DELETE", "/api/guests", self._close_guests),
             ("POST", "/v1/chat/completions", self._chat),
         ]
         return Starlette(routes=[Route(path, self._recorded(reply), methods=[verb]) for verb, path, reply in routes])
@@ -158,6 +180,38 @@ class SimulatedDaemon:
         if body["words"] != OFFER["words"]:
             return _error(404, "nobody in reach offers these words", code="wrong_words", hint="check the six words")
         return JSONResponse({key: OFFER[key] for key in ("node_id", "name", "fingerprint")} | {"community": "street"})
+
+    async def _get_keys(self, _request: Request, _body: Json) -> Response:
+        return JSONResponse({"keys": self.keys})
+
+    async def _add_key(self, _request: Request, body: Json) -> Response:
+        if "root" in body["scopes"]:
+            return _error(400, "scopes: ask, embed, admin", code="invalid_value", hint="name one", param="scopes")
+        limits = {"per_minute": body["per_minute"], "per_day": body["per_day"]}
+        key = {"id": "0badcafe", "name": body["name"], "scopes": body["scopes"], "guest": False, **limits}
+        self.keys.append({**key, "used_ago_s": None, "tokens_left": None, "renews_in_s": None})
+        return JSONResponse({"key": self.keys[-1], "secret": f"hk_{'a' * 32}"})
+
+    async def _remove_key(self, request: Request, _body: Json) -> Response:
+        kept = [key for key in self.keys if request.path_params["key"] not in (key["id"], key["name"])]
+        if kept == self.keys:
+            return _error(
+                404, "there is no such key", code="key_not_found", hint="see which keys there are: hearth keys"
+            )
+        self.keys = kept
+        return JSONResponse({})
+
+    async def _get_guests(self, _request: Request, _body: Json) -> Response:
+        return JSONResponse(self.guests)
+
+    async def _open_guests(self, _request: Request, body: Json) -> Response:
+        limits = {"per_minute": body["per_minute"] or 6, "per_day": body["per_day"] or 50_000}
+        self.guests = {**GUESTS, **limits}
+        return JSONResponse(self.guests)
+
+    async def _close_guests(self, _request: Request, _body: Json) -> Response:
+        self.guests = copy.deepcopy(STATUS["guests"])
+        return JSONResponse(self.guests)
 
     async def _get_models(self, _request: Request, _body: Json) -> Response:
         return JSONResponse({"models": self.status["models"], "catalogue": self.catalogue})
@@ -225,6 +279,11 @@ class SimulatedDaemon:
             "local": local,
         }
         try:
+            if "queue" in question:
+                yield ": queue 3\n\n"
+                if "slowly" in question:
+                    await self._released.wait()
+                yield ": queue 1\n\n"
             for index, piece in enumerate(self.answer):
                 by = about | (ATTIC if index and "pass on" in question else {})
                 yield _event({"choices": [{"delta": {"content": piece}, "finish_reason": None}], "hearthmesh": by})

@@ -1,7 +1,7 @@
 """A whole node inside the test's loop: real broker, real engine, free ports, discovery on loopback alone."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from device.config import (
     NodeConfig,
 )
 from device.node import GRACE_S, HearthNode
+from mesh.interfaces import Interface, survey
 from models.store import ModelStore
 from tests.sim.tiny_model import install_tiny
 
@@ -25,7 +26,12 @@ Broker = Literal["auto", "mosquitto", "amqtt"]
 
 
 def hearth_config(
-    data_dir: Path, *, name: str = "ember", broker: Broker = "auto", context_tokens: int = 2048
+    data_dir: Path,
+    *,
+    name: str = "ember",
+    broker: Broker = "auto",
+    context_tokens: int = 2048,
+    interfaces: tuple[str, ...] = (),
 ) -> HearthConfig:
     """Configure a node that disturbs nobody."""
     return HearthConfig(
@@ -34,18 +40,24 @@ def hearth_config(
         http=HttpConfig(port=0),
         mqtt=MqttConfig(port=0, broker=broker),
         door=DoorConfig(port=0),
-        discovery=DiscoveryConfig(interfaces=("lo",)),
+        discovery=DiscoveryConfig(interfaces=("lo", *interfaces)),
         engine=EngineConfig(threads=1, context_tokens=context_tokens),
         models=ModelsConfig(default="tiny"),
     )
 
 
 @asynccontextmanager
-async def living(config: HearthConfig, *, holds: str = "", grace_s: float = GRACE_S) -> AsyncIterator[HearthNode]:
+async def living(
+    config: HearthConfig,
+    *,
+    holds: str = "",
+    grace_s: float = GRACE_S,
+    networks: Callable[[], tuple[Interface, ...]] = survey,
+) -> AsyncIterator[HearthNode]:
     """A node from ready to stopped; with a tiny endless model of that name in its store, if one is given."""
     if holds:
         await install_tiny(ModelStore(config.data_dir / "models"), config.data_dir / "files", name=holds)
-    node, ready = HearthNode(config, grace_s=grace_s), asyncio.Event()
+    node, ready = HearthNode(config, grace_s=grace_s, networks=networks), asyncio.Event()
     running, waiting = asyncio.create_task(node.run(ready)), asyncio.create_task(ready.wait())
     try:
         async with asyncio.timeout(READY_WITHIN_S):

@@ -1,7 +1,7 @@
 """A node on the simulated net: its questions and its engine are real, its mesh is not."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -9,9 +9,12 @@ from device.answering import STILL_AT_IT_S
 from device.answers import Answer
 from device.api import AnswerFinished, AnswerPiece
 from device.asking import SILENCE_S
+from device.core.access import OWNER, Caller
 from device.core.chat_request import ChatRequest
+from device.core.offering import EVERYTHING, Offering
 from device.errands import Errands
 from device.library import Library
+from device.meter import Meter
 from device.queries import Queries
 from models.catalogue import Catalogue
 from models.core.request import GenerationRequest, Message, SamplingParams
@@ -36,6 +39,7 @@ class Home:
         context_tokens: int = CONTEXT_TOKENS,
         silence_s: float = SILENCE_S,
         still_at_it_s: float = STILL_AT_IT_S,
+        offering: Callable[[], Offering] = lambda: EVERYTHING,
     ) -> None:
         self.mesh: SimulatedMesh = net.node(name)
         self.store = ModelStore(folder / name / "models")
@@ -45,6 +49,7 @@ class Home:
         self.queries: Queries
         self.library: Library
         self._cache = cache
+        self._offering = offering
         self._silence_s, self._still_at_it_s = silence_s, still_at_it_s
 
     @asynccontextmanager
@@ -64,6 +69,8 @@ class Home:
             library=self.library,
             errands=self.errands,
             default_model="tiny",
+            meter=Meter(),
+            offering=self._offering,
             silence_s=self._silence_s,
             still_at_it_s=self._still_at_it_s,
         )
@@ -84,9 +91,9 @@ def chat(text: str = "Hello", *, max_tokens: int = 5, model: str = "default", no
 
 
 @asynccontextmanager
-async def asked(home: Home, question: ChatRequest) -> AsyncIterator[Answer]:
+async def asked(home: Home, question: ChatRequest, *, caller: Caller = OWNER) -> AsyncIterator[Answer]:
     """An answer, closed at the end of the block."""
-    answer = await home.queries.ask(question)
+    answer = await home.queries.ask(question, caller)
     try:
         async with asyncio.timeout(SOON_S):
             yield answer

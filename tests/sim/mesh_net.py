@@ -76,6 +76,12 @@ class SimulatedMesh:
         self._body: Callable[[], bytes] | None = None
         self._known: dict[str, bytes] = {}
         self._on_change: list[Callable[[], None]] = []
+        self.host_name = ""
+
+    def publish_host(self, name: str | None, *, port: int) -> None:
+        """Be found by that very name at once: nobody else is on this net's Wi-Fi."""
+        assert port > 0
+        self.host_name = f"{name}.local" if name else ""
 
     async def send(self, peer: str, kind: int, body: bytes, *, re: bytes | None = None, ttl_s: float = 30.0) -> bytes:
         """Queue a message for a node in reach."""

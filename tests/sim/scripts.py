@@ -65,6 +65,16 @@ STATUS: dict[str, Any] = {
     "models": [STORIES],
     "memory": {"rss_bytes": 61_200_000, "available_bytes": 3_140_000_000},
     "queries": {"running": 0, "waiting": 0, "answered": 12, "asked": 3},
+    "queue": {"owner": 0, "own": 0, "guest": 0, "neighbour": 0, "share": 1.0, "reason": ""},
+    "guests": {
+        "open": False,
+        "urls": [],
+        "phones": 0,
+        "guest_keys": 0,
+        "shows_key": False,
+        "per_minute": 0,
+        "per_day": 0,
+    },
     "warnings": [],
 }
 
@@ -103,6 +113,41 @@ OFFER: dict[str, Any] = {
     "name": "kitchen",
     "fingerprint": "k3v5-x2ab-qpzr-7mtn",
 }
+
+GUESTS: dict[str, Any] = {
+    "open": True,
+    "urls": [f"http://{host}:4327/#k=hk_{'g' * 32}" for host in ("kitchen.local", "192.168.1.20")],
+    "phones": 2,
+    "guest_keys": 1,
+    "shows_key": True,
+    "per_minute": 6,
+    "per_day": 50_000,
+}
+
+KEYS: list[dict[str, Any]] = [
+    {
+        "id": "5f1c8a03",
+        "name": "laptop",
+        "scopes": ["ask", "embed"],
+        "guest": False,
+        "used_ago_s": 7500,
+        "per_minute": 0,
+        "per_day": 1000,
+        "tokens_left": 880,
+        "renews_in_s": 82_860,
+    },
+    {
+        "id": "c0ffee11",
+        "name": "guests",
+        "scopes": ["ask"],
+        "guest": True,
+        "used_ago_s": None,
+        "per_minute": 6,
+        "per_day": 0,
+        "tokens_left": None,
+        "renews_in_s": None,
+    },
+]
 
 PULL: list[dict[str, Any]] = [
     {"stage": "resolve", "done": 0, "total": 0},

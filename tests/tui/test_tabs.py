@@ -136,6 +136,16 @@ async def test_an_answer_of_two_nodes(app: HearthApp, daemon: SimulatedDaemon) -
         await until_seen(pilot, "— answered by workshop (mq7wz4td), then attic (a2f6jrkx)", "from token 3")
 
 
+async def test_waiting_in_the_queue(app: HearthApp, daemon: SimulatedDaemon) -> None:
+    """The place is shown until the words come."""
+    async with app.run_test(notifications=True) as pilot:
+        await until_seen(pilot, "kitchen")
+        await pilot.press("3", *"slowly queue", "enter")
+        await until_seen(pilot, "place 3 in the queue", "Esc stops it")
+        daemon.release()
+        await until_seen(pilot, "The capital of France is Paris.")
+
+
 async def test_stopping_an_answer(app: HearthApp, daemon: SimulatedDaemon) -> None:
     """Esc stops it at the daemon too; a second Esc leaves the line, Enter comes back to it."""
     async with app.run_test(notifications=True) as pilot:

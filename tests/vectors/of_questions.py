@@ -1,9 +1,9 @@
-"""Vectors of questions and answers: the bodies of kinds 17 to 21, and of announcements (kind 0 here)."""
+"""Vectors of questions and answers: the bodies of kinds 17 to 22, and of announcements (kind 0 here)."""
 
 from dataclasses import asdict
 
 from device.api import HeldModel
-from device.core.query_messages import Cancel, Done, Failed, Query, Status, Tokens
+from device.core.query_messages import Cancel, Done, Failed, Query, Queued, Status, Tokens
 from mesh.core import codec
 from mesh.core.codec import Item
 from models.core.request import (
@@ -94,6 +94,7 @@ def questions() -> Family:
         case("DONE", Done(finished).to_body(), kind=19, finished=asdict(finished)),
         case("FAILED", Failed("busy", "four questions").to_body(), kind=20, code="busy", text="four questions"),
         case("CANCEL", Cancel().to_body(), kind=21),
+        case("QUEUED", Queued(3).to_body(), kind=22, place=3),
     ]
     return {
         "about": "Section 7: bodies of the device's messages, by kind",
@@ -158,4 +159,6 @@ def _none() -> list[tuple[str, int, list[Item]]]:
         ("a code that is none", 20, ["sleepy", "text"]),
         ("a text of 501 characters", 20, ["busy", "x" * 501]),
         ("a cancellation with a field", 21, [1]),
+        ("a place before the first", 22, [0]),
+        ("a place that is a word", 22, ["next"]),
     ]

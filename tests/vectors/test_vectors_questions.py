@@ -3,7 +3,17 @@
 import pytest
 
 from device.api import HeldModel
-from device.core.query_messages import Cancel, Done, Failed, Query, QueryMessage, Status, Tokens, parse_message
+from device.core.query_messages import (
+    Cancel,
+    Done,
+    Failed,
+    Query,
+    QueryMessage,
+    Queued,
+    Status,
+    Tokens,
+    parse_message,
+)
 from device.errors import NeighbourMisbehavedError
 from models.core.request import (
     GenerationFinished,
@@ -17,7 +27,7 @@ from models.core.request import (
 from tests.vectors.reading import Case, cases, data_of, invalid, title
 
 
-def message_of(case: Case) -> QueryMessage | Status:
+def message_of(case: Case) -> QueryMessage | Status:  # noqa: PLR0911  one a kind
     """Build the message that a case describes."""
     match case["kind"]:
         case 0:
@@ -44,6 +54,8 @@ def message_of(case: Case) -> QueryMessage | Status:
             return Done(GenerationFinished(**case["finished"]))
         case Failed.KIND:
             return Failed(case["code"], case["text"])
+        case Queued.KIND:
+            return Queued(case["place"])
     return Cancel()
 
 

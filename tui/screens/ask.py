@@ -9,7 +9,15 @@ from textual.widgets import Input, Static, TabPane
 
 from device.client import Answerer, AnswerFinished, ChatMessage, Status, short_id
 from tui.glyphs import Glyphs
-from tui.messages import AskRequested, StopRequested
+from tui.messages import (
+    AnswerEnded,
+    AnswerFailed,
+    AnswerMoved,
+    AnswerNews,
+    AnswerWaits,
+    AskRequested,
+    StopRequested,
+)
 from tui.screens.choice import ChoiceScreen
 from tui.widgets.transcript import Transcript
 from tui.widgets.turn import Turn
@@ -82,6 +90,23 @@ class AskTab(TabPane):
         self.refresh_bindings()
         conversation = (*self._conversation, ChatMessage(role="user", content=question))
         self.post_message(AskRequested(conversation, self.model, self.node))
+
+    def hear(self, news: AnswerNews) -> None:
+        """Show what became of the question."""
+        match news:
+            case AnswerWaits(place):
+                self.wait(place)
+            case AnswerMoved(text, answerer):
+                self.grow(text, answerer)
+            case AnswerEnded(finished):
+                self.finish(finished)
+            case AnswerFailed(problem, hint):
+                self.fail(problem, hint)
+
+    def wait(self, place: int) -> None:
+        """The question has that place in the queue."""
+        if self._turn is not None:
+            self._turn.wait(place)
 
     def grow(self, text: str, answerer: Answerer) -> None:
         """More of the answer arrived."""

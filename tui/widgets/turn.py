@@ -5,7 +5,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from device.client import Answerer, AnswerFinished, answered_by, short_id, speed
+from device.client import Answerer, AnswerFinished, answered_by, place, short_id, speed
 from tui.glyphs import Glyphs
 
 
@@ -26,6 +26,10 @@ class Turn(Vertical):
         yield Static(Content(self.question), classes="question")
         yield self._answer
         yield self._note
+
+    def wait(self, number: int) -> None:
+        """It is not its turn yet."""
+        self._note.update(f"{place(number)}{self._glyphs.ellipsis}  Esc stops it")
 
     def grow(self, text: str, by: Answerer) -> None:
         """More of the answer arrived."""

@@ -218,6 +218,16 @@ def test_pair_at_a_terminal(daemon: SimulatedDaemon) -> None:
     assert terminal.seen.index("hearth join") > terminal.seen.rindex("█")
 
 
+def test_guests_at_a_terminal(daemon: SimulatedDaemon) -> None:
+    """A QR code to scan is drawn, no taller than a phone needs, and the addresses stand below it."""
+    terminal = Terminal("--data", str(daemon.data_dir), "guests", "open")
+    assert terminal.end() == 0
+    drawn = [line for line in terminal.seen.splitlines() if "█" in line]
+    assert 10 < len(drawn) <= 22
+    assert max(map(len, drawn)) <= 80
+    assert terminal.seen.index("http://192.168.1.20:4327/#k=") > terminal.seen.rindex("█")
+
+
 def test_colour_only_where_it_is_wanted(daemon: SimulatedDaemon) -> None:
     """NO_COLOR is honoured at a terminal."""
     words = ("--data", str(daemon.data_dir), "status")

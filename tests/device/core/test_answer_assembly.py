@@ -5,8 +5,9 @@ from typing import Literal
 
 import pytest
 
+from device.api import AnswerQueued
 from device.core.answer_assembly import AnswerAssembly
-from device.core.query_messages import Cancel, Done, Failed, QueryMessage, Tokens
+from device.core.query_messages import Cancel, Done, Failed, QueryMessage, Queued, Tokens
 from device.errors import AnswerLostError, DeviceError, NeighbourFailedError, NeighbourMisbehavedError
 from models.core.request import (
     GenerationFinished,
@@ -80,3 +81,10 @@ def test_log_probabilities_are_what_was_asked_for() -> None:
     for asked, sent in ((None, part), (0, part), (1, tokens(0, 7))):
         with pytest.raises(NeighbourMisbehavedError, match="log-probabilities"):
             AnswerAssembly(replace(ASKED, logprobs=asked)).receive(sent)
+
+
+def test_a_place_in_the_queue_is_news() -> None:
+    """It is told on, and is no part of the answer."""
+    assembly = AnswerAssembly(GenerationRequest((Message("user", "hello"),), SamplingParams()))
+    assert assembly.receive(Queued(3)) == AnswerQueued(place=3)
+    assert not assembly.over

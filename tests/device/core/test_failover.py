@@ -82,6 +82,7 @@ def test_parts_say_who_gave_which_tokens() -> None:
         WorkerDiedError("killed"),
         ModelNotFoundError("removed meanwhile"),
         *[NeighbourFailedError(code, "") for code in ("no_such_model", "busy", "stopping", "engine_failed")],
+        BusyError("here"),
     ],
 )
 def test_what_befell_a_node_need_not_befall_the_next(error: Exception) -> None:
@@ -98,7 +99,6 @@ def test_what_befell_a_node_need_not_befall_the_next(error: Exception) -> None:
         MessageTooLargeError("too large"),
         InvalidRequestError("top_p"),
         InvalidTemplateError("roles"),
-        BusyError("here"),
         ValueError("ours"),
     ],
 )

@@ -16,6 +16,7 @@ from device.core.query_messages import (
     Failed,
     Query,
     QueryMessage,
+    Queued,
     Status,
     Tokens,
     parse_message,
@@ -138,6 +139,7 @@ messages = st.one_of(
     ),
     st.builds(Failed, st.sampled_from(FAILURES), names),
     st.builds(Cancel),
+    st.builds(Queued, st.integers(1, 2**31)),
 )
 
 
@@ -193,7 +195,7 @@ def test_foreign_bytes_give_a_message_or_one_error(kind: int, body: bytes) -> No
 
 def test_an_unknown_kind_is_no_offence() -> None:
     """A newer neighbour may say more than this version understands."""
-    assert parse_message(22, b"whatever") is None
+    assert parse_message(23, b"whatever") is None
 
 
 SAMPLING: list[Item] = [0, 0, 1_000_000, 0, 1_000_000, 0, 0, 0, 16, []]
@@ -257,6 +259,10 @@ MALFORMED: list[tuple[int, list[Item]]] = [
     (20, ["busy", "t" * (MAX_FAILURE_CHARACTERS + 1)]),
     (20, ["busy"]),
     (21, [1]),
+    (22, []),
+    (22, [0]),
+    (22, [2**40]),
+    (22, ["1"]),
 ]
 
 

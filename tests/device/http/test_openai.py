@@ -103,7 +103,7 @@ async def test_usage_comes_only_when_asked_for(public: httpx.AsyncClient) -> Non
         ({}, 400, "invalid_value", "messages"),
         ({"messages": [{"role": "user", "content": 5}]}, 400, "invalid_value", "messages.0.content"),
         ({"messages": HELLO, "temperature": "hot"}, 400, "invalid_value", "temperature"),
-        ({"messages": HELLO, "tools": [{}]}, 400, "unsupported_parameter", "tools"),
+        ({"messages": HELLO, "n": 2}, 400, "unsupported_parameter", "n"),
         ({"messages": HELLO, "model": "absent"}, 404, "model_not_found", None),
         ({"messages": HELLO, "hearthmesh": {"node": "zzzzzz"}}, 404, "node_not_found", None),
         ({"messages": [{"role": "user", "content": "x" * 40_000}]}, 400, "context_length_exceeded", None),
@@ -204,7 +204,7 @@ async def test_the_models_and_the_health(public: httpx.AsyncClient, node: Hearth
     """OpenAI's list, each model with its owner; and a sign of life."""
     listed = (await public.get("/v1/models")).json()
     own = node.administration.mesh.node_id
-    (model,) = node.administration.library.held()
+    (model,) = node.administration.library.models()
     assert listed == {
         "object": "list",
         "data": [
@@ -213,7 +213,17 @@ async def test_the_models_and_the_health(public: httpx.AsyncClient, node: Hearth
                 "object": "model",
                 "created": 0,
                 "owned_by": own,
-                "hearthmesh": {"model_digest": model.digest, "nodes": [own], "local": True},
+                "hearthmesh": {
+                    "model_digest": model.digest,
+                    "nodes": [own],
+                    "local": True,
+                    "card": {
+                        "licence": model.licence,
+                        "description": model.description or "unknown",
+                        "trained_on": "unknown",
+                        "bad_at": "unknown",
+                    },
+                },
             }
         ],
     }
@@ -245,7 +255,7 @@ async def test_every_name_of_loopback_is_let_in(public: httpx.AsyncClient, host:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", "/api/status", 404), ("GET", CHAT, 405), ("POST", "/v1/models", 405)],
+    [("GET", "/index.html", 404), ("GET", "/api/status", 404), ("GET", CHAT, 405), ("POST", "/v1/models", 405)],
 )
 async def test_what_is_not_there(public: httpx.AsyncClient, method: str, path: str, status: int) -> None:
     """An unknown path, a wrong method, and the owner's API have the same shape of error."""

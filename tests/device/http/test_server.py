@@ -4,11 +4,12 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from device.http.server import HttpServer, Patience
+from device.http.server import HttpServer, Patience, _Connection
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 WITHIN_S = 10.0
@@ -53,6 +54,16 @@ async def test_a_connection_serves_one_request_after_the_other() -> None:
             await writer.drain()
             writer.write(REQUEST[10:])
             assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+
+
+async def test_small_pieces_do_not_wait_for_each_other() -> None:
+    """What is written is sent, acknowledged or not: tokens come one by one."""
+    async with serving(greet) as (server, port), connected(port) as (reader, writer):
+        writer.write(REQUEST)
+        await reader.readuntil(b"hello")
+        (connection,) = server._server.server_state.connections
+        accepted = cast("_Connection", connection).transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize("sent", [[b""], [REQUEST[:-2]], [REQUEST, REQUEST[:10]]])
@@ -102,6 +113,18 @@ async def test_connections_beyond_the_bound_are_closed() -> None:
             pass  # the first is being closed
 
 
+async def test_one_source_does_not_take_all_connections() -> None:
+    """It has its part; another address still gets in."""
+    async with serving(greet, patience=Patience(per_source=1)) as (_, port), connected(port) as (reader, writer):
+        writer.write(REQUEST)
+        await reader.readuntil(b"hello")
+        assert not await _answers(port)
+        other, sending = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.5", 0))
+        sending.write(REQUEST)
+        assert (await other.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+        sending.close()
+
+
 async def _answers(port: int) -> bool:
     async with connected(port) as (reader, writer):
         writer.write(REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
@@ -142,3 +165,16 @@ async def test_a_cancelled_server_cuts_its_connections() -> None:
         running.cancel()
         assert await reader.read() == b""
     assert running.cancelled()
+
+
+async def test_after_a_cancelled_server_another_one_listens() -> None:
+    """The loop lets go of the socket, whose number the next one may get."""
+    for _ in range(2):
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        running = asyncio.create_task(HttpServer(greet, listener, grace_s=1).run())
+        async with asyncio.timeout(WITHIN_S):
+            while not await _answers(port):
+                pass  # it is starting
+        running.cancel()
+        await asyncio.wait((running,))

@@ -1,0 +1,38 @@
+"""POST /guest/session: a phone shows the key of its QR code once, and has a cookie of its own from then on."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from device.core.access import digest_of
+from device.core.json_fields import parse_object
+from device.core.tries import Tries
+from device.errors import BadRequestError, UnknownKeyError
+from device.http.gate import COOKIE, source_of, tried
+from device.http.requests import read_body
+from device.keyring import KeyRing
+
+MAX_KEY_CHARACTERS = 128
+
+
+def guest_routes(keyring: KeyRing, tries: Tries) -> list[Route]:
+    """What a phone does before it asks."""
+
+    async def open_session(request: Request) -> Response:
+        key = parse_object(await read_body(request)).get("key")
+        if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY_CHARACTERS:
+            raise BadRequestError(f"key: a text of 1 to {MAX_KEY_CHARACTERS} characters", param="key")
+        reply = Response(status_code=204)
+        if not _is_in_already(request, key):
+            token = tried(tries, source_of(request.scope), lambda: keyring.open_session(key))
+            # No max_age: the phone forgets it with the browser.  Not `secure`: this is plain HTTP.
+            reply.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+        return reply
+
+    def _is_in_already(request: Request, key: str) -> bool:
+        try:
+            return keyring.caller_of_session(request.cookies.get(COOKIE, "")).key == digest_of(key)
+        except UnknownKeyError:
+            return False
+
+    return [Route("/guest/session", open_session, methods=["POST"])]

@@ -1,0 +1,319 @@
+"""The keys of this node and the phones that came with one: in one file, written as a whole, hashes only.
+
+A new or revoked key is on the disk before anybody hears of it.  What changes with every question (tokens used, last
+use, phones) is written a minute after it changed, and at the end: a crash or a power cut gives back at most the tokens
+of that minute, and phones of that minute must scan the code again.
+"""
+
+import asyncio
+import base64
+import json
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from device.core.access import (
+    MAX_KEYS,
+    UNLIMITED,
+    Caller,
+    Key,
+    caller_with,
+    digest_of,
+    find_key,
+)
+from device.core.budgets import Allowance, Spent
+from device.data_directory import write_atomically
+from device.errors import BadRequestError, DataDirectoryError, DeviceError, NoSuchKeyError, UnknownKeyError
+from device.meter import Meter
+from device.parsing import MalformedReplyError, parse
+
+FILE_NAME: Final = "keys.json"
+VERSION: Final = 1
+SECRET_BYTES: Final = 20
+WRITE_AFTER_S: Final = 60.0
+MAX_SESSIONS: Final = 256
+SESSION_S: Final = 12 * 3600.0  # without a question; a phone that comes back later scans the code again
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _KeptKey:
+    name: str
+    digest: str
+    scopes: tuple[str, ...]
+    guest: bool
+    per_minute: int
+    per_day: int
+    used_at_s: float = -1.0
+    tokens: int = 0
+    tokens_since_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _KeptSession:
+    digest: str
+    key: str
+    used_at_s: float
+    tokens: int = 0
+    tokens_since_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """The file.  age_s: how long the node had been running, all its lives together."""
+
+    version: int
+    age_s: float = 0.0
+    lan: bool = False
+    keys: tuple[_KeptKey, ...] = ()
+    sessions: tuple[_KeptSession, ...] = ()
+
+
+@dataclass
+class _Session:
+    key: str
+    used_at_s: float
+
+
+class KeyRing:
+    """The keys, the phones, and what they have used.  Errors of the disk: DataDirectoryError."""
+
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float] = time.monotonic, write_after_s: float = WRITE_AFTER_S
+    ) -> None:
+        """Read the file; where there is none there are no keys.  Raises DataDirectoryError for one that is none."""
+        self._path = path
+        self._clock = clock
+        self._write_after_s = write_after_s
+        kept = _read(path)
+        self._age_at_start_s, self._started_at = kept.age_s, clock()
+        self._keys = {one.digest: _key(one) for one in kept.keys}
+        self._used_at = {one.digest: one.used_at_s for one in kept.keys if one.used_at_s >= 0}
+        self._sessions = {
+            one.digest: _Session(one.key, one.used_at_s) for one in kept.sessions if one.key in self._keys
+        }
+        self._lan = kept.lan
+        self._changed = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self.meter = Meter(allowance=self._allowance, age=self.age, on_change=self._changed.set)
+        spent = [(one.digest, one.tokens, one.tokens_since_s) for one in kept.keys]
+        spent += [(one.digest, one.tokens, one.tokens_since_s) for one in kept.sessions]
+        for digest, tokens, since_s in spent:
+            if tokens:
+                self.meter.spent[digest] = Spent(tokens=tokens, since_s=since_s)
+
+    def age(self) -> float:
+        """For how many seconds this node has been running, all its lives together."""
+        return self._age_at_start_s + self._clock() - self._started_at
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """All keys, in the order they were made."""
+        return tuple(self._keys.values())
+
+    @property
+    def phones(self) -> int:
+        """How many phones have come with a guests' key and may still ask."""
+        self._drop_old_sessions()
+        return len(self._sessions)
+
+    @property
+    def lan_opened(self) -> bool:
+        """Whether the owner has opened the LAN to guests."""
+        return self._lan
+
+    def used_ago_s(self, key: Key) -> float | None:
+        """For how long (of the node's running time) a key has not been used; None = never was."""
+        used_at = self._used_at.get(key.digest)
+        return None if used_at is None else max(0.0, self.age() - used_at)
+
+    async def add(
+        self, name: str, scopes: tuple[str, ...], *, guest: bool = False, allowance: Allowance = UNLIMITED
+    ) -> tuple[Key, str]:
+        """Make a key; return it with its secret, which nobody can show again.  Raises BadRequestError."""
+        secret = f"hk_{_random()}"
+        key = Key(name=name, digest=digest_of(secret), scopes=scopes, guest=guest, allowance=allowance)
+        if not guest and find_key(name, self.keys):
+            raise BadRequestError(f"there is a key {name} already: choose another name", param="name")
+        if len(self._keys) >= MAX_KEYS:
+            error = BadRequestError(f"there are {MAX_KEYS} keys, which is all there can be")
+            error.hint = "remove one that is used no more: hearth keys rm NAME"
+            raise error
+        self._keys[key.digest] = key
+        try:
+            await self._write()
+        except DeviceError:
+            del self._keys[key.digest]
+            raise
+        return key, secret
+
+    async def remove(self, wanted: str) -> Key:
+        """Revoke a key by name or id, and the phones that came with it.  Raises NoSuchKeyError, BadRequestError."""
+        found = find_key(wanted, self.keys)
+        if not found:
+            raise NoSuchKeyError(f"there is no key {wanted}")
+        if len(found) > 1:
+            raise BadRequestError(f"{wanted} may be {' or '.join(key.id for key in found)}: give the id")
+        await self._remove(found)
+        return found[0]
+
+    async def remove_guests(self) -> None:
+        """Revoke every guests' key, and with it every phone."""
+        await self._remove([key for key in self.keys if key.guest])
+
+    async def open_lan(self, *, opened: bool) -> None:
+        """Keep in mind whether the LAN is open to guests, beyond this run."""
+        before, self._lan = self._lan, opened
+        try:
+            await self._write()
+        except DeviceError:
+            self._lan = before
+            raise
+
+    def caller_of_key(self, secret: str) -> Caller:
+        """Tell who asks with a key.  Raises UnknownKeyError."""
+        return caller_with(self._use(digest_of(secret)))
+
+    def caller_of_session(self, token: str) -> Caller:
+        """Tell which phone asks.  Raises UnknownKeyError."""
+        self._drop_old_sessions()
+        digest = digest_of(token)
+        session = self._sessions.get(digest)
+        if session is None:
+            raise UnknownKeyError("this phone is not known here any more")
+        session.used_at_s = self.age()
+        return caller_with(self._use(session.key), session=digest)
+
+    def open_session(self, secret: str) -> str:
+        """Let a phone in that has a guests' key; return the token it shows from now on.  Raises UnknownKeyError.
+
+        When there are too many, the one that has not asked for longest must scan the code again.
+        """
+        key = self._use(digest_of(secret))
+        if not key.guest:
+            raise UnknownKeyError("this key is for programs, not for the page")
+        self._drop_old_sessions()
+        if len(self._sessions) >= MAX_SESSIONS:
+            self._drop_session(min(self._sessions, key=lambda one: self._sessions[one].used_at_s))
+        token = _random()
+        self._sessions[digest_of(token)] = _Session(key.digest, self.age())
+        return token
+
+    async def run(self) -> None:
+        """Write what has changed, a while after it has, until cancelled; `aclose` writes the rest."""
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(self._write_after_s)
+            await self._write_or_log()
+
+    async def aclose(self) -> None:
+        """Write what is not written yet."""
+        if self._keys or self._path.exists():
+            await self._write_or_log()
+
+    async def _write_or_log(self) -> None:
+        try:
+            await self._write()
+        except DeviceError as error:
+            log.error("%s; %s", error, error.hint)  # noqa: TRY400  a message for people; the cause is in it
+
+    def _allowance(self, digest: str) -> Allowance:
+        key = self._keys.get(digest)
+        return UNLIMITED if key is None else key.allowance
+
+    def _use(self, digest: str) -> Key:
+        key = self._keys.get(digest)
+        if key is None:
+            raise UnknownKeyError("the key is wrong, or has been revoked")
+        self._used_at[digest] = self.age()
+        self._changed.set()
+        return key
+
+    async def _remove(self, keys: list[Key]) -> None:
+        before, self._keys = self._keys, {one: key for one, key in self._keys.items() if key not in keys}
+        try:
+            await self._write()
+        except DeviceError:
+            self._keys = before
+            raise
+        for key in keys:
+            self._used_at.pop(key.digest, None)
+            self.meter.forget(key.digest)
+        for digest in [one for one, session in self._sessions.items() if session.key not in self._keys]:
+            self._drop_session(digest)
+
+    def _drop_old_sessions(self) -> None:
+        oldest = self.age() - SESSION_S
+        for digest in [one for one, session in self._sessions.items() if session.used_at_s < oldest]:
+            self._drop_session(digest)
+
+    def _drop_session(self, digest: str) -> None:
+        del self._sessions[digest]
+        self.meter.forget(digest)
+
+    async def _write(self) -> None:
+        async with self._writing:
+            self._changed.clear()
+            content = json.dumps(asdict(self._kept()), ensure_ascii=False, indent=1).encode() + b"\n"
+            await asyncio.to_thread(write_atomically, self._path, content)
+
+    def _kept(self) -> _Kept:
+        keys = [
+            _KeptKey(
+                name=key.name,
+                digest=key.digest,
+                scopes=key.scopes,
+                guest=key.guest,
+                per_minute=key.allowance.per_minute,
+                per_day=key.allowance.per_day,
+                used_at_s=self._used_at.get(key.digest, -1.0),
+                tokens=self._spent(key.digest).tokens,
+                tokens_since_s=self._spent(key.digest).since_s,
+            )
+            for key in self.keys
+        ]
+        sessions = [
+            _KeptSession(
+                digest=digest,
+                key=session.key,
+                used_at_s=session.used_at_s,
+                tokens=self._spent(digest).tokens,
+                tokens_since_s=self._spent(digest).since_s,
+            )
+            for digest, session in self._sessions.items()
+            if session.key in self._keys
+        ]
+        return _Kept(version=VERSION, age_s=self.age(), lan=self._lan, keys=tuple(keys), sessions=tuple(sessions))
+
+    def _spent(self, digest: str) -> Spent:
+        return self.meter.spent.get(digest, Spent())
+
+
+def _read(path: Path) -> _Kept:
+    try:
+        kept = parse(_Kept, json.loads(path.read_bytes()), path.name)
+        if kept.version != VERSION:
+            raise MalformedReplyError(f"version {kept.version} is none that this program knows")
+        for one in kept.keys:
+            _key(one)
+    except FileNotFoundError:
+        return _Kept(version=VERSION)
+    except (OSError, ValueError, RecursionError, BadRequestError) as error:
+        damaged = DataDirectoryError(f"the keys in {path} cannot be read: {error}")
+        damaged.hint = "restore the file, or move it away: then every key must be made anew (hearth keys add NAME)"
+        raise damaged from error
+    return kept
+
+
+def _key(one: _KeptKey) -> Key:
+    allowance = Allowance(per_minute=one.per_minute, per_day=one.per_day)
+    return Key(name=one.name, digest=one.digest, scopes=one.scopes, guest=one.guest, allowance=allowance)
+
+
+def _random() -> str:
+    return base64.b32encode(secrets.token_bytes(SECRET_BYTES)).decode().lower()

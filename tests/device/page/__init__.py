@@ -1,0 +1,1 @@
+"""The guest page, in a real browser and by its bytes."""
