@@ -13,6 +13,7 @@ SECTIONS = {section.partition("\n")[0]: section for section in DOCUMENT.split("\
 
 # Where the wall clock may be read, and what for; anywhere else it would decide something.
 MAY_READ_THE_CLOCK = {
+    "device/http/ollama.py": "`created_at` of an answer, which Ollama's clients expect",
     "device/http/openai.py": "`created` of an answer, which OpenAI's clients expect",
     "device/logs.py": "the time of a line in the log",
     "mesh/certificates.py": "fixed dates from 1970 to 9999",
