@@ -98,6 +98,40 @@ async def test_a_box_that_dies_in_mid_answer(page: Page, scripted: ScriptedHeart
     assert scripted.asked[0] == scripted.asked[1]
 
 
+async def test_stopped_in_the_queue_is_said(page: Page, scripted: ScriptedHearth) -> None:
+    """There is no answer then, and nobody who gave it."""
+    await page.goto(scripted.url)
+    await ask(page, "Hello?")
+    scripted.queue(5)
+    await expect(page.locator("#status")).to_have_text("You are number 5 in the queue.")
+    await page.click("#stop")
+    await expect(page.locator(".by")).to_have_text("Stopped before an answer began.")
+    await until(scripted.left.is_set)
+
+
+async def test_an_old_question_is_asked_again_in_its_place(page: Page, scripted: ScriptedHearth) -> None:
+    """Not while another is being answered; the new answer stands below the one that failed."""
+    await page.goto(scripted.url)
+    scripted.refuse(503, "busy")
+    await ask(page, "One?")
+    again = page.get_by_role("button", name="Ask again")
+    await expect(again).to_be_visible()
+    await ask(page, "Two?")
+    scripted.says("Second")
+    await expect(page.locator(".answer").last).to_contain_text("Second")
+    await again.click()
+    assert len(scripted.asked) == 2
+    scripted.ends()
+    await expect(page.locator("#ask")).to_be_visible()
+    await again.click()
+    scripted.says("First")
+    scripted.ends()
+    await expect(page.locator(".by")).to_have_count(2)
+    texts = [one.partition(" ")[0].partition("\n")[0] for one in await page.locator("main > .answer").all_inner_texts()]
+    assert texts == ["The", "First", "Second"]  # "The box is busy…"
+    assert [one["content"] for one in scripted.asked[-1]["messages"]] == ["One?"]
+
+
 async def test_who_gave_which_part_is_said(page: Page, scripted: ScriptedHearth) -> None:
     """An answer that another box went on with names both."""
     await page.goto(scripted.url)
