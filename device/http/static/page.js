@@ -229,7 +229,7 @@
     at("keep").checked = true;
     kept.slice(-MAX_TURNS).forEach(function (one) {
       const turn = {};
-      ["question", "answer", "by", "model", "reason"].forEach(function (field) { turn[field] = String(one[field] || ""); });
+      ["question", "answer", "by", "model", "reason"].forEach(function (field) { turn[field] = String((one && one[field]) || ""); });
       turns.push(turn);
       showQuestion(turn.question);
       const view = AnswerView();
