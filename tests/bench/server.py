@@ -1,13 +1,13 @@
-"""The daemon by itself: how soon it is ready, what it weighs, what it does while nobody asks."""
+"""The daemon by itself: how soon it is ready, what it weighs, what it does while nobody asks; and its API."""
 
-import os
 import statistics
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import fairness, page
+from tests.bench import api, fairness, page
+from tests.bench.processes import cpu_s, resident_mb
 from tests.bench.rows import Row
 from tests.e2e.hearths import COMMAND, Hearth
 
@@ -20,12 +20,13 @@ def rows() -> list[Row]:
     """Measure everything of this area."""
     help_s = [_seconds([str(COMMAND), "--help"]) for _ in range(STARTS)]
     with tempfile.TemporaryDirectory(prefix="hearth-bench-") as folder:
-        ready_s, resident_mb, idle_percent = _daemon(Path(folder))
+        ready_s, weight_mb, idle_percent = _daemon(Path(folder))
     return [
         Row(name="hearth --help", value=statistics.median(help_s), unit="s", goal="<= 0.25"),
         Row(name="daemon ready, empty directory", value=statistics.median(ready_s), unit="s", goal="<= 1.5"),
-        Row(name="daemon resident, no model", value=resident_mb, unit="MB", goal="<= 75"),
+        Row(name="daemon resident, no model", value=weight_mb, unit="MB", goal="<= 75"),
         Row(name="daemon idle", value=idle_percent, unit="% of a core", goal="<= 2"),
+        *api.rows(),
         *fairness.rows(),
         *page.rows(),
     ]
@@ -34,16 +35,16 @@ def rows() -> list[Row]:
 def _daemon(folder: Path) -> tuple[list[float], float, float]:
     """Seconds of each start, and what the last one weighs (MB) and does (% of a core) without a model."""
     ready_s = []
-    resident_mb = idle_percent = 0.0
+    weight_mb = idle_percent = 0.0
     for number in range(STARTS):
         started = time.perf_counter()
         with Hearth(folder / f"alone{number}", name="alone") as hearth:
             ready_s.append(time.perf_counter() - started)
             if number == STARTS - 1:
                 time.sleep(SETTLE_S)
-                resident_mb = _resident_mb(hearth.pid)
+                weight_mb = resident_mb(hearth.pid)
                 idle_percent = _idle_percent(hearth.pid)
-    return ready_s, resident_mb, idle_percent
+    return ready_s, weight_mb, idle_percent
 
 
 def _seconds(command: list[str]) -> float:
@@ -52,16 +53,7 @@ def _seconds(command: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def _resident_mb(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 def _idle_percent(pid: int) -> float:
-    before = _cpu_s(pid)
+    before = cpu_s(pid)
     time.sleep(IDLE_S)
-    return 100 * (_cpu_s(pid) - before) / IDLE_S
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 100 * (cpu_s(pid) - before) / IDLE_S

@@ -24,11 +24,12 @@ class Prediction:
 class LlamaCpp:
     """llama.cpp's server inside this process, on a free port of the loopback."""
 
-    def __init__(self, model: Path, *, threads: int = 2, context_tokens: int = 2048) -> None:
+    def __init__(self, model: Path, *, threads: int = 2, context_tokens: int = 2048, slots: int = 1) -> None:
+        """slots: how many answers it makes at once; they share the context."""
         params = xllamacpp.CommonParams()
         params.model.path = str(model)
         params.n_ctx = context_tokens
-        params.n_parallel = 1
+        params.n_parallel = slots
         params.cpuparams.n_threads = threads
         params.cpuparams_batch.n_threads = threads
         params.cache_ram_mib = 0
@@ -44,6 +45,11 @@ class LlamaCpp:
     ) -> None:
         """Stop it: it ends with its last reference."""
         del self._server
+
+    @property
+    def address(self) -> str:
+        """Where its own HTTP server listens."""
+        return str(self._server.listening_address)
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         """Ids of a text, without a token that begins every text."""
