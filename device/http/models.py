@@ -69,12 +69,12 @@ def _fields(one: Offered) -> dict[str, Any]:
             "model_digest": one.model.digest,
             "nodes": list(one.nodes),
             "local": one.local,
-            "card": _card(one.model),
+            "card": card_of(one.model),
         },
     }
 
 
-def _card(model: HeldModel) -> dict[str, str]:
+def card_of(model: HeldModel) -> dict[str, str]:
     """What people should know of a model; what is not known of it, or only where it is held, is "unknown"."""
     known = model if isinstance(model, Model) else None
     return {

@@ -25,7 +25,7 @@ class Patience:
     """What clients may ask of a server."""
 
     connections: int = 256  # some 30 kB each where nothing comes
-    per_source: int = 128  # of them from one address
+    per_source: int = 256  # of them from one address
     head_within_s: float = 10.0  # from the connection, or a request's first byte, to the end of its headers
     read_within_s: float = 30.0  # how long a full send buffer may be left unread
 

@@ -94,6 +94,9 @@ async def test_the_owner_sees_and_ends_what_was_begun(pair: tuple[DaemonClient, 
             await asyncio.sleep(0.01)
     own, (neighbour,) = (await spark.status()).node_id, (await spark.status()).neighbours
     assert (own, True) in [(one.node_id, one.member) for one in (await ember.peers()).nearby]
+    async with asyncio.timeout(20):
+        while not (await spark.status()).neighbours[0].models:  # noqa: ASYNC110  asked over HTTP
+            await asyncio.sleep(0.01)
     await ember.block(own[:6])
     async with asyncio.timeout(20):
         while (await spark.status()).neighbours[0].state == "linked":  # noqa: ASYNC110  asked over HTTP

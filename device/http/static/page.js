@@ -115,8 +115,9 @@
         }));
       } else if (problem.code !== "too_long") {
         root.appendChild(button("again", "Ask again", function (event) {
+          if (asking) { return; }
           event.currentTarget.remove();
-          answer(turn);
+          answer(turn, root);
         }));
       }
     });
@@ -140,12 +141,12 @@
     answer(turn);
   }
 
-  async function answer(turn) {
-    if (asking) { return; }
+  // after: the answer that failed, which stays in its place.
+  async function answer(turn, after) {
     const view = AnswerView();
     const mine = asking = typeof AbortController === "undefined" ? { abort: function () { /* too old */ } } : new AbortController();
     let by = null;
-    show(view.root);
+    if (after) { conversation.insertBefore(view.root, after.nextSibling); } else { show(view.root); }
     busy(true);
     say("Asking…", true);
     try {
@@ -162,6 +163,7 @@
       if (asking !== mine) { return; } // the conversation is another one
       const stopped = error.name === "AbortError";
       if (stopped || error.code === "too_long") { finish(turn, view, by, "stopped"); } else { view.end(); }
+      turn.answer = view.text();
       if (!stopped) { showTrouble(typeof error.status === "number" ? error : { status: 0, code: "broken_off" }, view.root, turn); }
       if (stopped) { say("Stopped."); }
     }
@@ -178,13 +180,17 @@
     turn.reason = reason;
     turn.by = about ? Words.answeredBy(about) : "";
     turn.model = about ? Words.name(about.model) : "";
-    if (about) { showEnd(turn, view.root); }
+    if (about) { showEnd(turn, view.root); } else { view.root.appendChild(element("p", "by", "Stopped before an answer began.")); }
     say(about ? "Answered by " + turn.by + " with " + turn.model + "." : "");
   }
 
+  // Which button there is; the keyboard stays where it was.
   function busy(now) {
+    const left = document.activeElement;
     at("ask").hidden = now;
     at("stop").hidden = !now;
+    if (left === at("ask") && now) { at("stop").focus(); }
+    if (left === at("stop") && !now) { question.focus(); }
   }
 
   function anew() {
@@ -223,7 +229,7 @@
     at("keep").checked = true;
     kept.slice(-MAX_TURNS).forEach(function (one) {
       const turn = {};
-      ["question", "answer", "by", "model", "reason"].forEach(function (field) { turn[field] = String(one[field] || ""); });
+      ["question", "answer", "by", "model", "reason"].forEach(function (field) { turn[field] = String((one && one[field]) || ""); });
       turns.push(turn);
       showQuestion(turn.question);
       const view = AnswerView();

@@ -76,7 +76,13 @@ async def test_the_keyboard_is_enough(page: Page, scripted: ScriptedHearth) -> N
     await expect(page.locator("#stop")).to_be_focused()
     await page.keyboard.press("Enter")
     await expect(page.locator("#question")).to_be_focused()
-    await expect(page.locator("#status")).to_have_text("Stopped.")
+    await expect(page.locator(".by")).to_have_text("Stopped before an answer began.")
+    await page.fill("#question", "Again")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#stop")).to_be_focused()
+    scripted.ends()
+    await expect(page.locator("#question")).to_be_focused()
     assert scripted.asked[0]["messages"][0]["content"] == "Hello\nthere"
 
 

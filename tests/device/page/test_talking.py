@@ -1,6 +1,7 @@
 """A guest's conversation in a real browser: asked, streamed, stopped, broken off, refused, kept or not."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -96,6 +97,40 @@ async def test_a_box_that_dies_in_mid_answer(page: Page, scripted: ScriptedHeart
     scripted.ends()
     await expect(page.locator(".answer").last).to_contain_text("A small model.")
     assert scripted.asked[0] == scripted.asked[1]
+
+
+async def test_stopped_in_the_queue_is_said(page: Page, scripted: ScriptedHearth) -> None:
+    """There is no answer then, and nobody who gave it."""
+    await page.goto(scripted.url)
+    await ask(page, "Hello?")
+    scripted.queue(5)
+    await expect(page.locator("#status")).to_have_text("You are number 5 in the queue.")
+    await page.click("#stop")
+    await expect(page.locator(".by")).to_have_text("Stopped before an answer began.")
+    await until(scripted.left.is_set)
+
+
+async def test_an_old_question_is_asked_again_in_its_place(page: Page, scripted: ScriptedHearth) -> None:
+    """Not while another is being answered; the new answer stands below the one that failed."""
+    await page.goto(scripted.url)
+    scripted.refuse(503, "busy")
+    await ask(page, "One?")
+    again = page.get_by_role("button", name="Ask again")
+    await expect(again).to_be_visible()
+    await ask(page, "Two?")
+    scripted.says("Second")
+    await expect(page.locator(".answer").last).to_contain_text("Second")
+    await again.click()
+    assert len(scripted.asked) == 2
+    scripted.ends()
+    await expect(page.locator("#ask")).to_be_visible()
+    await again.click()
+    scripted.says("First")
+    scripted.ends()
+    await expect(page.locator(".by")).to_have_count(2)
+    texts = [one.partition(" ")[0].partition("\n")[0] for one in await page.locator("main > .answer").all_inner_texts()]
+    assert texts == ["The", "First", "Second"]  # "The box is busy…"
+    assert [one["content"] for one in scripted.asked[-1]["messages"]] == ["One?"]
 
 
 async def test_who_gave_which_part_is_said(page: Page, scripted: ScriptedHearth) -> None:
@@ -233,6 +268,37 @@ async def test_a_conversation_is_kept_while_the_switch_is_on(page: Page, scripte
     await page.click("#open-about")
     await page.uncheck("#keep")
     assert await page.evaluate("localStorage.length") == 0
+
+
+@pytest.mark.parametrize("kept", ["", "{", "5", "null", '[null, 5, {"question": {}}]'])
+async def test_what_was_kept_may_be_spoilt(page: Page, scripted: ScriptedHearth, kept: str) -> None:
+    """The page begins all the same, and asks."""
+    await page.add_init_script(f"localStorage.setItem('hearth.conversation', {json.dumps(kept)})")
+    await page.goto(scripted.url)
+    await ask(page, "Hello?")
+    scripted.ends()
+    await expect(page.locator(".by").last).to_contain_text("workshop")
+
+
+async def test_a_browser_that_keeps_nothing_says_so(page: Page, scripted: ScriptedHearth) -> None:
+    """A private window, or a full phone: the switch goes back, and the conversation goes on."""
+    await page.add_init_script("Storage.prototype.setItem = () => { throw new Error('full'); }")
+    await page.goto(scripted.url)
+    await page.click("#open-about")
+    await page.locator("#keep").click()
+    await expect(page.locator("#status")).to_have_text("This browser keeps nothing.")
+    assert not await page.is_checked("#keep")
+
+
+async def test_an_old_phone_gets_the_answer_at_once(page: Page, scripted: ScriptedHearth) -> None:
+    """Without streams and without a way to stop, the answer is there when it is whole."""
+    await page.add_init_script("delete Response.prototype.body; delete window.AbortController")
+    await page.goto(scripted.url)
+    await ask(page, "Hello?")
+    scripted.says("All ", "at once.")
+    scripted.ends()
+    await expect(page.locator(".answer")).to_contain_text("All at once.")
+    await expect(page.locator(".by")).to_contain_text("workshop")
 
 
 async def test_a_new_conversation_forgets_the_old(page: Page, scripted: ScriptedHearth) -> None:
