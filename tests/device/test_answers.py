@@ -54,7 +54,14 @@ async def test_times_are_the_askers() -> None:
         AnswerPiece(text="ab", answerer=BY),
         AnswerPiece(text="c", answerer=BY),
         AnswerFinished(
-            answerer=BY, finish_reason="stop", prompt_tokens=9, completion_tokens=3, ttft_ms=250.0, tokens_per_s=4.0
+            answerer=BY,
+            finish_reason="stop",
+            prompt_tokens=9,
+            completion_tokens=3,
+            ttft_ms=250.0,
+            tokens_per_s=4.0,
+            prefill_s=1.0,
+            decode_s=1.0,
         ),
     ]
 
