@@ -21,7 +21,7 @@ STYLE: Final = """
 body { max-width: 52rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
 h3 { margin-bottom: 0; } code, pre { font: 0.875rem/1.4 ui-monospace, monospace; }
 pre { overflow: auto; padding: 0.75rem; border: 1px solid #8886; border-radius: 6px; }
-td, th { text-align: left; vertical-align: top; padding: 0.25rem 1rem 0.25rem 0; }
+th { white-space: nowrap; } td, th { text-align: left; vertical-align: top; padding: 0.25rem 1rem 0.25rem 0; }
 summary { cursor: pointer; } .method { text-transform: uppercase; opacity: 0.7; }
 """
 
@@ -73,7 +73,7 @@ def _operation(document: Mapping[str, Any], method: str, path: str, operation: M
             yield f"<details><summary>Example: {_escaped(name)}</summary><pre>{_escaped(shown)}</pre></details>"
     yield "<table>"
     for status, answer in operation["responses"].items():
-        yield f"<tr><th>{_escaped(status)}<td>{_escaped(answer['description'])}"
+        yield f"<tr><th>{_escaped('else' if status == 'default' else status)}<td>{_escaped(answer['description'])}"
     yield "</table></section>"
 
 

@@ -25,6 +25,7 @@ OLLAMA_PATHS: Final = frozenset(
         *("embed", "embeddings", "pull", "push", "create", "copy", "delete"),
     )
 )
+EMBEDDING_PATHS: Final = frozenset({"/v1/embeddings", "/api/embed", "/api/embeddings"})
 
 # Error class -> (HTTP status, code); a class that is not listed is answered as its nearest ancestor.
 STATUS: Final[Mapping[type[Exception], tuple[int, str]]] = {
@@ -133,8 +134,11 @@ async def on_error(request: Request, error: Exception) -> Response:
 
 async def on_http_error(request: Request, error: Exception) -> Response:
     """Starlette's handler for its own: no such path, no such method."""
-    nothing = device.errors.NoSuchRouteError("there is nothing at this path for this method")
-    response = error_response(nothing, path=request.url.path)
+    path = request.url.path
+    absent = "embeddings are not made by this version"
+    nothing = "there is nothing at this path for this method"
+    raised = device.errors.NoSuchRouteError(absent if path in EMBEDDING_PATHS else nothing)
+    response = error_response(raised, path=path)
     if isinstance(error, HTTPException):
         response.status_code = error.status_code
         response.headers.update(error.headers or {})

@@ -141,7 +141,7 @@ async def test_openai_lists_models(program: Client) -> None:
 
 async def test_openai_hears_what_is_not_there(program: Client) -> None:
     """As errors of its own kinds, with the words of ours."""
-    with pytest.raises(openai.NotFoundError, match="nothing at this path"):
+    with pytest.raises(openai.NotFoundError, match="embeddings are not made by this version"):
         await program.embeddings.create(model="tiny", input="x")
     with pytest.raises(openai.BadRequestError, match="n is not supported"):
         await program.chat.completions.create(model="tiny", messages=HELLO, n=2)
@@ -197,5 +197,5 @@ async def test_ollama_sees_models(other: Client, node: HearthNode) -> None:
     with pytest.raises(ollama.ResponseError, match="no model 'absent'") as raised:
         await other.show("absent")
     assert raised.value.status_code == 404
-    with pytest.raises(ollama.ResponseError, match="nothing at this path"):
+    with pytest.raises(ollama.ResponseError, match="embeddings are not made by this version"):
         await other.embed("tiny", "x")
