@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from device.answer_stream import QUEUE, AnswerStream, queued
 from device.api import (
     Answerer,
     AnswerFinished,
@@ -43,8 +44,15 @@ from device.api import (
     Sampling,
     Status,
 )
-from device.errors import DaemonUnreachableError, DeviceError
-from device.parsing import MalformedReplyError, one_line, parse, prose
+from device.errors import (
+    AnswerBrokenOffError,
+    DaemonTimeoutError,
+    DaemonUnreachableError,
+    DeviceError,
+    RequestRefusedError,
+    UnexpectedReplyError,
+)
+from device.parsing import MalformedReplyError, one_line, parse
 from device.socket_http import ConnectError, NotHttpError, Reply, request
 from device.wording import Pace, answered_by, count, duration, place, pull_figures, share, short_id, size, speed
 
@@ -103,38 +111,7 @@ CONNECT_WITHIN_S = 3.0
 REPLY_WITHIN_S = 15.0  # a daemon on a small board that is busy computing
 JOIN_WITHIN_S = 120.0  # Argon2 on a small board, then the search for the right door
 DOCTOR_WITHIN_S = 60.0  # it knocks at ports that may not answer
-MAX_PLACE_DIGITS = 9
-QUEUE = b": queue "  # a comment in the stream
 HTTP_OK = 200  # the status of a stream that fails later on
-
-
-class RequestRefusedError(DeviceError):
-    """The daemon understood and said no; message and hint are its own.  param: the field at fault, if it is one."""
-
-    def __init__(self, message: str, *, hint: str, code: str, status: int, param: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
-        self.code = code
-        self.status = status
-        self.param = param
-
-
-class UnexpectedReplyError(DeviceError):
-    """The daemon said something this client does not understand."""
-
-    hint = "the daemon may be of another version: restart it"
-
-
-class AnswerBrokenOffError(DeviceError):
-    """The stream ended before the answer or the pull did; what had arrived stands."""
-
-    hint = "ask again; if the daemon went down, its log says why"
-
-
-class DaemonTimeoutError(DeviceError):
-    """The daemon took the request and did not answer in time."""
-
-    hint = "it may be busy: try again; if it stays silent, restart it"
 
 
 class DaemonClient:
@@ -275,10 +252,10 @@ class DaemonClient:
             **options,
         }
         async with self._stream("POST", "/v1/chat/completions", body) as lines:
-            answer = _AnswerStream()
+            answer = AnswerStream()
             async for line in lines:
                 if line.startswith(QUEUE):
-                    yield _queued(line)
+                    yield queued(line)
                 if not line.startswith(b"data:"):
                     continue
                 data = line.removeprefix(b"data:").strip()
@@ -318,55 +295,6 @@ class DaemonClient:
             return parse(kind, value)
         except MalformedReplyError as error:
             raise UnexpectedReplyError(f"the daemon's answer does not fit: {error}") from error
-
-
-def _queued(line: bytes) -> AnswerQueued:
-    place = line.removeprefix(QUEUE).strip()
-    if not place.isdigit() or len(place) > MAX_PLACE_DIGITS:
-        raise UnexpectedReplyError("the place in the queue does not fit")
-    return AnswerQueued(place=int(place))
-
-
-class _AnswerStream:
-    """What the chunks of one streamed answer add up to."""
-
-    def __init__(self) -> None:
-        self._about: dict[str, Any] = {}
-        self._usage: dict[str, Any] = {}
-        self._reason = ""
-
-    def feed(self, fields: dict[str, Any]) -> AnswerPiece | None:
-        """Take one chunk; the words in it, if any."""
-        text = ""
-        try:
-            self._about |= fields.get("hearthmesh") or {}
-            self._usage |= fields.get("usage") or {}
-            for choice in fields.get("choices", []):
-                self._reason = choice.get("finish_reason") or self._reason
-                text += choice.get("delta", {}).get("content") or ""
-        except (AttributeError, TypeError, ValueError) as error:
-            raise UnexpectedReplyError("a piece of the answer does not fit") from error
-        text = prose(text)
-        return AnswerPiece(text=text, answerer=self._answerer()) if text else None
-
-    def finish(self) -> AnswerFinished:
-        """Sum up; AnswerBrokenOffError if the last chunk never came."""
-        if not self._reason:
-            raise AnswerBrokenOffError("the answer broke off")
-        try:
-            return parse(
-                AnswerFinished,
-                {**self._usage, **self._about, "answerer": self._about, "finish_reason": self._reason},
-                "answer",
-            )
-        except MalformedReplyError as error:
-            raise UnexpectedReplyError(f"the end of the answer does not fit: {error}") from error
-
-    def _answerer(self) -> Answerer:
-        try:
-            return parse(Answerer, self._about, "answer.hearthmesh")
-        except MalformedReplyError as error:
-            raise UnexpectedReplyError(f"the answer does not say who gives it: {error}") from error
 
 
 @contextmanager

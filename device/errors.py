@@ -179,6 +179,35 @@ class DaemonUnreachableError(DeviceError):
     hint = "start it: hearth serve"
 
 
+class RequestRefusedError(DeviceError):
+    """The daemon understood and said no; message and hint are its own.  param: the field at fault, if it is one."""
+
+    def __init__(self, message: str, *, hint: str, code: str, status: int, param: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.code = code
+        self.status = status
+        self.param = param
+
+
+class UnexpectedReplyError(DeviceError):
+    """The daemon said something this client does not understand."""
+
+    hint = "the daemon may be of another version: restart it"
+
+
+class AnswerBrokenOffError(DeviceError):
+    """The stream ended before the answer or the pull did; what had arrived stands."""
+
+    hint = "ask again; if the daemon went down, its log says why"
+
+
+class DaemonTimeoutError(DeviceError):
+    """The daemon took the request and did not answer in time."""
+
+    hint = "it may be busy: try again; if it stays silent, restart it"
+
+
 class NodeFailedError(DeviceError):
     """The node could not start or go on, for a reason that mesh or models gave together with its hint."""
 
