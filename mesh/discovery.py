@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import re
 import secrets
 import socket
 import time
@@ -30,23 +29,21 @@ from zeroconf import (  # type: ignore[attr-defined]  # the DNS classes are publ
 )
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
-from mesh.addresses import MAX_PORT, MIN_PORT, near_first, near_ones
+from mesh.addresses import near_first
 from mesh.allowance import Allowance
 from mesh.core.topic_policy import NODE_ID
 from mesh.facts import Hearing
 from mesh.host_name import HostName
 from mesh.interfaces import AUTO, Interface, choose, survey, unknown
 from mesh.netlink import network_news
-from mesh.sightings import MAX_ADDRESSES, Sighting
+from mesh.sightings import VERSION, Sighting
 
 log = logging.getLogger(__name__)
 
 SERVICE = "_hearthmesh._tcp.local."
-VERSION = "1"
 
 MAX_SIGHTINGS = 256
 MAX_RESOLVING = 32
-PORT = re.compile(r"[1-9][0-9]{3,4}", re.ASCII)
 POLL_S = 3.0  # the kernel tells of most changes at once, but not everywhere of all
 SETTLED_S = 0.2  # a change of the network comes in several steps
 PAUSE_MAX_S = 30.0  # between tries to use mDNS where that fails
@@ -392,16 +389,5 @@ def _ip_version() -> IPVersion:
 
 def sighting_of(info: AsyncServiceInfo) -> Sighting | None:
     """Read a resolved mDNS record; None when it is not one of ours or not sound."""
-    fields = {key: value for key, value in info.properties.items() if value is not None}
-    try:
-        node_id, version, port, door = (fields[key].decode("ascii") for key in (b"id", b"v", b"port", b"door"))
-    except (KeyError, UnicodeDecodeError):
-        return None
-    addresses = near_ones(info.parsed_scoped_addresses(IPVersion.All))[:MAX_ADDRESSES]
-    sound = NODE_ID.fullmatch(node_id) and info.name == f"{node_id}.{SERVICE}" and version == VERSION and addresses
-    if not sound or not (PORT.fullmatch(port) and PORT.fullmatch(door)):
-        return None
-    mqtt_port, door_port = int(port), int(door)
-    if not all(MIN_PORT <= number <= MAX_PORT for number in (mqtt_port, door_port)):
-        return None
-    return Sighting(node_id, addresses, mqtt_port, door_port)
+    addresses = info.parsed_scoped_addresses(IPVersion.All)
+    return Sighting.told(info.name.removesuffix(f".{SERVICE}"), info.properties, addresses)

@@ -12,7 +12,6 @@ from mesh.belonging import Belonging, BelongingEvents
 from mesh.broker import Broker
 from mesh.community import CommunityStore
 from mesh.config import MeshConfig
-from mesh.core import crypto
 from mesh.core.door_messages import Grant, Ports
 from mesh.core.entries import Entry
 from mesh.core.envelope import FIRST_DEVICE_KIND
@@ -36,8 +35,9 @@ from mesh.neighbourhood import Neighbourhood
 from mesh.offers import Offer
 from mesh.reception import Reception, ReceptionEvents
 from mesh.sightings import Sighting
+from mesh.signal import Signal
 from mesh.static_peers import StaticPeers
-from mesh.views import CommunityView, Joined, MemberView, Neighbour, Received
+from mesh.views import CommunityView, Joined, Neighbour, Received
 from mesh.visits import Visitor
 
 __all__ = ["Lane", "MeshConfig", "MeshNode", "Neighbour", "Received"]
@@ -45,7 +45,6 @@ __all__ = ["Lane", "MeshConfig", "MeshNode", "Neighbour", "Received"]
 log = logging.getLogger(__name__)
 
 OFFER_S: Final = 600.0
-GUEST_PORT: Final = 4327
 
 
 class MeshNode:
@@ -55,6 +54,8 @@ class MeshNode:
         """Open or make the node's identity and community.  Errors: MeshError."""
         directory = config.data_dir / "mesh"
         self.name = config.name
+        self._received, self._announced = Signal[[Received]](), Signal[[str, bytes]]()
+        self._changed = Signal[[]]()
         self._counters = Counters()
         self._config = config
         self._directory = directory
@@ -142,9 +143,6 @@ class MeshNode:
             double=self._double,
         )
         self._host_name = HostName(self._identity.node_id, on_change=self._changed)
-        self._message_handlers: list[Callable[[Received], None]] = []
-        self._announcement_handlers: list[Callable[[str, bytes], None]] = []
-        self._change_handlers: list[Callable[[], None]] = []
         self._belonging = Belonging(
             identity=self._identity,
             name=self.name,
@@ -187,7 +185,7 @@ class MeshNode:
         """The name that leads phones here, as `ember.local`; empty while none is published."""
         return self._host_name.name
 
-    def publish_host(self, name: str | None, *, port: int = GUEST_PORT) -> None:
+    def publish_host(self, name: str | None, *, port: int) -> None:
         """Answer to `<name>.local`, or to `<name>-2.local` where that is taken, for a page at that port; None: stop."""
         self._host_name.want(name, port)
 
@@ -227,11 +225,11 @@ class MeshNode:
 
     def on_message(self, handler: Callable[[Received], None]) -> None:
         """Call `handler` in the loop with each message for the device."""
-        self._message_handlers.append(handler)
+        self._received.add(handler)
 
     def on_change(self, handler: Callable[[], None]) -> None:
         """Call `handler` in the loop when neighbours or the community have changed."""
-        self._change_handlers.append(handler)
+        self._changed.add(handler)
 
     async def send(
         self, peer: str, kind: int, body: bytes, *, re: bytes | None = None, lane: Lane = Lane.CTL, ttl_s: float = 30.0
@@ -260,7 +258,7 @@ class MeshNode:
 
     def on_announcement(self, handler: Callable[[str, bytes], None]) -> None:
         """Call `handler` in the loop with what a member's device announces."""
-        self._announcement_handlers.append(handler)
+        self._announced.add(handler)
 
     def neighbours(self) -> tuple[Neighbour, ...]:
         """Every other member and how it is reached; blocked nodes too."""
@@ -303,8 +301,7 @@ class MeshNode:
         membership = self._store.membership
         if membership is None:
             return None
-        members = tuple(MemberView(one.node_id, one.name, one.role) for one in membership.members.values())
-        return CommunityView(crypto.node_id(membership.community), membership.name, members, membership.number)
+        return CommunityView.of(membership)
 
     def sighted(self, sighting: Sighting) -> None:
         """Take an address found elsewhere: a hint, never trust."""
@@ -364,14 +361,6 @@ class MeshNode:
             host_name=self._host_name,
         )
 
-    def _received(self, message: Received) -> None:
-        for handler in self._message_handlers:
-            handler(message)
-
-    def _announced(self, node_id: str, body: bytes) -> None:
-        for handler in self._announcement_handlers:
-            handler(node_id, body)
-
     def _hinted(self, sighting: Sighting) -> None:
         self._neighbourhood.hinted(sighting)
 
@@ -406,7 +395,3 @@ class MeshNode:
     def _links_changed(self) -> None:
         self._exchange.links_changed()
         self._changed()
-
-    def _changed(self) -> None:
-        for handler in self._change_handlers:
-            handler()

@@ -1,14 +1,19 @@
 """Where nodes may be: by their records, by what members say of themselves, and as handshakes have proven; all hints."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mesh.addresses import is_dialable
+from mesh.addresses import MAX_PORT, MIN_PORT, is_dialable, near_ones
+from mesh.core.topic_policy import NODE_ID
 from mesh.links import Endpoint
 
 MAX_SIGHTINGS: Final = 256
 MAX_ADDRESSES: Final = 8
+FIELDS: Final = (b"id", b"v", b"port", b"door")
+VERSION: Final = "1"
+PORT: Final = re.compile(r"[1-9][0-9]{3,4}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,20 @@ class Sighting:
     addresses: tuple[str, ...]
     mqtt_port: int
     door_port: int
+
+    @classmethod
+    def told(cls, node_id: str, fields: Mapping[bytes, bytes | None], addresses: Iterable[str]) -> "Sighting | None":
+        """Read what the record of a name says; None when it is no node's or not sound."""
+        try:
+            claimed, version, port, door = ((fields.get(key) or b"").decode("ascii") for key in FIELDS)
+        except UnicodeDecodeError:
+            return None
+        near = near_ones(addresses)[:MAX_ADDRESSES]
+        if not (NODE_ID.fullmatch(node_id) and claimed == node_id and version == VERSION and near):
+            return None
+        if not all(PORT.fullmatch(text) and MIN_PORT <= int(text) <= MAX_PORT for text in (port, door)):
+            return None
+        return cls(node_id, near, int(port), int(door))
 
 
 class Sightings:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
+from mesh.core import crypto
+from mesh.core.membership import Membership
+
 BLOCKED: Final = "blocked"  # a neighbour's state
 
 
@@ -55,6 +58,12 @@ class CommunityView:
     name: str
     members: tuple[MemberView, ...]
     epoch: int
+
+    @classmethod
+    def of(cls, membership: Membership) -> "CommunityView":
+        """Show what the ledger says."""
+        members = tuple(MemberView(one.node_id, one.name, one.role) for one in membership.members.values())
+        return cls(crypto.node_id(membership.community), membership.name, members, membership.number)
 
 
 @dataclass(frozen=True)
