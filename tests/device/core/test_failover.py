@@ -16,6 +16,7 @@ from models.errors import (
     InvalidTemplateError,
     ModelNotFoundError,
     PromptTooLongError,
+    UnforeseenError,
     WorkerDiedError,
 )
 
@@ -95,6 +96,8 @@ def test_what_befell_a_node_need_not_befall_the_next(error: Exception) -> None:
     "error",
     [
         NeighbourFailedError("invalid_request", ""),
+        NeighbourFailedError("unforeseen", ""),
+        UnforeseenError("a panic"),
         NeighbourMisbehavedError("nonsense"),
         MessageTooLargeError("too large"),
         InvalidRequestError("top_p"),
