@@ -31,6 +31,7 @@ from device.errors import (
     NodeUnreachableError,
     NoSuchModelError,
     StoppingError,
+    UnknownKeyError,
 )
 from device.library import Library
 from device.meter import Meter
@@ -77,7 +78,7 @@ class Queries:
         self._answerer = Answerer(mesh, self._turns, errands, on_end=self._one_ended.set, still_at_it_s=still_at_it_s)
         self._told: dict[str, Status] = {}  # what each member announced last
         self._reachable: set[str] = set()
-        self._answers: dict[Answer, Client] = {}
+        self._answers: dict[Answer, Caller] = {}
         self._asked = 0
         self._stopping = False
         self._drops = 0
@@ -122,7 +123,8 @@ class Queries:
         """Choose who answers and begin; the question itself goes out with the first piece that is waited for.
 
         Raises NoSuchModelError, NodeUnreachableError, NoSuchNodeError, AmbiguousNodeError, BusyError, StoppingError;
-        TooManyRequestsError (BudgetUsedUpError) for a caller that has had what it may.
+        TooManyRequestsError (BudgetUsedUpError) for a caller that has had what it may, UnknownKeyError for one whose
+        key has been revoked meanwhile.
         """
         if self._stopping:
             raise StoppingError("the node is stopping; it takes no more questions")
@@ -139,12 +141,12 @@ class Queries:
             self._one_ended.set()
 
         answer = Answer(so_far, events, on_close=closed)
-        self._answers[answer] = caller.client
+        self._answers[answer] = caller
         self._asked += 1
         return answer
 
     def _require_room(self, client: Client) -> None:
-        if not has_room(self._answers.values(), client, IN_HAND):
+        if not has_room([caller.client for caller in self._answers.values()], client, IN_HAND):
             message = f"{len(self._answers)} questions are being answered already"
             raise BusyError(message, retry_after_s=self._turns.retry_after_s)
 
@@ -152,13 +154,19 @@ class Queries:
         """Tell every member what is here now."""
         self._mesh.announcement_changed()
 
+    def revoked(self, key: str) -> None:
+        """End every answer to whoever came with the key of this digest, also those that wait."""
+        for answer, caller in tuple(self._answers.items()):
+            if caller.key == key:
+                answer.stop(UnknownKeyError("the key has been revoked; the answer ends here"))
+
     async def stop(self, *, grace_s: float) -> None:
         """Take no more questions, give running answers their grace, then end them with StoppingError."""
         self._stopping = True
         self._answerer.refuse_new()
         await self._idle(grace_s)
         for answer in tuple(self._answers):
-            answer.stop()
+            answer.stop(StoppingError("the node is stopping; the answer ends here"))
         self._answerer.stop()
         await self._idle(LAST_WORDS_S)
 
