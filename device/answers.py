@@ -52,10 +52,10 @@ class Answer:
 
     @property
     def tokens(self) -> int:
-        """How many tokens it took, prompt and answer; where it broke off, the prompt's are estimated."""
+        """How many tokens it took, prompt and answer; where it broke off once begun, the prompt's are estimated."""
         if self._end is not None:
             return self._end.prompt_tokens + self._end.completion_tokens
-        return prompt_tokens(self._so_far.rest()) + self._so_far.tokens if self._so_far.tokens else 0
+        return prompt_tokens(self._so_far.rest()) + self._so_far.tokens if self._so_far.begun else 0
 
     def __aiter__(self) -> Self:
         """An answer is read once."""

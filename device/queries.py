@@ -14,7 +14,7 @@ from typing import Final
 from device.answering import STILL_AT_IT_S, Answerer
 from device.answers import Answer
 from device.api import Answerer as AnsweredBy
-from device.api import HeldModel, QueryCounts
+from device.api import AnswerQueued, HeldModel, QueryCounts
 from device.asking import SILENCE_S, Asker
 from device.core.access import Caller
 from device.core.admission import Bounds, Client, has_room
@@ -39,7 +39,7 @@ from device.ports import Mesh
 from device.turns import AnswerEvent, Turns
 from mesh.errors import MeshError
 from mesh.node import Received
-from models.core.request import GenerationRequest, TokensGenerated
+from models.core.request import TokensGenerated
 from models.errors import ModelsError
 
 # Answers in hand for whoever asks here, wherever they are made, the waiting ones included.
@@ -182,12 +182,15 @@ class Queries:
         """Yield the events of one answer, whichever nodes give it; pinned: none but the one that began."""
         while True:
             try:
-                async with contextlib.aclosing(self._given_by(so_far.by, client, so_far.rest())) as events:
+                async with contextlib.aclosing(self._given_by(so_far, client)) as events:
                     async for event in events:
                         if isinstance(event, TokensGenerated):
                             so_far.add(event)
+                        elif isinstance(event, AnswerQueued) and not so_far.tokens and not so_far.by.local:
+                            so_far.begun = False
                         yield event
             except (DeviceError, MeshError, ModelsError) as error:
+                so_far.begun = so_far.tokens > 0
                 if not so_far.may_pass_on(error):
                     raise
                 successor = None if pinned else await self._successor(so_far)
@@ -201,11 +204,14 @@ class Queries:
             else:
                 return
 
-    def _given_by(
-        self, by: AnsweredBy, client: Client, request: GenerationRequest
-    ) -> AsyncGenerator[AnswerEvent, None]:
+    def _given_by(self, so_far: AnswerSoFar, client: Client) -> AsyncGenerator[AnswerEvent, None]:
+        def begun() -> None:
+            so_far.begun = True
+
+        by, request = so_far.by, so_far.rest()
         if by.local:
-            return self._turns.generate(client, by.model_digest, request)
+            return self._turns.generate(client, by.model_digest, request, on_turn=begun)
+        begun()  # nobody here sees when its turn over there comes, unless it is told a place in the queue
         return self._asker.ask(by.node_id, Query(by.model_digest, request))
 
     async def _route(self, chat: ChatRequest) -> Route:

@@ -19,10 +19,14 @@ TOO_LONG: Final = "prompt_too_long"
 
 
 class AnswerSoFar:
-    """What has arrived of an answer, from whom, and who could not go on.  by: whose turn it is."""
+    """What has arrived of an answer, from whom, and who could not go on.
+
+    by: whose turn it is; begun: as far as is known somebody computes it, or did, so that its prompt counts as read.
+    """
 
     def __init__(self, question: GenerationRequest, by: Answerer) -> None:
         self.by = by
+        self.begun = False
         self.failed: set[str] = set()
         self._question = question
         self._ids: list[int] = []
@@ -40,6 +44,7 @@ class AnswerSoFar:
 
     def add(self, part: TokensGenerated) -> None:
         """Keep what arrived."""
+        self.begun = True
         self._ids += part.ids
         self._characters += len(part.text)
 

@@ -37,7 +37,10 @@ def begun(*ids: int) -> AnswerSoFar:
 
 def test_the_first_is_asked_the_question_as_it_is() -> None:
     """Nothing of an answer is there yet."""
-    assert AnswerSoFar(QUESTION, node("ember")).rest() == QUESTION
+    so_far = AnswerSoFar(QUESTION, node("ember"))
+    assert (so_far.rest(), so_far.begun) == (QUESTION, False)
+    so_far.add(TokensGenerated((), ""))
+    assert so_far.begun
 
 
 def test_the_next_is_told_what_is_there() -> None:
