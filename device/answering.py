@@ -22,6 +22,7 @@ from models.errors import (
     ModelNotFoundError,
     ModelsError,
     PromptTooLongError,
+    UnforeseenError,
 )
 from models.errors import QueueFullError as EngineBusyError
 
@@ -44,6 +45,7 @@ _CODES: Final[tuple[tuple[type[ModelsError], FailureCode], ...]] = (
     (InvalidTemplateError, "invalid_request"),
     (EngineBusyError, "busy"),
     (ModelNotFoundError, "no_such_model"),
+    (UnforeseenError, "unforeseen"),
 )
 
 

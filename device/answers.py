@@ -8,7 +8,7 @@ from typing import Self
 from device.api import Answerer, AnswerFinished, AnswerPiece, AnswerQueued
 from device.core.budgets import prompt_tokens
 from device.core.failover import AnswerSoFar
-from device.errors import AnswerLostError, StoppingError
+from device.errors import AnswerLostError, DeviceError
 from device.turns import AnswerEvent
 from models.core.request import GenerationFinished, TokensGenerated
 
@@ -37,7 +37,7 @@ class Answer:
         self._asked_at = clock()
         self._first_at: float | None = None
         self._end: GenerationFinished | None = None
-        self._stopped = False
+        self._why: DeviceError | None = None  # it was stopped
         self._waiting: asyncio.Timeout | None = None
 
     @property
@@ -52,17 +52,17 @@ class Answer:
 
     @property
     def tokens(self) -> int:
-        """How many tokens it took, prompt and answer; where it broke off, the prompt's are estimated."""
+        """How many tokens it took, prompt and answer; where it broke off once begun, the prompt's are estimated."""
         if self._end is not None:
             return self._end.prompt_tokens + self._end.completion_tokens
-        return prompt_tokens(self._so_far.rest()) + self._so_far.tokens if self._so_far.tokens else 0
+        return prompt_tokens(self._so_far.rest()) + self._so_far.tokens if self._so_far.begun else 0
 
     def __aiter__(self) -> Self:
         """An answer is read once."""
         return self
 
     async def __anext__(self) -> AnswerPiece | AnswerFinished:
-        """Wait for the next piece.  Raises StoppingError after `stop`, and what befell the answer where it is made."""
+        """Wait for the next piece.  Raises what `stop` was given, and what befell the answer where it is made."""
         while isinstance(item := await self.step(), AnswerQueued):
             pass
         return item
@@ -93,18 +93,22 @@ class Answer:
             self._on_close()
             self._on_close = lambda: None
 
-    def stop(self) -> None:
-        """The node stops: whoever waits for the next piece gets StoppingError instead."""
-        self._stopped = True
+    def stop(self, why: DeviceError) -> None:
+        """End it from outside: whoever waits for the next piece gets this error instead; the first one counts."""
+        self._why = self._why or why
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(0.0)
 
     async def _next(self) -> AnswerEvent:
+        if self._why is not None:
+            raise self._why
         try:
-            async with asyncio.timeout(0.0 if self._stopped else None) as self._waiting:
+            async with asyncio.timeout(None) as self._waiting:
                 return await anext(self._events)
         except TimeoutError as error:
-            raise StoppingError("the node is stopping; the answer ends here") from error
+            if self._why is None:
+                raise
+            raise self._why from error
         except StopAsyncIteration as error:
             raise AnswerLostError("the answer stopped before its end") from error
         finally:

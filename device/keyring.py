@@ -100,6 +100,8 @@ class KeyRing:
         self._lan = kept.lan
         self._changed = asyncio.Event()
         self._writing = asyncio.Lock()
+        self.on_revoked: Callable[[str], None] = lambda _: None
+        """Called with the digest of each key that is no more."""
         self.meter = Meter(allowance=self._allowance, age=self.age, on_change=self._changed.set)
         spent = [(one.digest, one.tokens, one.tokens_since_s) for one in kept.keys]
         spent += [(one.digest, one.tokens, one.tokens_since_s) for one in kept.sessions]
@@ -223,8 +225,11 @@ class KeyRing:
             log.error("%s; %s", error, error.hint)  # noqa: TRY400  a message for people; the cause is in it
 
     def _allowance(self, digest: str) -> Allowance:
-        key = self._keys.get(digest)
-        return UNLIMITED if key is None else key.allowance
+        if not digest:
+            return UNLIMITED  # who came without one
+        if digest not in self._keys:
+            raise UnknownKeyError("the key has been revoked")
+        return self._keys[digest].allowance
 
     def _use(self, digest: str) -> Key:
         key = self._keys.get(digest)
@@ -244,6 +249,7 @@ class KeyRing:
         for key in keys:
             self._used_at.pop(key.digest, None)
             self.meter.forget(key.digest)
+            self.on_revoked(key.digest)
         for digest in [one for one, session in self._sessions.items() if session.key not in self._keys]:
             self._drop_session(digest)
 

@@ -8,14 +8,17 @@ from typing import Final
 
 from device.core.access import UNLIMITED, Caller
 from device.core.admission import Standing
-from device.core.budgets import Allowance, Pace, Spent
-from device.errors import BudgetUsedUpError, TooManyRequestsError
+from device.core.budgets import Allowance, Pace, Spent, prompt_tokens
+from device.errors import BudgetUsedUpError, BusyError, TooManyRequestsError
 from device.wording import duration
 from models.core.request import GenerationRequest
 
 # One phone may use up this part of what all guests of a key have, so that the others find something left.
 PHONES_PART: Final = 4
 MAX_CLIENTS: Final = 512
+# Whoever has a budget gets no longer answers, so that a few questions do not set all of it aside; the context of a node
+# as it comes.
+MAX_ANSWER_TOKENS: Final = 2048
 
 
 class Charge:
@@ -51,7 +54,11 @@ class Meter:
         """Tokens by key, and by phone: the digest of either."""
 
     def begin(self, caller: Caller, request: GenerationRequest) -> Charge:
-        """Set tokens aside for a question.  Raises TooManyRequestsError, BudgetUsedUpError; nothing is counted then."""
+        """Set tokens aside for a question, its prompt and its answer.
+
+        Raises TooManyRequestsError, BudgetUsedUpError, and BusyError where others' questions in hand may leave enough;
+        nothing is counted then.
+        """
         now, client = self._age(), caller.client.id
         allowance = self._allowance(caller.key)
         wait_s = self._paces.get(client, Pace()).next_in_s(allowance.per_minute, now=now)
@@ -59,15 +66,18 @@ class Meter:
             message = f"{allowance.per_minute} questions a minute are allowed; the next one in {wait_s} s"
             raise TooManyRequestsError(message, retry_after_s=wait_s)
         accounts = self._accounts(caller, allowance)
+        prompt, most = prompt_tokens(request), request.sampling.max_tokens
         for name, limit in accounts.items():
-            self._require_some(name, limit, now)
-        left = [self.left(name, limit) for name, limit in accounts.items()]
-        most = min([request.sampling.max_tokens, *(tokens for tokens in left if tokens is not None)])
+            most = min(most, MAX_ANSWER_TOKENS, self._room(name, limit, prompt, now))
         if allowance.per_minute:
             self._remember(client, self._paces.get(client, Pace()).asked(allowance.per_minute, now=now))
-        self._add(accounts, most)
+        periods: dict[str, float] = {}
+        for name in accounts:
+            self.spent[name] = self.spent.get(name, Spent()).set_aside(prompt + most, now=now)
+            periods[name] = self.spent[name].since_s
+            self._on_change()
         shortened = replace(request, sampling=replace(request.sampling, max_tokens=most))
-        return Charge(shortened, lambda tokens: self._add(accounts, tokens - most))
+        return Charge(shortened, lambda tokens: self._settle(periods, prompt + most, tokens))
 
     def left(self, name: str, allowance: Allowance) -> int | None:
         """How many tokens a key or a phone may still use; None without a limit."""
@@ -91,18 +101,28 @@ class Meter:
             accounts[caller.client.id] = replace(allowance, per_day=math.ceil(allowance.per_day / PHONES_PART))
         return accounts
 
-    def _require_some(self, name: str, allowance: Allowance, now: float) -> None:
-        spent = self.spent.get(name, Spent())
-        if spent.left(allowance, now=now) == 0:
-            wait_s = spent.renews_in_s(now=now)
-            message = f"the {allowance.per_day} tokens a day are used up; they are back in {duration(wait_s + 59)}"
-            raise BudgetUsedUpError(message, retry_after_s=math.ceil(wait_s))
+    def _room(self, name: str, allowance: Allowance, prompt: int, now: float) -> int:
+        """How long an answer may be beside such a prompt: one token at least.  Raises BudgetUsedUpError, BusyError."""
+        spent, most = self.spent.get(name, Spent()).at(now), allowance.per_day
+        room = most - spent.tokens - prompt
+        if room > 0:
+            return room
+        if room + spent.aside > 0:
+            raise BusyError(f"what is left of the {most} tokens a day is set aside for answers that are being given")
+        used_up = f"the {most} tokens a day are used up"
+        if spent.tokens - spent.aside < most:
+            used_up = f"of the {most} tokens a day too few are left for a question of some {prompt}"
+        wait_s = spent.renews_in_s(now=now)
+        message = f"{used_up}; they are back in {duration(wait_s + 59)}"
+        raise BudgetUsedUpError(message, retry_after_s=math.ceil(wait_s))
 
-    def _add(self, accounts: dict[str, Allowance], tokens: int) -> None:
-        now = self._age()
-        for name in accounts:
-            self.spent[name] = self.spent.get(name, Spent()).plus(tokens, now=now)
-            self._on_change()
+    def _settle(self, periods: dict[str, float], aside: int, used: int) -> None:
+        """Count what a question used, where it was set aside: not in a later period, nor for whoever was forgotten."""
+        for name, since_s in periods.items():
+            spent = self.spent.get(name)
+            if spent is not None and spent.since_s == since_s:
+                self.spent[name] = spent.settled(aside, used)
+                self._on_change()
 
     def _remember(self, client: str, pace: Pace) -> None:
         self._paces[client] = pace

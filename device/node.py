@@ -155,6 +155,7 @@ class HearthNode:
                 offering=_offering(config),
             )
             library.on_change = queries.models_changed
+            keyring.on_revoked = queries.revoked
             port = public.getsockname()[1]
             administration = Administration(
                 mesh=mesh,

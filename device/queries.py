@@ -14,7 +14,7 @@ from typing import Final
 from device.answering import STILL_AT_IT_S, Answerer
 from device.answers import Answer
 from device.api import Answerer as AnsweredBy
-from device.api import HeldModel, QueryCounts
+from device.api import AnswerQueued, HeldModel, QueryCounts
 from device.asking import SILENCE_S, Asker
 from device.core.access import Caller
 from device.core.admission import Bounds, Client, has_room
@@ -31,6 +31,7 @@ from device.errors import (
     NodeUnreachableError,
     NoSuchModelError,
     StoppingError,
+    UnknownKeyError,
 )
 from device.library import Library
 from device.meter import Meter
@@ -38,7 +39,7 @@ from device.ports import Mesh
 from device.turns import AnswerEvent, Turns
 from mesh.errors import MeshError
 from mesh.node import Received
-from models.core.request import GenerationRequest, TokensGenerated
+from models.core.request import TokensGenerated
 from models.errors import ModelsError
 
 # Answers in hand for whoever asks here, wherever they are made, the waiting ones included.
@@ -77,7 +78,7 @@ class Queries:
         self._answerer = Answerer(mesh, self._turns, errands, on_end=self._one_ended.set, still_at_it_s=still_at_it_s)
         self._told: dict[str, Status] = {}  # what each member announced last
         self._reachable: set[str] = set()
-        self._answers: dict[Answer, Client] = {}
+        self._answers: dict[Answer, Caller] = {}
         self._asked = 0
         self._stopping = False
         self._drops = 0
@@ -122,7 +123,8 @@ class Queries:
         """Choose who answers and begin; the question itself goes out with the first piece that is waited for.
 
         Raises NoSuchModelError, NodeUnreachableError, NoSuchNodeError, AmbiguousNodeError, BusyError, StoppingError;
-        TooManyRequestsError (BudgetUsedUpError) for a caller that has had what it may.
+        TooManyRequestsError (BudgetUsedUpError) for a caller that has had what it may, UnknownKeyError for one whose
+        key has been revoked meanwhile.
         """
         if self._stopping:
             raise StoppingError("the node is stopping; it takes no more questions")
@@ -139,12 +141,12 @@ class Queries:
             self._one_ended.set()
 
         answer = Answer(so_far, events, on_close=closed)
-        self._answers[answer] = caller.client
+        self._answers[answer] = caller
         self._asked += 1
         return answer
 
     def _require_room(self, client: Client) -> None:
-        if not has_room(self._answers.values(), client, IN_HAND):
+        if not has_room([caller.client for caller in self._answers.values()], client, IN_HAND):
             message = f"{len(self._answers)} questions are being answered already"
             raise BusyError(message, retry_after_s=self._turns.retry_after_s)
 
@@ -152,13 +154,19 @@ class Queries:
         """Tell every member what is here now."""
         self._mesh.announcement_changed()
 
+    def revoked(self, key: str) -> None:
+        """End every answer to whoever came with the key of this digest, also those that wait."""
+        for answer, caller in tuple(self._answers.items()):
+            if caller.key == key:
+                answer.stop(UnknownKeyError("the key has been revoked; the answer ends here"))
+
     async def stop(self, *, grace_s: float) -> None:
         """Take no more questions, give running answers their grace, then end them with StoppingError."""
         self._stopping = True
         self._answerer.refuse_new()
         await self._idle(grace_s)
         for answer in tuple(self._answers):
-            answer.stop()
+            answer.stop(StoppingError("the node is stopping; the answer ends here"))
         self._answerer.stop()
         await self._idle(LAST_WORDS_S)
 
@@ -174,12 +182,15 @@ class Queries:
         """Yield the events of one answer, whichever nodes give it; pinned: none but the one that began."""
         while True:
             try:
-                async with contextlib.aclosing(self._given_by(so_far.by, client, so_far.rest())) as events:
+                async with contextlib.aclosing(self._given_by(so_far, client)) as events:
                     async for event in events:
                         if isinstance(event, TokensGenerated):
                             so_far.add(event)
+                        elif isinstance(event, AnswerQueued) and not so_far.tokens and not so_far.by.local:
+                            so_far.begun = False
                         yield event
             except (DeviceError, MeshError, ModelsError) as error:
+                so_far.begun = so_far.tokens > 0
                 if not so_far.may_pass_on(error):
                     raise
                 successor = None if pinned else await self._successor(so_far)
@@ -193,11 +204,14 @@ class Queries:
             else:
                 return
 
-    def _given_by(
-        self, by: AnsweredBy, client: Client, request: GenerationRequest
-    ) -> AsyncGenerator[AnswerEvent, None]:
+    def _given_by(self, so_far: AnswerSoFar, client: Client) -> AsyncGenerator[AnswerEvent, None]:
+        def begun() -> None:
+            so_far.begun = True
+
+        by, request = so_far.by, so_far.rest()
         if by.local:
-            return self._turns.generate(client, by.model_digest, request)
+            return self._turns.generate(client, by.model_digest, request, on_turn=begun)
+        begun()  # nobody here sees when its turn over there comes, unless it is told a place in the queue
         return self._asker.ask(by.node_id, Query(by.model_digest, request))
 
     async def _route(self, chat: ChatRequest) -> Route:

@@ -51,11 +51,12 @@ class Turns:
         return self._offering
 
     async def generate(
-        self, client: Client, digest: str, request: GenerationRequest
+        self, client: Client, digest: str, request: GenerationRequest, *, on_turn: Callable[[], None] = lambda: None
     ) -> AsyncGenerator[AnswerEvent, None]:
         """Yield the place in the queue whenever it is another, then the answer's events; closing gives the turn up.
 
         An answer that steps aside for the owner waits once more, and goes on with the tokens it has.
+        on_turn: called whenever its turn has come.
         Raises BusyError when the queue is full, and what the library raises.
         """
         seat = self._sit(client, request)
@@ -63,6 +64,7 @@ class Turns:
             while not seat.over:
                 async for place in seat.places():
                     yield AnswerQueued(place=place)
+                on_turn()
                 async with aclosing(self._library.generate(digest, seat.rest())) as events:
                     while (event := await seat.next(events)) is not None:
                         yield event

@@ -69,6 +69,12 @@ class EngineError(ModelsError):
     hint = "remove the converted graph so that it is built again: hearth models rm NAME, then pull it"
 
 
+class UnforeseenError(EngineError):
+    """The engine failed at a question in a way that nobody foresaw, and may do so wherever it is asked."""
+
+    hint = "ask in another way; the node's log says where in the program it happened"
+
+
 class OutOfMemoryError(ModelsError):
     """A model or its context does not fit the memory."""
 

@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
@@ -37,7 +38,7 @@ from models.core.worker_protocol import (
     encode_report,
     parse_order,
 )
-from models.errors import EngineError, ModelsError, OutOfMemoryError
+from models.errors import EngineError, ModelsError, OutOfMemoryError, UnforeseenError
 from models.files import require_space, writing
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ PROGRESS_INTERVAL_S: Final = 0.1
 MEMORY_PART: Final = 0.9  # of the machine's memory that this process may fill
 OOM_SCORE: Final = 800  # of 1000: before anything else on the board
 PR_SET_PDEATHSIG: Final = 1
+FRAMES_LOGGED: Final = 6
 
 
 class Worker:
@@ -63,24 +65,30 @@ class Worker:
         self._generator: Generator | None = None
 
     def run(self) -> None:
-        """Work until the daemon closes its end."""
-        with self._channel.makefile("rb") as lines:
-            reader = threading.Thread(target=self._read, args=(lines,), name="orders", daemon=True)
-            reader.start()
-            while (order := self._orders.get()) is not None:
-                self._obey(*order)
-            reader.join()
+        """Work until the daemon closes its end.
+
+        Raises OSError where that cannot be told anything more; the reading thread may still wait for orders then.
+        """
+        lines = self._channel.makefile("rb")
+        reader = threading.Thread(target=self._read, args=(lines,), name="orders", daemon=True)
+        reader.start()
+        while (order := self._orders.get()) is not None:
+            self._obey(*order)
+        reader.join()
 
     def _read(self, lines: IO[bytes]) -> None:
         try:
-            while line := lines.readline(MAX_COMMAND_BYTES + 1):
-                order = parse_order(line)
-                if isinstance(order.command, Cancel):
-                    self._cancelled = max(self._cancelled, order.number)
-                else:
-                    self._orders.put((order.number, order.command))
+            with lines:  # closed here: anybody else who did that would wait for this thread
+                while line := lines.readline(MAX_COMMAND_BYTES + 1):
+                    order = parse_order(line)
+                    if isinstance(order.command, Cancel):
+                        self._cancelled = max(self._cancelled, order.number)
+                    else:
+                        self._orders.put((order.number, order.command))
         except (OSError, ModelsError) as error:  # what is no order ends the connection: the daemon starts a new worker
             print(f"no order: {error}", file=sys.stderr)  # noqa: T201  the daemon logs it
+        except Exception as error:  # noqa: BLE001  nobody would hear of it, and no order come through any more
+            print(_unforeseen(error), file=sys.stderr)  # noqa: T201  the daemon logs it
         self._when_alone()
         self._cancelled = sys.maxsize
         self._orders.put(None)
@@ -94,6 +102,13 @@ class Worker:
         except MemoryError:
             self._generator = None
             self._report(number, Failed(OutOfMemoryError("the model does not fit the memory of this board")))
+        except (BrokenPipeError, ConnectionResetError):
+            raise  # the daemon has gone
+        except BaseException as error:  # noqa: BLE001  a panic in a library is no Exception; whoever asked must hear an end
+            self._generator = None  # in whatever state it is
+            print(_unforeseen(error), file=sys.stderr)  # noqa: T201  the daemon logs it
+            kind = UnforeseenError if isinstance(task, Generate) else EngineError  # else it is the model's fault
+            self._report(number, Failed(kind("the engine failed in a way that nobody foresaw")))
 
     def _report(self, number: int, event: Event) -> None:
         self._channel.sendall(encode_report(Report(number, event)))
@@ -158,6 +173,13 @@ class Worker:
         yield from self._generator.generate(request, cancelled=lambda: self._cancelled >= number)
 
 
+def _unforeseen(error: BaseException) -> str:
+    """Say in one line where in the program it came from; its own text may quote the question, and is left out."""
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_LOGGED:]
+    places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    return f"unforeseen {type(error).__name__} at {places}"
+
+
 def _graph_directory(gguf: Path, graphs: Path) -> Path:
     """Where the graph of a GGUF lies: it is there whole or not at all, and belongs to one converter."""
     from models.graph import CONVERTER_VERSION  # noqa: PLC0415  loaded with what needs it
@@ -187,9 +209,14 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True, help="the connected socket that orders come from")
     arguments = parser.parse_args()
     confine()
-    with socket.socket(fileno=arguments.fd) as channel, contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        # A computation in the runtime or the converter cannot be interrupted otherwise.
-        Worker(channel, when_alone=lambda: os._exit(0)).run()
+    try:
+        with socket.socket(fileno=arguments.fd) as channel:
+            # A computation in the runtime or the converter cannot be interrupted otherwise.
+            Worker(channel, when_alone=lambda: os._exit(0)).run()
+    except BaseException as error:  # noqa: BLE001  whatever it is, the process ends
+        if not isinstance(error, BrokenPipeError | ConnectionResetError):
+            print(_unforeseen(error), file=sys.stderr, flush=True)  # noqa: T201  the daemon logs it
+        os._exit(1)  # at once: an orderly end waits for threads, and one of them may wait for orders
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from models.core.worker_protocol import (
     encode_order,
     parse_report,
 )
-from models.errors import WorkerDiedError, WorkerProtocolError
+from models.errors import OutOfMemoryError, UnforeseenError, WorkerDiedError, WorkerProtocolError
 
 SILENCE_TIMEOUT_S: Final = 1800.0  # a long prompt on the smallest board, with room to spare
 CANCEL_TIMEOUT_S: Final = 60.0  # one chunk of a prompt there
@@ -69,6 +69,7 @@ class WorkerProcess:
         self._reader = reader
         self._writer = writer
         self._number = 0
+        self._killed = False
         self._output = asyncio.create_task(self._log_output(), name=f"output of worker {process.pid}")
 
     @classmethod
@@ -104,15 +105,16 @@ class WorkerProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the process has not ended."""
-        return self._process.returncode is None
+        """Whether the process can be asked: it has not ended, and is not about to because it was killed."""
+        return self._process.returncode is None and not self._killed
 
     async def ask(self, command: Command) -> AsyncGenerator[Event, None]:
         """Send an order and yield its events up to the last; a failure is raised as the error it carries.
 
         Closing the generator early cancels a Generate and waits until the process is idle again; it ends the
         process in the midst of anything else.
-        Raises WorkerDiedError, WorkerProtocolError; the process is of no use afterwards.
+        Raises WorkerDiedError, WorkerProtocolError, OutOfMemoryError, UnforeseenError; the process is of no use
+        afterwards.
         """
         self._number += 1
         number, over = self._number, False
@@ -141,9 +143,8 @@ class WorkerProcess:
 
     async def close(self) -> None:
         """End the process at once; it has nothing to save."""
-        if self.running:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+        if self._process.returncode is None:
+            self._kill()
         await self._process.wait()
         self._writer.close()
         with contextlib.suppress(OSError):
@@ -172,6 +173,8 @@ class WorkerProcess:
         report = parse_report(line)
         if report.number != number:
             raise WorkerProtocolError(f"the engine reported on order {report.number} instead of {number}")
+        if isinstance(report.event, Failed) and isinstance(report.event.error, OutOfMemoryError | UnforeseenError):
+            self._kill()  # it has no model any more
         return report.event
 
     async def _cancel(self, number: int) -> None:
@@ -188,6 +191,7 @@ class WorkerProcess:
             raise
 
     def _kill(self) -> None:
+        self._killed = True
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 

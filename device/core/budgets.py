@@ -25,19 +25,27 @@ class Allowance:
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """Tokens used in the period that began at `since_s`."""
+    """Tokens used in the period that began at `since_s`.
+
+    aside: how many of them are set aside for questions in hand, which may come back.
+    """
 
     tokens: int = 0
     since_s: float = 0.0
+    aside: int = 0
 
     def at(self, now: float) -> "Spent":
         """See what counts now: nothing once the period is over."""
         return self if self.tokens and 0 <= now - self.since_s < PERIOD_S else Spent(since_s=now)
 
-    def plus(self, tokens: int, *, now: float) -> "Spent":
-        """Add tokens; the first ones begin a period."""
+    def set_aside(self, tokens: int, *, now: float) -> "Spent":
+        """Take tokens for a question; the first ones begin a period."""
         spent = self.at(now)
-        return replace(spent, tokens=max(0, spent.tokens + tokens))
+        return replace(spent, tokens=spent.tokens + tokens, aside=spent.aside + tokens)
+
+    def settled(self, aside: int, used: int) -> "Spent":
+        """Put what a question of this period used in the place of what was set aside for it."""
+        return replace(self, tokens=max(0, self.tokens - aside + used), aside=max(0, self.aside - aside))
 
     def left(self, allowance: Allowance, *, now: float) -> int | None:
         """How many tokens may still be used; None where there is no limit."""

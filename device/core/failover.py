@@ -11,7 +11,7 @@ from device.core.routing import SHORT_ID
 from device.errors import AnswerLostError, BusyError, NeighbourFailedError
 from mesh.errors import LinkDownError, QueueFullError
 from models.core.request import GenerationRequest, TokensGenerated
-from models.errors import InvalidRequestError, InvalidTemplateError, ModelsError, PromptTooLongError
+from models.errors import InvalidRequestError, InvalidTemplateError, ModelsError, PromptTooLongError, UnforeseenError
 
 # What a neighbour says of itself; the other codes speak of the question, which is the same everywhere.
 OF_THE_NODE: Final = frozenset({"no_such_model", "busy", "stopping", "engine_failed"})
@@ -19,10 +19,14 @@ TOO_LONG: Final = "prompt_too_long"
 
 
 class AnswerSoFar:
-    """What has arrived of an answer, from whom, and who could not go on.  by: whose turn it is."""
+    """What has arrived of an answer, from whom, and who could not go on.
+
+    by: whose turn it is; begun: as far as is known somebody computes it, or did, so that its prompt counts as read.
+    """
 
     def __init__(self, question: GenerationRequest, by: Answerer) -> None:
         self.by = by
+        self.begun = False
         self.failed: set[str] = set()
         self._question = question
         self._ids: list[int] = []
@@ -40,6 +44,7 @@ class AnswerSoFar:
 
     def add(self, part: TokensGenerated) -> None:
         """Keep what arrived."""
+        self.begun = True
         self._ids += part.ids
         self._characters += len(part.text)
 
@@ -78,8 +83,8 @@ class AnswerSoFar:
                 return code in OF_THE_NODE or (code == TOO_LONG and self.tokens > 0)
             case PromptTooLongError():
                 return self.tokens > 0
-            case InvalidRequestError() | InvalidTemplateError():
-                return False
+            case InvalidRequestError() | InvalidTemplateError() | UnforeseenError():
+                return False  # what fails so at one engine would take those of all others, one after the other
         return isinstance(error, AnswerLostError | BusyError | LinkDownError | QueueFullError | ModelsError)
 
     def broken_off(self, error: Exception, *, pinned: bool) -> Exception:

@@ -54,7 +54,9 @@ MAX_MILLISECONDS: Final = 2**40
 DIGEST_BYTES: Final = 32
 FINISH_REASONS: Final = ("stop", "length", "cancelled")
 
-FailureCode = Literal["no_such_model", "prompt_too_long", "invalid_request", "busy", "stopping", "engine_failed"]
+FailureCode = Literal[
+    "no_such_model", "prompt_too_long", "invalid_request", "busy", "stopping", "engine_failed", "unforeseen"
+]
 FAILURES: Final[tuple[FailureCode, ...]] = (
     "no_such_model",
     "prompt_too_long",
@@ -62,6 +64,7 @@ FAILURES: Final[tuple[FailureCode, ...]] = (
     "busy",
     "stopping",
     "engine_failed",
+    "unforeseen",
 )
 
 

@@ -84,6 +84,7 @@ NEIGHBOUR_STATUS: Final[Mapping[str, tuple[int, str]]] = {
     "busy": (503, "busy"),
     "stopping": (503, "stopping"),
     "engine_failed": (502, "neighbour_failed"),
+    "unforeseen": (502, "neighbour_failed"),
 }
 
 

@@ -88,6 +88,7 @@ def _closed(schema: Any) -> Any:  # noqa: ANN401  any JSON
         elif key in _ALONE:
             closed[key] = _closed(value)
     properties, required = schema.get("properties"), schema.get("required", [])
-    if isinstance(properties, dict) and isinstance(required, list) and all(name in properties for name in required):
+    named = isinstance(required, list) and all(isinstance(name, str) for name in required)  # else it is no schema
+    if isinstance(properties, dict) and named and properties.keys() >= set(required):
         closed.setdefault("additionalProperties", False)
     return closed

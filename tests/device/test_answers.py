@@ -103,7 +103,7 @@ async def test_closing_tells_whoever_counts_once() -> None:
 
 
 async def test_a_stop_reaches_whoever_waits() -> None:
-    """The wait for the next piece ends with StoppingError, and so does every later one."""
+    """The wait for the next piece ends with the reason, and so does every later one, whatever is there already."""
 
     async def silent() -> AsyncGenerator[GenerationEvent, None]:
         await asyncio.Event().wait()
@@ -112,12 +112,12 @@ async def test_a_stop_reaches_whoever_waits() -> None:
     answer = Answer(so_far(), silent())
     waiting = asyncio.ensure_future(anext(answer))
     await asyncio.sleep(0)
-    answer.stop()
-    answer.stop()
-    with pytest.raises(StoppingError):
+    answer.stop(StoppingError("now"))
+    answer.stop(StoppingError("again"))
+    with pytest.raises(StoppingError, match="now"):
         await waiting
-    stopped = Answer(so_far(), silent())
-    stopped.stop()
+    stopped = Answer(so_far(), told(TokensGenerated((1,), "a"), end(1)))
+    stopped.stop(StoppingError("now"))
     with pytest.raises(StoppingError):
         await anext(stopped)
 

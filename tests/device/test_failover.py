@@ -340,6 +340,19 @@ async def test_a_question_that_is_wrong_is_wrong_once(street: Street) -> None:
     assert not street["attic"].mesh.seen[Query.KIND]
 
 
+async def test_a_question_that_nobody_foresaw_is_asked_of_one_engine(street: Street) -> None:
+    """It might take those of all who hold the model, one after the other."""
+    ember = street["ember"]
+    async with asked(street["spark"], chat(max_tokens=20 * TOKENS)) as answer:
+        await anext(answer)
+        (query,) = ember.mesh.seen[Query.KIND]
+        failed = Failed("unforeseen", "the engine failed")
+        await ember.mesh.send(street.id("spark"), Failed.KIND, failed.to_body(), re=query.message_id)
+        with pytest.raises(NeighbourFailedError, match="the engine failed"):
+            await last(answer)
+    assert not street["attic"].mesh.seen[Query.KIND]
+
+
 @pytest.fixture
 async def program(street: Street) -> AsyncIterator[httpx.AsyncClient]:
     """A program that asks `spark` over the public API."""

@@ -101,6 +101,20 @@ async def test_what_changes_with_every_question_is_written_now_and_then(path: Pa
     running.cancel()
 
 
+async def test_who_asks_while_its_key_is_revoked_is_refused(path: Path) -> None:
+    """It was let in with the key before; nothing takes its question any more, and whoever must know is told."""
+    ring = KeyRing(path)
+    revoked: list[str] = []
+    ring.on_revoked = revoked.append
+    key, secret = await ring.add("guests", (ASK,), guest=True, allowance=DAILY)
+    callers = ring.caller_of_key(secret), ring.caller_of_session(ring.open_session(secret))
+    await ring.remove_guests()
+    for caller in callers:
+        with pytest.raises(UnknownKeyError, match="revoked"):
+            ring.meter.begin(caller, QUESTION)
+    assert revoked == [key.digest]
+
+
 async def test_revoking_the_guests_key_ends_its_phones(path: Path) -> None:
     """At once, all of them; other keys stay."""
     ring = KeyRing(path)

@@ -6,6 +6,8 @@ import struct
 import tempfile
 from pathlib import Path
 
+from models.constraints import Constraints
+from models.core.grammars import answer_grammar
 from models.core.manifest import Blob, Manifest
 from models.core.request import (
     GenerationFinished,
@@ -41,7 +43,9 @@ from models.errors import (
     WorkerProtocolError,
 )
 from models.gguf import GgufFile
+from models.tokenizer import Tokenizer
 from tests.fuzz.target import Target
+from tests.models.tiny import TinyLlama, write_tiny
 
 
 @functools.cache
@@ -77,6 +81,19 @@ def parse_worker_order(data: bytes) -> None:
     with contextlib.suppress(WorkerProtocolError, InvalidRequestError):
         order = parse_order(data)
         assert parse_order(encode_order(order)) == order
+
+
+@functools.cache
+def _constraints() -> Constraints:
+    with GgufFile.open(write_tiny(_folder() / "tiny.gguf", TinyLlama())) as file:
+        return Constraints(Tokenizer.from_gguf(file))
+
+
+def compile_schema(data: bytes) -> None:
+    """A schema that an answer must fit: it is followed, or refused."""
+    with contextlib.suppress(InvalidRequestError):
+        request = GenerationRequest((), SamplingParams(), prompt="Once", schema=data.decode(errors="replace"))
+        _constraints().matcher(answer_grammar(request, in_tags=True) or "", of="schema")
 
 
 def read_tool_calls(data: bytes) -> None:
@@ -131,6 +148,9 @@ TARGETS = (
     Target(parse_gguf, lambda: [_gguf()]),
     Target(parse_manifest, lambda: [Manifest.of([Blob("gguf", "0" * 64, 5)]).to_bytes()]),
     Target(read_tool_calls, lambda: [b'x<tool_call>{"name": "weather", "arguments": {"a": "}"}}</tool_call>']),
+    Target(
+        compile_schema, lambda: [b'{"type":"object","properties":{"a":{}},"required":["a",[]],"anyOf":[{"items":{}}]}']
+    ),
     Target(parse_worker_report, _reports),
     Target(parse_worker_order, _orders),
 )

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from models.constraints import MAX_REASON_CHARACTERS, Constraints, Matcher
 from models.core.grammars import answer_grammar
@@ -172,6 +174,35 @@ def test_hostile_schemas_stay_within_bounds(constraints: Constraints) -> None:
                 assert len(str(error)) <= MAX_REASON_CHARACTERS + 10  # noqa: PT017  either is fine
 
     assert peak_growth_bytes(follow_all) < 100e6
+
+
+_WORDS = (
+    *("type", "properties", "required", "items", "prefixItems", "additionalProperties", "anyOf", "oneOf", "allOf"),
+    *("enum", "const", "$ref", "$defs", "pattern", "format", "minLength", "minItems", "minProperties", "maximum"),
+    *("not", "if", "patternProperties", "x-guidance", "a"),
+)
+_VALUES = ("object", "array", "string", "integer", "null", "a", "#", "#/$defs/a", "^a+$", "date")
+schemas = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 9) | st.floats(-2, 2) | st.sampled_from(_VALUES) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_WORDS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(_WORDS), schemas, max_size=4), st.booleans())
+def test_any_object_is_a_form_or_one_error(constraints: Constraints, schema: dict[str, object], as_tool: bool) -> None:  # noqa: FBT001  a parameter
+    """Whatever stands where in a schema or a tool's parameters, nothing else comes of it."""
+    ask = GenerationRequest((Message("user", "x"),), SamplingParams(), schema=json.dumps(schema))
+    if as_tool:
+        tool = json.dumps({"type": "function", "function": {"name": "f", "parameters": schema}})
+        ask = GenerationRequest((Message("user", "x"),), SamplingParams(), tools=(tool,), tool_choice="required")
+    grammar = answer_grammar(ask, in_tags=True)
+    assert grammar
+    try:
+        constraints.matcher(grammar, of="schema")
+    except InvalidRequestError as error:
+        assert str(error).startswith("schema: ")  # noqa: PT017  either is fine
 
 
 def test_tools_that_must_be_called_are_bounded_together(constraints: Constraints) -> None:

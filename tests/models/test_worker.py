@@ -1,10 +1,13 @@
 """The worker over a socket, as the daemon sees it; here in a thread, so that every line of it can be watched."""
 
 import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -26,7 +29,15 @@ from models.core.worker_protocol import (
     encode_order,
     parse_report,
 )
-from models.errors import CorruptModelError, EngineError, NotEnoughSpaceError, PromptTooLongError, StoreWriteError
+from models.errors import (
+    CorruptModelError,
+    EngineError,
+    NotEnoughSpaceError,
+    PromptTooLongError,
+    StoreWriteError,
+    UnforeseenError,
+)
+from models.generation import Generator
 from models.worker import Worker
 from tests.models.tiny import TOKENS, TinyLlama, write_tiny
 
@@ -74,7 +85,7 @@ class Daemon:
 
 
 @contextmanager
-def _working() -> Iterator[Daemon]:
+def _working(generator: Generator | None = None) -> Iterator[Daemon]:
     """Run a worker until the daemon hangs up; it must end by itself then."""
     ours, theirs = socket.socketpair()
     alone = threading.Event()
@@ -83,7 +94,9 @@ def _working() -> Iterator[Daemon]:
     def work() -> None:
         with theirs:
             try:
-                Worker(theirs, when_alone=alone.set).run()
+                worker = Worker(theirs, when_alone=alone.set)
+                worker._generator = generator
+                worker.run()
             except OSError as error:
                 failures.append(error)
 
@@ -96,7 +109,7 @@ def _working() -> Iterator[Daemon]:
         daemon.hang_up()
         thread.join(30)
         assert not thread.is_alive()
-        assert alone.is_set()
+        assert alone.wait(30)
         assert all(isinstance(error, BrokenPipeError | ConnectionResetError) for error in failures)
 
 
@@ -192,6 +205,53 @@ def test_what_is_no_order_ends_the_worker(line: bytes, capsys: pytest.CaptureFix
         daemon.send_line(line)
         assert daemon.hung_up()
     assert capsys.readouterr().err.startswith("no order")
+
+
+class PanicError(BaseException):
+    """What a library in Rust raises where it should not come to."""
+
+
+class Panicking(Generator):
+    """A library that fails as none should."""
+
+    def __init__(self) -> None:
+        """Load nothing."""
+
+    def generate(self, request: GenerationRequest, *, cancelled: Callable[[], bool] = lambda: False) -> NoReturn:
+        """Fail in the midst of it."""
+        raise PanicError(f"secret: {request}, {cancelled}")
+
+
+def test_what_nobody_foresaw_is_an_answer_too(gguf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever asked hears of it, nobody hears what was asked, and the log tells where it happened."""
+    with _working(Panicking()) as daemon:
+        for number, order, kind in (
+            (1, Generate(LONG), UnforeseenError),
+            (2, Convert(str(tmp_path / "secret"), str(tmp_path)), EngineError),  # a file that is not there
+        ):
+            failed = daemon.ask(number, order)[-1]
+            assert isinstance(failed, Failed)
+            assert type(failed.error) is kind
+            assert "secret" not in str(failed.error)
+        assert daemon.ask(3, Convert(str(gguf), str(tmp_path)))[-1] == Ready()
+        assert daemon.ask(4, _load(gguf, tmp_path)) == [Ready()]
+    logged = capsys.readouterr().err.splitlines()
+    assert [line.partition(" at ")[0] for line in logged] == ["unforeseen PanicError", "unforeseen FileNotFoundError"]
+    assert all("worker.py" in line and "secret" not in line and len(line) < 500 for line in logged)
+
+
+def test_a_worker_that_nobody_hears_ends(tmp_path: Path) -> None:
+    """The daemon's end takes nothing any more, but is not closed: the process does not wait for orders then."""
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-m", "models.worker", "--fd", str(theirs.fileno())]
+    with ours, subprocess.Popen(command, pass_fds=(theirs.fileno(),)) as process:
+        theirs.close()
+        ours.shutdown(socket.SHUT_RD)
+        ours.sendall(encode_order(Order(1, _load(tmp_path / "none", tmp_path))))
+        try:
+            assert process.wait(60) == 1
+        finally:
+            process.kill()
 
 
 def test_it_stops_when_the_daemon_hangs_up_in_mid_answer(gguf: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from models.core.request import GenerationRequest, Message, SamplingParams, TokensGenerated
 from models.core.worker_protocol import MAX_REPORT_BYTES, Convert, Generate, Ready
-from models.errors import EngineError, WorkerDiedError, WorkerProtocolError
+from models.errors import EngineError, ModelsError, WorkerDiedError, WorkerProtocolError
 from models.worker_process import MAX_LOG_LINES, WorkerProcess, worker_environment
 from tests.models.waiting import until
 
@@ -118,6 +118,25 @@ async def test_one_that_will_not_be_cancelled_is_killed() -> None:
             async with asyncio.timeout(0.1):
                 await events.aclose()
         await until(lambda: not worker.running)
+
+
+async def test_one_that_was_killed_is_of_no_use_from_then_on() -> None:
+    """Before the system has said that it ended, so that no other question is asked there."""
+    async with asyncio.timeout(30), _process(EVENT + "time.sleep(60)") as worker:
+        async with aclosing(worker.ask(Convert("a", "b"))) as events:
+            await anext(events)
+        assert worker._process.returncode is None
+        assert not worker.running
+
+
+@pytest.mark.parametrize("code", ["UnforeseenError", "OutOfMemoryError"])
+async def test_after_a_failure_that_took_the_model_it_is_of_no_use(code: str) -> None:
+    """The next question gets another process."""
+    program = f"""report('{{"n":1,"event":"Failed","code":"{code}","args":["no"]}}'); time.sleep(60)"""
+    async with asyncio.timeout(30), _process(program) as worker:
+        with pytest.raises(ModelsError, match="no"):
+            await worker.last(ASK)
+        assert not worker.running
 
 
 async def test_only_an_answer_can_be_cancelled() -> None:

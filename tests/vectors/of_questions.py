@@ -93,6 +93,13 @@ def questions() -> Family:
         ),
         case("DONE", Done(finished).to_body(), kind=19, finished=asdict(finished)),
         case("FAILED", Failed("busy", "four questions").to_body(), kind=20, code="busy", text="four questions"),
+        case(
+            "FAILED, which no other node may be asked about",
+            Failed("unforeseen", "").to_body(),
+            kind=20,
+            code="unforeseen",
+            text="",
+        ),
         case("CANCEL", Cancel().to_body(), kind=21),
         case("QUEUED", Queued(3).to_body(), kind=22, place=3),
     ]

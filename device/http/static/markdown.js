@@ -102,7 +102,7 @@ const Markdown = (function () {
     if (block.kind === "rule") { return element("hr"); }
     if (block.kind === "heading") {
       // Of whatever depth: the question stands above it as a h2, and no level may be left out between.
-      return element("h3", inline(HEADING.exec(text)[2].replace(/\s+#+\s*$/, ""), 0));
+      return element("h3", inline(unclosed(HEADING.exec(text)[2].trim()), 0));
     }
     if (block.kind === "list") { return list(block.lines); }
     if (block.kind === "quote") {
@@ -110,6 +110,13 @@ const Markdown = (function () {
       return element("blockquote", [element("p", inline(inner.join("\n"), 0))]);
     }
     return element("p", inline(text, 0));
+  }
+
+  // A heading's text without the #s that close it; a regular expression would begin anew at every blank.
+  function unclosed(text) {
+    let end = text.length;
+    while (end > 0 && text[end - 1] === "#") { end -= 1; }
+    return end < text.length && /\s/.test(text.charAt(end - 1)) ? text.slice(0, end).trim() : text;
   }
 
   function scrolling(made) {

@@ -13,7 +13,7 @@ DAILY = Allowance(per_minute=6, per_day=1000)
 
 def test_a_budget_renews_a_day_after_its_first_use() -> None:
     """Not before, and then all of it."""
-    spent = Spent().plus(400, now=50.0).plus(600, now=1000.0)
+    spent = Spent().set_aside(400, now=50.0).set_aside(600, now=1000.0)
     assert spent.left(DAILY, now=1000.0) == 0
     assert spent.renews_in_s(now=1000.0) == PERIOD_S - 950
     assert spent.left(DAILY, now=50.0 + PERIOD_S - 1) == 0
@@ -22,7 +22,7 @@ def test_a_budget_renews_a_day_after_its_first_use() -> None:
 
 def test_without_a_limit_there_is_no_end() -> None:
     """Zero means as much as it likes."""
-    assert Spent().plus(10**9, now=0).left(Allowance(), now=0) is None
+    assert Spent().set_aside(10**9, now=0).left(Allowance(), now=0) is None
     assert Pace().asked(0, now=0).next_in_s(0, now=0) == 0
 
 
@@ -34,7 +34,11 @@ def test_a_clock_that_went_back_gives_nothing_away() -> None:
 
 def test_tokens_given_back_are_none_too_many() -> None:
     """What was reserved and not used comes back; never more."""
-    assert Spent().plus(50, now=0).plus(-80, now=1).tokens == 0
+    spent = Spent().set_aside(50, now=0).set_aside(30, now=1)
+    assert spent.settled(50, 20) == Spent(tokens=50, aside=30)
+    assert spent.settled(50, 70).settled(30, 0) == Spent(tokens=70)
+    assert Spent(tokens=5).settled(50, 20) == Spent()
+    assert Spent(tokens=5, aside=5).at(PERIOD_S) == Spent(since_s=PERIOD_S)
 
 
 def test_a_minutes_questions_at_once_then_one_by_one() -> None:

@@ -16,6 +16,7 @@ from models.errors import (
     InvalidTemplateError,
     ModelNotFoundError,
     PromptTooLongError,
+    UnforeseenError,
     WorkerDiedError,
 )
 
@@ -36,7 +37,10 @@ def begun(*ids: int) -> AnswerSoFar:
 
 def test_the_first_is_asked_the_question_as_it_is() -> None:
     """Nothing of an answer is there yet."""
-    assert AnswerSoFar(QUESTION, node("ember")).rest() == QUESTION
+    so_far = AnswerSoFar(QUESTION, node("ember"))
+    assert (so_far.rest(), so_far.begun) == (QUESTION, False)
+    so_far.add(TokensGenerated((), ""))
+    assert so_far.begun
 
 
 def test_the_next_is_told_what_is_there() -> None:
@@ -95,6 +99,8 @@ def test_what_befell_a_node_need_not_befall_the_next(error: Exception) -> None:
     "error",
     [
         NeighbourFailedError("invalid_request", ""),
+        NeighbourFailedError("unforeseen", ""),
+        UnforeseenError("a panic"),
         NeighbourMisbehavedError("nonsense"),
         MessageTooLargeError("too large"),
         InvalidRequestError("top_p"),

@@ -205,6 +205,29 @@ async def test_a_revoked_key_ends_its_phones(node: HearthNode, owner: DaemonClie
     await owner.close_guests()
 
 
+async def test_a_revoked_key_ends_its_answers(node: HearthNode, owner: DaemonClient) -> None:
+    """Those that are being given and those that wait: nothing of the engine is for it any more."""
+    guests = await owner.open_guests(per_minute=1000, per_day=0)
+    long = QUESTION | {"max_tokens": 16_000}
+    queries = node.administration.queries
+    page = {"X-Hearthmesh": "page"}
+    async with reaching(node) as first, reaching(node) as second:
+        for phone in (first, second):
+            await come_in(phone, guests)
+        async with first.stream("POST", CHAT, json=long | {"stream": True}, headers=page) as running:
+            lines = running.aiter_lines()
+            await anext(lines)
+            waiting = asyncio.create_task(second.post(CHAT, json=long, headers=page))
+            await until(lambda: queries.counts().running == 2)
+            (key,) = [key for key in (await owner.keys()).keys if key.guest]
+            await owner.remove_key(key.id)
+            *_, last, done = [line.removeprefix("data: ") async for line in lines if line]
+            assert (json.loads(last)["error"]["code"], done) == ("invalid_api_key", "[DONE]")
+            assert refusal(await waiting) == (401, "invalid_api_key")
+        await until(lambda: queries.counts().running == 0)
+    await owner.close_guests()
+
+
 async def test_guessing_keys_is_slow(phone: httpx.AsyncClient, guests: GuestAccess) -> None:
     """After ten wrong ones the source waits, whatever it shows then; who is in already goes on elsewhere."""
     transport = httpx.AsyncHTTPTransport(local_address="127.0.0.66")

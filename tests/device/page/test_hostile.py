@@ -81,6 +81,7 @@ WRITTEN = {
     "**bold** *it* __b__ _i_": "<p><strong>bold</strong> <em>it</em> <strong>b</strong> <em>i</em></p>",
     "`c <b>` **_x_**": "<p><code>c &lt;b&gt;</code> <strong><em>x</em></strong></p>",
     "2 * 3 * 4, a_b_c, \\*no\\*": "<p>2 * 3 * 4, a_b_c, *no*</p>",
+    "# T ##\n# #\n# C#\n# a # b # ": "<h3>T</h3><h3>#</h3><h3>C#</h3><h3>a # b</h3>",
     "# T\n### *U*\ntext": "<h3>T</h3><h3><em>U</em></h3><p>text</p>",
     "- a\n- b\n  - c\n  more": "<ul><li>a</li><li>b<ul><li>c\nmore</li></ul></li></ul>",
     "3. d\n4. e": '<ol start="3"><li>d</li><li>e</li></ol>',
@@ -135,6 +136,14 @@ async def test_text_made_to_be_slow_is_not(page: Page, scripted: ScriptedHearth,
     """The work grows with the text and no faster: a long answer of markup does not hang a phone."""
     await page.goto(scripted.url)
     assert len(await page.evaluate(RENDER, text)) < 10 * len(text)
+
+
+@pytest.mark.parametrize("line", ["# a" + " " * 9_900 + "#b", "# a" + " #" * 4_900 + "b", "# a " + "#" * 9_900])
+async def test_headings_made_to_be_slow_are_not(page: Page, scripted: ScriptedHearth, line: str) -> None:
+    """Their end is looked for from the end: no engine of a browser begins anew at every blank."""
+    await page.goto(scripted.url)
+    draw = "line => { for (let n = 0; n < 4000; n += 1) { Markdown.build(Markdown.blocks(line)[0]); } return true; }"
+    assert await page.evaluate(draw, line)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 1000])

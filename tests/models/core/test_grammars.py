@@ -91,6 +91,8 @@ def test_what_may_be_named_elsewhere_is_left_open() -> None:
         inner | {"additionalProperties": {"type": "string"}},
         inner | {"required": ["c"]},
         inner | {"required": "a"},
+        inner | {"required": [[]]},
+        inner | {"required": ["a", {}]},
         {"properties": 5},
         inner | {"anyOf": [inner]},
         inner | {"minProperties": 2},
