@@ -12,13 +12,13 @@ MAX_SOURCES: Final = 1024
 
 
 class Tries:
-    """Wrong keys by source.  A source that has shown too many is not listened to for a while, right ones included."""
+    """Wrong keys by source.  A right one counts for nothing here: it opens whatever its neighbours have tried."""
 
     def __init__(self) -> None:
         self._sources: OrderedDict[str, Pace] = OrderedDict()
 
     def check(self, source: str, *, now: float) -> None:
-        """Let a source show a key.  Raises TooManyRequestsError; the key is then not to be looked at."""
+        """Ask before a wrong key is called one.  Raises TooManyRequestsError where there were too many already."""
         wait_s = self._sources.get(_network(source), Pace()).next_in_s(WRONG_PER_MINUTE, now=now)
         if wait_s:
             raise TooManyRequestsError(f"too many wrong keys from your address; wait {wait_s} s", retry_after_s=wait_s)

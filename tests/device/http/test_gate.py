@@ -65,11 +65,15 @@ async def phone(node: HearthNode, guests: GuestAccess) -> AsyncIterator[httpx.As
 
 
 @asynccontextmanager
-async def reaching(node: HearthNode, host: str = LAN, *, key: str = "") -> AsyncIterator[httpx.AsyncClient]:
+async def reaching(
+    node: HearthNode, host: str = LAN, *, key: str = "", transport: httpx.AsyncHTTPTransport | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client of one of the node's addresses."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     base = f"http://{host}:{node.administration.http.port}"
-    async with httpx.AsyncClient(base_url=base, timeout=60, trust_env=False, headers=headers) as client:
+    async with httpx.AsyncClient(
+        base_url=base, timeout=60, trust_env=False, headers=headers, transport=transport
+    ) as client:
         yield client
 
 
@@ -206,16 +210,41 @@ async def test_a_revoked_key_ends_its_phones(node: HearthNode, owner: DaemonClie
 
 
 async def test_guessing_keys_is_slow(phone: httpx.AsyncClient, guests: GuestAccess) -> None:
-    """After ten wrong ones the source waits, whatever it shows then; who is in already goes on elsewhere."""
+    """After ten wrong ones each further one is told to wait; others do not notice."""
     transport = httpx.AsyncHTTPTransport(local_address="127.0.0.66")
     async with httpx.AsyncClient(transport=transport, base_url=phone.base_url) as guesser:
         replies = [await guesser.post("/guest/session", json={"key": f"hk_{n}"}) for n in range(11)]
         assert [reply.status_code for reply in replies] == [401] * 10 + [429]
         assert refusal(replies[-1]) == (429, "rate_limit_exceeded")
         assert int(replies[-1].headers["retry-after"]) > 0
-        right = {"Authorization": f"Bearer {key_in(guests)}"}
-        assert (await guesser.get("/v1/models", headers=right)).status_code == 429
         assert (await guesser.get("/health")).status_code == 200
+    assert (await come_in(phone, guests)).status_code == 204
+
+
+async def test_a_right_key_opens_where_others_guess(
+    node: HearthNode, guests: GuestAccess, make_key: Callable[..., Awaitable[NewKey]]
+) -> None:
+    """Whoever shares an address (or an IPv6 network) with a guesser is not locked out; nor is the owner on loopback."""
+    admin = {"Authorization": f"Bearer {(await make_key('admin')).secret}"}
+    program = {"Authorization": f"Bearer {(await make_key('ask')).secret}"}
+    for host, path, right in ((LAN, "/v1/models", program), ("127.0.0.1", "/api/status", admin)):
+        transport = httpx.AsyncHTTPTransport(local_address="127.0.0.67")
+        async with reaching(node, host, transport=transport) as shared:
+            wrong = {"Authorization": "Bearer hk_wrong"}
+            statuses = [(await shared.get("/v1/models", headers=wrong)).status_code for _ in range(12)]
+            assert statuses[-1] == 429
+            assert (await shared.get(path, headers=right)).status_code == 200
+            assert (await come_in(shared, guests)).status_code == 204
+            assert (await shared.get("/v1/models")).status_code == 200
+
+
+async def test_an_old_cookie_is_no_guess(phone: httpx.AsyncClient, guests: GuestAccess) -> None:
+    """A page that goes on asking with one does not use up its phone's tries."""
+    old = {"Cookie": f"{COOKIE}={'a' * 32}"}
+    statuses = {(await phone.get("/v1/models", headers=old)).status_code for _ in range(15)}
+    assert statuses == {401}
+    wrong = await phone.post("/guest/session", json={"key": "hk_wrong"})
+    assert wrong.status_code == 401
     assert (await come_in(phone, guests)).status_code == 204
 
 
