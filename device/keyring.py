@@ -1,6 +1,7 @@
 """The keys of this node and the phones that came with one: in one file, written as a whole, hashes only.
 
-A new or revoked key is on the disk before anybody hears of it.  What changes with every question (tokens used, last
+A new key is on the disk before anybody hears of it.  What is revoked or closed is so at once; where the disk takes
+nothing that is said, and written again later.  What changes with every question (tokens used, last
 use, phones) is written a minute after it changed, and at the end: a crash or a power cut gives back at most the tokens
 of that minute, and phones of that minute must scan the code again.
 """
@@ -153,27 +154,36 @@ class KeyRing:
         return key, secret
 
     async def remove(self, wanted: str) -> Key:
-        """Revoke a key by name or id, and the phones that came with it.  Raises NoSuchKeyError, BadRequestError."""
+        """Revoke a key by name or id, and the phones that came with it.  Raises NoSuchKeyError, BadRequestError.
+
+        A DataDirectoryError says that it is revoked until the next start only.
+        """
         found = find_key(wanted, self.keys)
         if not found:
             raise NoSuchKeyError(f"there is no key {wanted}")
         if len(found) > 1:
             raise BadRequestError(f"{wanted} may be {' or '.join(key.id for key in found)}: give the id")
-        await self._remove(found)
+        self._drop_keys(found)
+        await self._write_now("the key is revoked")
         return found[0]
 
-    async def remove_guests(self) -> None:
-        """Revoke every guests' key, and with it every phone."""
-        await self._remove([key for key in self.keys if key.guest])
-
-    async def open_lan(self, *, opened: bool) -> None:
-        """Keep in mind whether the LAN is open to guests, beyond this run."""
-        before, self._lan = self._lan, opened
+    async def open_lan(self) -> None:
+        """Keep in mind that the LAN is open to guests, beyond this run."""
+        before, self._lan = self._lan, True
         try:
             await self._write()
         except DeviceError:
             self._lan = before
             raise
+
+    async def close_lan(self) -> None:
+        """Revoke every guests' key, and with it every phone; keep in mind that the LAN is closed.
+
+        A DataDirectoryError says that this holds until the next start only.
+        """
+        self._lan = False
+        self._drop_keys([key for key in self.keys if key.guest])
+        await self._write_now("the guests' access is closed")
 
     def caller_of_key(self, secret: str) -> Caller:
         """Tell who asks with a key.  Raises UnknownKeyError."""
@@ -220,6 +230,7 @@ class KeyRing:
         try:
             await self._write()
         except DeviceError as error:
+            self._changed.set()  # there may be room later
             log.error("%s; %s", error, error.hint)  # noqa: TRY400  a message for people; the cause is in it
 
     def _allowance(self, digest: str) -> Allowance:
@@ -234,14 +245,19 @@ class KeyRing:
         self._changed.set()
         return key
 
-    async def _remove(self, keys: list[Key]) -> None:
-        before, self._keys = self._keys, {one: key for one, key in self._keys.items() if key not in keys}
+    async def _write_now(self, done: str) -> None:
+        """Write what the owner took away.  It stays so whatever the disk says: what failed is tried again later."""
         try:
             await self._write()
-        except DeviceError:
-            self._keys = before
-            raise
+        except DeviceError as error:
+            self._changed.set()
+            kept = DataDirectoryError(f"{done}, but not on the disk, and comes back with a restart: {error}")
+            kept.hint = f"{error.hint}; once there is room it is written within a minute"
+            raise kept from error
+
+    def _drop_keys(self, keys: list[Key]) -> None:
         for key in keys:
+            del self._keys[key.digest]
             self._used_at.pop(key.digest, None)
             self.meter.forget(key.digest)
         for digest in [one for one, session in self._sessions.items() if session.key not in self._keys]:

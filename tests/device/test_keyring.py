@@ -107,7 +107,7 @@ async def test_revoking_the_guests_key_ends_its_phones(path: Path) -> None:
     _, program = await ring.add("laptop", (ASK,))
     _, secret = await ring.add("guests", (ASK,), guest=True)
     tokens = [ring.open_session(secret) for _ in range(3)]
-    await ring.remove_guests()
+    await ring.close_lan()
     assert ring.phones == 0
     for token in tokens:
         with pytest.raises(UnknownKeyError, match="not known here any more"):
@@ -172,12 +172,12 @@ async def test_a_name_that_two_have_needs_an_id(path: Path) -> None:
         await ring.remove(one.id)
 
 
-async def test_a_disk_that_takes_nothing_changes_nothing(path: Path) -> None:
-    """A key that is not on the disk is none; one that could not be taken off is one still."""
+async def test_a_disk_that_takes_nothing_gives_nothing(path: Path) -> None:
+    """A key that is not on the disk is none, and the LAN is not open."""
     ring = KeyRing(path)
     key, secret = await ring.add("laptop", (ASK,))
     kept = _made_unwritable(path)
-    for refused in (ring.add("phone", (ASK,)), ring.remove("laptop"), ring.open_lan(opened=True)):
+    for refused in (ring.add("phone", (ASK,)), ring.open_lan()):
         with pytest.raises(DataDirectoryError):
             await refused
     assert ring.keys == (key,)
@@ -186,6 +186,32 @@ async def test_a_disk_that_takes_nothing_changes_nothing(path: Path) -> None:
     await ring.aclose()  # logged, not raised: the node stops anyway
     _mend(path, kept)
     assert KeyRing(path).keys == (key,)
+
+
+async def test_a_full_disk_keeps_no_key_alive(path: Path) -> None:
+    """What the owner takes away is gone at once, and said to last no longer than this run; the disk hears it later."""
+    ring = KeyRing(path, write_after_s=0.01)
+    _, program = await ring.add("laptop", (ASK,))
+    _, secret = await ring.add("guests", (ASK,), guest=True)
+    await ring.open_lan()
+    token = ring.open_session(secret)
+    kept = _made_unwritable(path)
+    for taken in (ring.remove("laptop"), ring.close_lan()):
+        with pytest.raises(DataDirectoryError, match="comes back with a restart"):
+            await taken
+    assert (ring.keys, ring.phones, ring.lan_opened) == ((), 0, False)
+    for look_up in (
+        lambda: ring.caller_of_key(program),
+        lambda: ring.caller_of_session(token),
+        lambda: ring.open_session(secret),
+    ):
+        with pytest.raises(UnknownKeyError):
+            look_up()
+    writing = asyncio.create_task(ring.run())
+    _mend(path, kept)
+    await until(lambda: KeyRing(path).keys == ())
+    assert not KeyRing(path).lan_opened
+    writing.cancel()
 
 
 @pytest.mark.parametrize(
@@ -215,5 +241,5 @@ async def test_without_keys_there_is_no_file(path: Path) -> None:
     await ring.aclose()
     with pytest.raises(FileNotFoundError):
         _content(path)
-    await ring.open_lan(opened=True)
+    await ring.open_lan()
     assert KeyRing(path).lan_opened

@@ -209,6 +209,27 @@ async def test_a_revoked_key_ends_its_phones(node: HearthNode, owner: DaemonClie
     await owner.close_guests()
 
 
+async def test_the_owner_closes_the_lan_on_a_full_disk(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nobody is reached any more and no phone asks; the owner hears that the disk does not know yet."""
+    config = hearth_config(tmp_path_factory.mktemp("f"), interfaces=("wlan0",))
+    owner = DaemonClient(config.socket_path)
+    async with living(config, networks=wlan) as node, reaching(node) as phone:
+        guests = await owner.open_guests()
+        await come_in(phone, guests)
+        keys = config.data_dir / "keys.json"
+        kept = keys.read_bytes()
+        keys.unlink()
+        keys.mkdir()  # nothing can be put in its place
+        with pytest.raises(RequestRefusedError, match="comes back with a restart"):
+            await owner.close_guests()
+        await until_refused(phone)
+        closed = await owner.guests()
+        assert (closed.open, closed.guest_keys, closed.phones) == (False, 0, 0)
+        keys.rmdir()
+        keys.write_bytes(kept)
+    assert b'"guest": true' not in keys.read_bytes()
+
+
 async def test_guessing_keys_is_slow(phone: httpx.AsyncClient, guests: GuestAccess) -> None:
     """After ten wrong ones each further one is told to wait; others do not notice."""
     transport = httpx.AsyncHTTPTransport(local_address="127.0.0.66")
