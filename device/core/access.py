@@ -69,9 +69,17 @@ LOOPBACK: Final = Caller(Client("this machine", Standing.OWN), (ASK, EMBED))
 
 
 def caller_with(key: Key, *, session: str = "") -> Caller:
-    """Who asks with a key; session: the digest of a guest's, since each phone is a client of its own."""
+    """Who asks with a key; session: the name of a guest's phone, since each is a client of its own."""
     standing = Standing.GUEST if key.guest else Standing.OWN
     return Caller(Client(session or key.digest, standing), key.scopes, key.digest)
+
+
+def phone_at(source: str, key: Key) -> str:
+    """Name the phone that came with a key from an address.
+
+    However many cookies it takes, it has one phone's places, pace and part of the budget.
+    """
+    return digest_of(f"{key.digest} {source}")
 
 
 def digest_of(secret: str) -> str:

@@ -24,7 +24,8 @@ def guest_routes(keyring: KeyRing, tries: Tries) -> list[Route]:
             raise BadRequestError(f"key: a text of 1 to {MAX_KEY_CHARACTERS} characters", param="key")
         reply = Response(status_code=204)
         if not _is_in_already(request, key):
-            token = tried(tries, source_of(request.scope), lambda: keyring.open_session(key))
+            source = source_of(request.scope)
+            token = tried(tries, source, lambda: keyring.open_session(key, source))
             # No max_age: the phone forgets it with the browser.  Not `secure`: this is plain HTTP.
             reply.set_cookie(COOKIE, token, httponly=True, samesite="strict")
         return reply

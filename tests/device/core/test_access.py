@@ -15,6 +15,7 @@ from device.core.access import (
     find_key,
     host_of_address,
     needed_scope,
+    phone_at,
 )
 from device.core.admission import Standing
 from device.errors import BadRequestError, ForbiddenError
@@ -61,6 +62,7 @@ def test_callers_are_told_apart() -> None:
     assert one.client.standing is Standing.GUEST
     assert one.key == two.key == GUESTS.digest
     assert caller_with(KEY).client.standing is Standing.OWN
+    assert len({phone_at(source, key) for source in ("10.0.0.1", "10.0.0.2") for key in (KEY, GUESTS)}) == 4
 
 
 @pytest.mark.parametrize(

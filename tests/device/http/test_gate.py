@@ -194,6 +194,28 @@ async def test_what_is_no_key_is_said(phone: httpx.AsyncClient, body: bytes) -> 
     assert refusal(await phone.post("/guest/session", content=body)) == (400, "invalid_value")
 
 
+async def test_a_guests_key_is_for_coming_in_alone(phone: httpx.AsyncClient, guests: GuestAccess) -> None:
+    """Shown as a program's it is refused: beside the cookie it would be a second phone, without the bounds of one."""
+    right = {"Authorization": f"Bearer {key_in(guests)}"}
+    assert refusal(await phone.post(CHAT, json=QUESTION, headers=right)) == (403, "forbidden")
+
+
+async def test_a_fresh_session_is_no_fresh_phone(node: HearthNode, owner: DaemonClient) -> None:
+    """Whoever comes in anew with each question has the pace of one; a phone elsewhere has its own."""
+    guests = await owner.open_guests(per_minute=2)
+    mark = {"X-Hearthmesh": "page"}
+    statuses = []
+    for _ in range(4):
+        async with reaching(node) as phone:
+            await come_in(phone, guests)
+            statuses.append((await phone.post(CHAT, json=QUESTION, headers=mark)).status_code)
+    assert statuses == [200, 200, 429, 429]
+    async with reaching(node, transport=httpx.AsyncHTTPTransport(local_address="127.0.0.68")) as other:
+        await come_in(other, guests)
+        assert (await other.post(CHAT, json=QUESTION, headers=mark)).status_code == 200
+    await owner.close_guests()
+
+
 async def test_a_revoked_key_ends_its_phones(node: HearthNode, owner: DaemonClient) -> None:
     """The next question is refused, with what to do; the page itself still loads, to say so."""
     guests = await owner.open_guests()
