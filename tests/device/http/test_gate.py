@@ -216,6 +216,12 @@ async def test_a_fresh_session_is_no_fresh_phone(node: HearthNode, owner: Daemon
     await owner.close_guests()
 
 
+async def test_a_strangers_body_is_hardly_read(phone: httpx.AsyncClient) -> None:
+    """Whoever has no key yet sends one, and nothing whose parsing would hold everybody else up."""
+    for body in (b'{"x":[' + b"{}," * 300_000 + b"{}]}", b'{"key": "' + b"x" * 1015 + b'"}'):
+        assert refusal(await phone.post("/guest/session", content=body)) == (413, "request_too_large")
+
+
 async def test_a_revoked_key_ends_its_phones(node: HearthNode, owner: DaemonClient) -> None:
     """The next question is refused, with what to do; the page itself still loads, to say so."""
     guests = await owner.open_guests()
