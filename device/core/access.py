@@ -109,8 +109,9 @@ def host_of_address(address: str) -> str:
 def check_host(host: str, names: Collection[str]) -> None:
     """Refuse a Host header that is none of this node's names: a page elsewhere has had its name point here."""
     if _without_port(host) not in names:
+        # A page under the foreign name can read this: it says nothing of the names and addresses here.
         error = ForbiddenError("the Host header names another machine")
-        error.hint = f"ask for this node by one of its own names: {', '.join(sorted(names))}"
+        error.hint = "ask for this node by its own name or address; hearth guests status says them"
         raise error
 
 

@@ -105,10 +105,10 @@ def test_own_names_are_let_in(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["", "evil.example", "kitchen.local.evil.example", "192.168.1.8", "kitchen.local:x"])
 def test_foreign_names_are_not(host: str) -> None:
-    """A name that somebody else has made point here is not ours."""
+    """A name that somebody else has made point here is not ours, and whoever made it learns none of ours."""
     with pytest.raises(ForbiddenError, match="another machine") as raised:
         check_host(host, NAMES)
-    assert "kitchen.local" in raised.value.hint
+    assert not [name for name in NAMES if name in f"{raised.value} {raised.value.hint}"]
 
 
 @pytest.mark.parametrize("origin", [None, "http://kitchen.local:4327", "HTTP://Kitchen.local:4327"])
