@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections import deque
+import math
+from collections import Counter, deque
 from collections.abc import AsyncGenerator
 from typing import Final
 
@@ -10,7 +11,7 @@ from device.api import AnswerQueued
 from device.core.answer_assembly import AnswerAssembly
 from device.core.query_messages import Cancel, Query, QueryMessage
 from device.errands import Errands
-from device.errors import AnswerLostError, DeviceError, NeighbourMisbehavedError
+from device.errors import AnswerLostError, BusyError, DeviceError, NeighbourMisbehavedError
 from device.ports import Mesh
 from device.turns import AnswerEvent
 from mesh.errors import MeshError
@@ -82,18 +83,28 @@ class Asker:
         self._mesh = mesh
         self._errands = errands
         self._open: dict[bytes, _Reply] = {}
+        self._places: Counter[str] = Counter()  # taken at each neighbour, from before a QUERY until its end or CANCEL
 
     def running(self, peer: str) -> int:
         """How many questions that neighbour is answering for us."""
         return sum(reply.peer == peer for reply in self._open.values())
 
-    async def ask(self, peer: str, query: Query) -> AsyncGenerator[AnswerEvent, None]:
+    async def ask(self, peer: str, query: Query, *, most: float = math.inf) -> AsyncGenerator[AnswerEvent, None]:
         """Send a question and yield the events of its answer; closing the generator cancels it over there.
 
-        Raises AnswerLostError, NeighbourFailedError, NeighbourMisbehavedError, and MeshError when it cannot be sent.
+        most: how many places at the neighbour may be taken then, this question's included.
+        Raises BusyError, AnswerLostError, NeighbourFailedError, NeighbourMisbehavedError, and MeshError when it
+        cannot be sent.
         """
+        if self._places[peer] >= most:
+            raise BusyError(f"{self._places[peer]} questions from here are at that neighbour already")
+        self._places[peer] += 1
         reply = _Reply(peer, query.request, silence_s=self._silence_s)
-        message_id = await self._mesh.send(peer, Query.KIND, query.to_body(), ttl_s=QUERY_TTL_S)
+        try:
+            message_id = await self._mesh.send(peer, Query.KIND, query.to_body(), ttl_s=QUERY_TTL_S)
+        except BaseException:
+            self._leave(peer)
+            raise
         self._open[message_id] = reply
         try:
             event = None
@@ -102,8 +113,8 @@ class Asker:
                 yield event
         finally:
             del self._open[message_id]
-            if not reply.assembly.over:
-                self._errands.spawn(self._cancel(peer, message_id), name="cancel")
+            if reply.assembly.over or not self._errands.spawn(self._cancel(peer, message_id), name="cancel"):
+                self._leave(peer)
 
     def arrived(self, peer: str, re: bytes | None, message: QueryMessage) -> None:
         """Take a TOKENS, DONE or FAILED; what belongs to no open question (cancelled just now) is dropped."""
@@ -123,3 +134,10 @@ class Asker:
         except MeshError as error:
             # Over there the answer ends with the link, or at its own end.
             log.info("cancel not sent", extra={"peer": peer, "reason": str(error)})
+        finally:
+            self._leave(peer)
+
+    def _leave(self, peer: str) -> None:
+        self._places[peer] -= 1
+        if not self._places[peer]:
+            del self._places[peer]

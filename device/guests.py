@@ -78,7 +78,7 @@ class Guests:
         """
         if self._key not in self._keyring.keys or self._key.allowance != allowance:
             self._key, self._secret = await self._keyring.add(GUESTS_NAME, (ASK,), guest=True, allowance=allowance)
-        await self._keyring.open_lan(opened=True)
+        await self._keyring.open_lan()
         self._open_lan()
         await self._named()
         return self.status()
@@ -92,12 +92,14 @@ class Guests:
                     await self._news.wait()
 
     async def close(self) -> GuestAccess:
-        """Close the LAN, unless the configuration opens it, and revoke every key for guests."""
-        await self._keyring.remove_guests()
-        await self._keyring.open_lan(opened=False)
+        """Close the LAN, unless the configuration opens it, and revoke every key for guests.
+
+        Both happen whatever the disk says.  A DataDirectoryError tells that they do not outlast this run.
+        """
         if not self._always_open:
             self._lan.close()
             self._mesh.publish_host(None, port=self._port)
+        await self._keyring.close_lan()
         return self.status()
 
     def status(self) -> GuestAccess:

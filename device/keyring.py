@@ -1,6 +1,7 @@
 """The keys of this node and the phones that came with one: in one file, written as a whole, hashes only.
 
-A new or revoked key is on the disk before anybody hears of it.  What changes with every question (tokens used, last
+A new key is on the disk before anybody hears of it.  What is revoked or closed is so at once; where the disk takes
+nothing that is said, and written again later.  What changes with every question (tokens used, last
 use, phones) is written a minute after it changed, and at the end: a crash or a power cut gives back at most the tokens
 of that minute, and phones of that minute must scan the code again.
 """
@@ -11,6 +12,7 @@ import json
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,10 +26,19 @@ from device.core.access import (
     caller_with,
     digest_of,
     find_key,
+    phone_at,
 )
 from device.core.budgets import Allowance, Spent
+from device.core.tries import network_of
 from device.data_directory import write_atomically
-from device.errors import BadRequestError, DataDirectoryError, DeviceError, NoSuchKeyError, UnknownKeyError
+from device.errors import (
+    BadRequestError,
+    DataDirectoryError,
+    DeviceError,
+    ForbiddenError,
+    NoSuchKeyError,
+    UnknownKeyError,
+)
 from device.meter import Meter
 from device.parsing import MalformedReplyError, parse
 
@@ -36,6 +47,7 @@ VERSION: Final = 1
 SECRET_BYTES: Final = 20
 WRITE_AFTER_S: Final = 60.0
 MAX_SESSIONS: Final = 256
+MAX_OF_SOURCE: Final = 8  # sessions from one address: a phone, and its owner's other browsers
 SESSION_S: Final = 12 * 3600.0  # without a question; a phone that comes back later scans the code again
 
 log = logging.getLogger(__name__)
@@ -59,6 +71,7 @@ class _KeptSession:
     digest: str
     key: str
     used_at_s: float
+    source: str = ""
     tokens: int = 0
     tokens_since_s: float = 0.0
 
@@ -76,7 +89,11 @@ class _Kept:
 
 @dataclass
 class _Session:
+    """A cookie.  source: the address it was given to; phone: what stands for that one in the accounts."""
+
     key: str
+    source: str
+    phone: str
     used_at_s: float
 
 
@@ -95,7 +112,9 @@ class KeyRing:
         self._keys = {one.digest: _key(one) for one in kept.keys}
         self._used_at = {one.digest: one.used_at_s for one in kept.keys if one.used_at_s >= 0}
         self._sessions = {
-            one.digest: _Session(one.key, one.used_at_s) for one in kept.sessions if one.key in self._keys
+            one.digest: _Session(one.key, one.source, phone_at(one.source, self._keys[one.key]), one.used_at_s)
+            for one in kept.sessions
+            if one.key in self._keys
         }
         self._lan = kept.lan
         self._changed = asyncio.Event()
@@ -104,7 +123,11 @@ class KeyRing:
         """Called with the digest of each key that is no more."""
         self.meter = Meter(allowance=self._allowance, age=self.age, on_change=self._changed.set)
         spent = [(one.digest, one.tokens, one.tokens_since_s) for one in kept.keys]
-        spent += [(one.digest, one.tokens, one.tokens_since_s) for one in kept.sessions]
+        spent += [
+            (self._sessions[one.digest].phone, one.tokens, one.tokens_since_s)
+            for one in kept.sessions
+            if one.digest in self._sessions
+        ]
         for digest, tokens, since_s in spent:
             if tokens:
                 self.meter.spent[digest] = Spent(tokens=tokens, since_s=since_s)
@@ -122,7 +145,7 @@ class KeyRing:
     def phones(self) -> int:
         """How many phones have come with a guests' key and may still ask."""
         self._drop_old_sessions()
-        return len(self._sessions)
+        return len({session.phone for session in self._sessions.values()})
 
     @property
     def lan_opened(self) -> bool:
@@ -155,31 +178,45 @@ class KeyRing:
         return key, secret
 
     async def remove(self, wanted: str) -> Key:
-        """Revoke a key by name or id, and the phones that came with it.  Raises NoSuchKeyError, BadRequestError."""
+        """Revoke a key by name or id, and the phones that came with it.  Raises NoSuchKeyError, BadRequestError.
+
+        A DataDirectoryError says that it is revoked until the next start only.
+        """
         found = find_key(wanted, self.keys)
         if not found:
             raise NoSuchKeyError(f"there is no key {wanted}")
         if len(found) > 1:
             raise BadRequestError(f"{wanted} may be {' or '.join(key.id for key in found)}: give the id")
-        await self._remove(found)
+        self._drop_keys(found)
+        await self._write_now("the key is revoked")
         return found[0]
 
-    async def remove_guests(self) -> None:
-        """Revoke every guests' key, and with it every phone."""
-        await self._remove([key for key in self.keys if key.guest])
-
-    async def open_lan(self, *, opened: bool) -> None:
-        """Keep in mind whether the LAN is open to guests, beyond this run."""
-        before, self._lan = self._lan, opened
+    async def open_lan(self) -> None:
+        """Keep in mind that the LAN is open to guests, beyond this run."""
+        before, self._lan = self._lan, True
         try:
             await self._write()
         except DeviceError:
             self._lan = before
             raise
 
+    async def close_lan(self) -> None:
+        """Revoke every guests' key, and with it every phone; keep in mind that the LAN is closed.
+
+        A DataDirectoryError says that this holds until the next start only.
+        """
+        self._lan = False
+        self._drop_keys([key for key in self.keys if key.guest])
+        await self._write_now("the guests' access is closed")
+
     def caller_of_key(self, secret: str) -> Caller:
-        """Tell who asks with a key.  Raises UnknownKeyError."""
-        return caller_with(self._use(digest_of(secret)))
+        """Tell who asks with a key.  Raises UnknownKeyError, and ForbiddenError for a guests': that opens a session."""
+        key = self._use(digest_of(secret))
+        if key.guest:
+            error = ForbiddenError("a guests' key is shown once, at /guest/session; from then on the cookie asks")
+            error.hint = "open the address of the QR code; a program has a key of its own: hearth keys add NAME"
+            raise error
+        return caller_with(key)
 
     def caller_of_session(self, token: str) -> Caller:
         """Tell which phone asks.  Raises UnknownKeyError."""
@@ -189,22 +226,31 @@ class KeyRing:
         if session is None:
             raise UnknownKeyError("this phone is not known here any more")
         session.used_at_s = self.age()
-        return caller_with(self._use(session.key), session=digest)
+        return caller_with(self._use(session.key), session=session.phone)
 
-    def open_session(self, secret: str) -> str:
+    def open_session(self, secret: str, source: str) -> str:
         """Let a phone in that has a guests' key; return the token it shows from now on.  Raises UnknownKeyError.
 
-        When there are too many, the one that has not asked for longest must scan the code again.
+        source: the address it comes from.  When there are too many sessions of that, or of all, one must make room:
+        of the network that has most, the one that has not asked for longest.
         """
         key = self._use(digest_of(secret))
         if not key.guest:
             raise UnknownKeyError("this key is for programs, not for the page")
         self._drop_old_sessions()
-        if len(self._sessions) >= MAX_SESSIONS:
-            self._drop_session(min(self._sessions, key=lambda one: self._sessions[one].used_at_s))
         token = _random()
-        self._sessions[digest_of(token)] = _Session(key.digest, self.age())
+        self._sessions[digest_of(token)] = _Session(key.digest, source, phone_at(source, key), self.age())
+        self._make_room(source)
         return token
+
+    def _make_room(self, source: str) -> None:
+        same = [one for one, session in self._sessions.items() if session.source == source]
+        if len(same) > MAX_OF_SOURCE:
+            self._drop_session(min(same, key=lambda one: self._sessions[one].used_at_s))
+        elif len(self._sessions) > MAX_SESSIONS:
+            networks = {one: network_of(session.source) for one, session in self._sessions.items()}
+            sizes = Counter(networks.values())
+            self._drop_session(min(networks, key=lambda one: (-sizes[networks[one]], self._sessions[one].used_at_s)))
 
     async def run(self) -> None:
         """Write what has changed, a while after it has, until cancelled; `aclose` writes the rest."""
@@ -222,6 +268,7 @@ class KeyRing:
         try:
             await self._write()
         except DeviceError as error:
+            self._changed.set()  # there may be room later
             log.error("%s; %s", error, error.hint)  # noqa: TRY400  a message for people; the cause is in it
 
     def _allowance(self, digest: str) -> Allowance:
@@ -239,14 +286,19 @@ class KeyRing:
         self._changed.set()
         return key
 
-    async def _remove(self, keys: list[Key]) -> None:
-        before, self._keys = self._keys, {one: key for one, key in self._keys.items() if key not in keys}
+    async def _write_now(self, done: str) -> None:
+        """Write what the owner took away.  It stays so whatever the disk says: what failed is tried again later."""
         try:
             await self._write()
-        except DeviceError:
-            self._keys = before
-            raise
+        except DeviceError as error:
+            self._changed.set()
+            kept = DataDirectoryError(f"{done}, but not on the disk, and comes back with a restart: {error}")
+            kept.hint = f"{error.hint}; once there is room it is written within a minute"
+            raise kept from error
+
+    def _drop_keys(self, keys: list[Key]) -> None:
         for key in keys:
+            del self._keys[key.digest]
             self._used_at.pop(key.digest, None)
             self.meter.forget(key.digest)
             self.on_revoked(key.digest)
@@ -259,8 +311,9 @@ class KeyRing:
             self._drop_session(digest)
 
     def _drop_session(self, digest: str) -> None:
-        del self._sessions[digest]
-        self.meter.forget(digest)
+        phone = self._sessions.pop(digest).phone
+        if all(session.phone != phone for session in self._sessions.values()):
+            self.meter.forget(phone)
 
     async def _write(self) -> None:
         async with self._writing:
@@ -288,8 +341,9 @@ class KeyRing:
                 digest=digest,
                 key=session.key,
                 used_at_s=session.used_at_s,
-                tokens=self._spent(digest).tokens,
-                tokens_since_s=self._spent(digest).since_s,
+                source=session.source,
+                tokens=self._spent(session.phone).tokens,
+                tokens_since_s=self._spent(session.phone).since_s,
             )
             for digest, session in self._sessions.items()
             if session.key in self._keys

@@ -13,6 +13,8 @@ from typing import Final, Literal, TextIO
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 # Foreign libraries speak up from here on only: their info lines are about themselves.
 QUIET: Final = ("asyncio", "amqtt", "uvicorn", "zeroconf", "transitions", "httpx", "httpcore")
+# Warns of every malformed request, so that anybody in reach could fill the log: its errors are this node's own.
+STRANGERS: Final = "uvicorn.error"
 
 
 class TextLines(logging.Formatter):
@@ -48,6 +50,7 @@ def configure_logs(
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    logging.getLogger(STRANGERS).setLevel(logging.DEBUG if level == "debug" else logging.ERROR)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

@@ -8,16 +8,17 @@ Every node announces what it holds (Status) to all members, anew whenever it cha
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncGenerator, Callable, Collection
 from typing import Final
 
-from device.answering import STILL_AT_IT_S, Answerer
+from device.answering import MAX_FROM_PEER, STILL_AT_IT_S, Answerer
 from device.answers import Answer
 from device.api import Answerer as AnsweredBy
 from device.api import AnswerQueued, HeldModel, QueryCounts
 from device.asking import SILENCE_S, Asker
 from device.core.access import Caller
-from device.core.admission import Bounds, Client, has_room
+from device.core.admission import Bounds, Client, Standing, has_room
 from device.core.chat_request import ChatRequest
 from device.core.failover import AnswerSoFar
 from device.core.offering import EVERYTHING, Offering
@@ -212,7 +213,9 @@ class Queries:
         if by.local:
             return self._turns.generate(client, by.model_digest, request, on_turn=begun)
         begun()  # nobody here sees when its turn over there comes, unless it is told a place in the queue
-        return self._asker.ask(by.node_id, Query(by.model_digest, request))
+        # The last of the places that a neighbour has for this node is its owner's, who asks over there in any case.
+        most = math.inf if client.standing is Standing.OWNER else MAX_FROM_PEER - 1
+        return self._asker.ask(by.node_id, Query(by.model_digest, request), most=most)
 
     async def _route(self, chat: ChatRequest) -> Route:
         """Choose, and while a neighbour is just coming up, wait a moment for what it holds before saying no."""

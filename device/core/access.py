@@ -69,9 +69,17 @@ LOOPBACK: Final = Caller(Client("this machine", Standing.OWN), (ASK, EMBED))
 
 
 def caller_with(key: Key, *, session: str = "") -> Caller:
-    """Who asks with a key; session: the digest of a guest's, since each phone is a client of its own."""
+    """Who asks with a key; session: the name of a guest's phone, since each is a client of its own."""
     standing = Standing.GUEST if key.guest else Standing.OWN
     return Caller(Client(session or key.digest, standing), key.scopes, key.digest)
+
+
+def phone_at(source: str, key: Key) -> str:
+    """Name the phone that came with a key from an address.
+
+    However many cookies it takes, it has one phone's places, pace and part of the budget.
+    """
+    return digest_of(f"{key.digest} {source}")
 
 
 def digest_of(secret: str) -> str:
@@ -101,8 +109,9 @@ def host_of_address(address: str) -> str:
 def check_host(host: str, names: Collection[str]) -> None:
     """Refuse a Host header that is none of this node's names: a page elsewhere has had its name point here."""
     if _without_port(host) not in names:
+        # A page under the foreign name can read this: it says nothing of the names and addresses here.
         error = ForbiddenError("the Host header names another machine")
-        error.hint = f"ask for this node by one of its own names: {', '.join(sorted(names))}"
+        error.hint = "ask for this node by its own name or address; hearth guests status says them"
         raise error
 
 

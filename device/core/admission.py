@@ -8,6 +8,7 @@ put right once it is known.  Source: C. Waldspurger, W. Weihl, "Stride schedulin
 
 How many may wait follows the room that is left: nobody may hold more places than are free, so that a newcomer finds
 one however greedy the others are.  Source: A. Choudhury, E. Hahne, "Dynamic queue length thresholds" (1998).
+Guests, who may be as many as somebody has addresses, share half of the room among themselves.
 """
 
 import enum
@@ -51,7 +52,10 @@ class Client:
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """How many questions are held.  owner: the owner's; shared: of all others together; single: of one of them."""
+    """How many questions are held.  owner: the owner's; shared: of all others together; single: of one of them.
+
+    All guests together hold at most half of `shared`.
+    """
 
     owner: int = 16
     shared: int = 32
@@ -73,6 +77,8 @@ def has_room(held: Collection[Client], client: Client, bounds: Bounds) -> bool:
     if client.standing is Standing.OWNER:
         return own < bounds.owner
     free = bounds.shared - sum(one.standing is not Standing.OWNER for one in held)
+    if client.standing is Standing.GUEST:
+        free = min(free, bounds.shared // 2 - sum(one.standing is Standing.GUEST for one in held))
     return own < min(free, bounds.single)
 
 

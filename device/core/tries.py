@@ -12,27 +12,28 @@ MAX_SOURCES: Final = 1024
 
 
 class Tries:
-    """Wrong keys by source.  A source that has shown too many is not listened to for a while, right ones included."""
+    """Wrong keys by source.  A right one counts for nothing here: it opens whatever its neighbours have tried."""
 
     def __init__(self) -> None:
         self._sources: OrderedDict[str, Pace] = OrderedDict()
 
     def check(self, source: str, *, now: float) -> None:
-        """Let a source show a key.  Raises TooManyRequestsError; the key is then not to be looked at."""
-        wait_s = self._sources.get(_network(source), Pace()).next_in_s(WRONG_PER_MINUTE, now=now)
+        """Ask before a wrong key is called one.  Raises TooManyRequestsError where there were too many already."""
+        wait_s = self._sources.get(network_of(source), Pace()).next_in_s(WRONG_PER_MINUTE, now=now)
         if wait_s:
             raise TooManyRequestsError(f"too many wrong keys from your address; wait {wait_s} s", retry_after_s=wait_s)
 
     def failed(self, source: str, *, now: float) -> None:
         """Count a wrong key."""
-        name = _network(source)
+        name = network_of(source)
         self._sources[name] = self._sources.get(name, Pace()).asked(WRONG_PER_MINUTE, now=now)
         self._sources.move_to_end(name)
         if len(self._sources) > MAX_SOURCES:
             self._sources.popitem(last=False)
 
 
-def _network(source: str) -> str:
+def network_of(source: str) -> str:
     """The source as it is counted: of IPv6 the first 64 bits, since one machine may use all the others."""
-    address = ipaddress.ip_address(source.partition("%")[0])
-    return source if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))  # noqa: PLR2004
+    if ":" not in source:
+        return source
+    return str(ipaddress.ip_network((source.partition("%")[0], 64), strict=False))

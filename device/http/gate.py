@@ -119,26 +119,26 @@ class Gate:
         kind, _, secret = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and (self._door is Door.LAN or secret.startswith(KEY_PREFIX)):
             # On loopback other keys mean nothing: OpenAI's clients must send one.
-            return self._tried(scope, lambda: self._keyring.caller_of_key(secret.strip()))
+            return tried(self._tries, source_of(scope), lambda: self._keyring.caller_of_key(secret.strip()))
         if self._door is Door.LOOPBACK:
             return LOOPBACK
         token = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
         if not token or needed_scope(scope["path"]) is None:
             return None
         check_cookie_use(scope["method"], origin=headers.get("origin"), marked=OWN_HEADER in headers)
-        return self._tried(scope, lambda: self._keyring.caller_of_session(token))
-
-    def _tried(self, scope: Scope, look_up: Callable[[], Caller]) -> Caller:
-        return tried(self._tries, source_of(scope), look_up)
+        return self._keyring.caller_of_session(token)  # an old cookie is no guess: its phone is told to scan again
 
 
 def tried(tries: Tries, source: str, look_up: Callable[[], T]) -> T:
-    """Look a key up, unless too many wrong ones came from there."""
-    now = asyncio.get_running_loop().time()
-    tries.check(source, now=now)
+    """Look a key up.  A right one always opens, also where others share its address with whoever guesses.
+
+    Raises UnknownKeyError for a wrong one, and TooManyRequestsError once too many of them came from there.
+    """
     try:
         return look_up()
     except UnknownKeyError:
+        now = asyncio.get_running_loop().time()
+        tries.check(source, now=now)
         tries.failed(source, now=now)
         raise
 

@@ -13,18 +13,20 @@ from device.http.requests import read_body
 from device.keyring import KeyRing
 
 MAX_KEY_CHARACTERS = 128
+MAX_BODY_BYTES = 1024  # from strangers: parsing must cost nothing
 
 
 def guest_routes(keyring: KeyRing, tries: Tries) -> list[Route]:
     """What a phone does before it asks."""
 
     async def open_session(request: Request) -> Response:
-        key = parse_object(await read_body(request)).get("key")
+        key = parse_object(await read_body(request, max_bytes=MAX_BODY_BYTES)).get("key")
         if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY_CHARACTERS:
             raise BadRequestError(f"key: a text of 1 to {MAX_KEY_CHARACTERS} characters", param="key")
         reply = Response(status_code=204)
         if not _is_in_already(request, key):
-            token = tried(tries, source_of(request.scope), lambda: keyring.open_session(key))
+            source = source_of(request.scope)
+            token = tried(tries, source, lambda: keyring.open_session(key, source))
             # No max_age: the phone forgets it with the browser.  Not `secure`: this is plain HTTP.
             reply.set_cookie(COOKIE, token, httponly=True, samesite="strict")
         return reply

@@ -16,8 +16,8 @@ BODY_WITHIN_S: Final = 15.0
 T = TypeVar("T")
 
 
-async def read_body(request: Request, *, within_s: float = BODY_WITHIN_S) -> bytes:
-    """Read a body of at most 1 MiB.
+async def read_body(request: Request, *, max_bytes: int = MAX_BODY_BYTES, within_s: float = BODY_WITHIN_S) -> bytes:
+    """Read a body of at most `max_bytes`.
 
     What is larger is read on for a while and thrown away, so that the client hears why it was refused.
     Raises RequestTooLargeError, RequestTooSlowError, ClientDisconnect.
@@ -28,7 +28,7 @@ async def read_body(request: Request, *, within_s: float = BODY_WITHIN_S) -> byt
         async with asyncio.timeout(within_s):
             async for chunk in request.stream():
                 size += len(chunk)
-                if size <= MAX_BODY_BYTES:
+                if size <= max_bytes:
                     body += chunk
                 else:
                     body.clear()
@@ -36,8 +36,8 @@ async def read_body(request: Request, *, within_s: float = BODY_WITHIN_S) -> byt
                     break
     except TimeoutError as error:
         raise RequestTooSlowError(f"the body did not arrive within {within_s:.0f} s") from error
-    if size > MAX_BODY_BYTES:
-        raise RequestTooLargeError(f"the body is larger than {MAX_BODY_BYTES} bytes")
+    if size > max_bytes:
+        raise RequestTooLargeError(f"the body is larger than {max_bytes} bytes")
     return bytes(body)
 
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -15,6 +16,8 @@ from typing import Any, Final, cast
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from device.core.tries import network_of
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 KEEP_ALIVE_S: Final = 15
@@ -41,9 +44,10 @@ class _Connection(H11Protocol):
         self._patience = patience
         self._deadline: asyncio.TimerHandle | None = None
         self._refused = False
+        self._made_at = self.loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport) or self._is_full(transport):
+        if not isinstance(transport, asyncio.Transport) or not self._finds_room(transport):
             # Too many: closed without a word, before it costs anything.
             self._refused = True
             transport.close()
@@ -52,10 +56,22 @@ class _Connection(H11Protocol):
         super().connection_made(transport)
         self._expect(self._patience.head_within_s)
 
-    def _is_full(self, transport: asyncio.Transport) -> bool:
+    def _finds_room(self, transport: asyncio.Transport) -> bool:
+        """Where all connections are taken, one that asks nothing makes room: the oldest of the network with most."""
         source = _source(transport)
-        same = sum(_source(one.transport) == source for one in self.connections)
-        return len(self.connections) >= self._patience.connections or same >= self._patience.per_source
+        others = [one for one in self.connections if isinstance(one, _Connection)]
+        if sum(_source(one.transport) == source for one in others) >= self._patience.per_source:
+            return False
+        if len(others) < self._patience.connections:
+            return True
+        networks = {one: network_of(_source(one.transport)) for one in others}
+        sizes = Counter(networks.values())
+        idle = (one for one in others if not one._is_answering())  # noqa: SLF001  of this very class
+        leaves = min(idle, key=lambda one: (-sizes[networks[one]], one._made_at), default=None)  # noqa: SLF001  same
+        if leaves is not None:
+            self.connections.discard(leaves)
+            leaves._cut()  # noqa: SLF001  same
+        return leaves is not None
 
     def data_received(self, data: bytes) -> None:
         if self._refused:

@@ -46,7 +46,7 @@ def _cost() -> Row:
     """What one question costs the queue while it is full: taken, given a turn, its end, and everybody's place."""
     admission = Admission()
     for number in range(MANY_WAITING):
-        admission.enter(Client(str(number), Standing.GUEST), TOKENS)
+        admission.enter(Client(str(number), Standing.NEIGHBOUR), TOKENS)
     spans = []
     for _ in range(200):
         began = time.perf_counter()

@@ -9,17 +9,18 @@ from typing import Literal
 
 import pytest
 
-from device.logs import QUIET, configure_logs
+from device.logs import QUIET, STRANGERS, configure_logs
+from tests.device.http.test_server import connected, greet, serving
 
 
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
-    before = root.handlers[:], root.level, [logging.getLogger(name).level for name in QUIET]
+    before = root.handlers[:], root.level, [logging.getLogger(name).level for name in (*QUIET, STRANGERS)]
     yield
     root.handlers[:], levels = before[0], before[2]
     root.setLevel(before[1])
-    for name, level in zip(QUIET, levels, strict=True):
+    for name, level in zip((*QUIET, STRANGERS), levels, strict=True):
         logging.getLogger(name).setLevel(level)
 
 
@@ -57,3 +58,19 @@ def test_json_is_one_object_a_line() -> None:
 def test_debug_lets_libraries_speak() -> None:
     """What is too much for every day is there when somebody looks for it."""
     assert "a library about itself" in written("text", level="debug")[-1]
+
+
+@pytest.mark.parametrize(("level", "lines"), [("info", False), ("debug", True)])
+async def test_strangers_write_nothing_into_the_log(level: Literal["debug", "info"], *, lines: bool) -> None:
+    """Whatever they send that is no request, or asks for another protocol; who looks for it sees it."""
+    stream = io.StringIO()
+    configure_logs(level, "text", stream)
+    upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+    async with serving(greet) as (_, port):
+        for sent in (b"no request\r\n\r\n", upgrade):
+            async with connected(port) as (reader, writer):
+                writer.write(sent)
+                assert (await reader.read()).startswith(b"HTTP/1.1 ")
+    for words in ("Invalid HTTP request", "Unsupported upgrade request"):
+        assert lines == (words in stream.getvalue())
+    assert lines == bool(stream.getvalue())

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from device.answering import MAX_FROM_PEER
-from device.api import AnswerFinished, AnswerPiece
-from device.core.access import OWNER
+from device.api import AnswerFinished, AnswerPiece, AnswerQueued
+from device.core.access import OWNER, Key, caller_with
 from device.core.query_messages import Cancel, Done, Failed, Query, Tokens, parse_message
 from device.errors import (
     AnswerLostError,
@@ -156,6 +156,29 @@ async def test_a_neighbour_answers_so_many_and_no_more(pair: tuple[Home, Home]) 
             task.cancel()
     await until(lambda: ember.queries.counts().running == 0)
     assert (await heard(spark, chat()))[1].completion_tokens == 5
+
+
+async def test_guests_leave_the_owner_a_place_at_a_neighbour(pair: tuple[Home, Home]) -> None:
+    """However many ask at once, the last place is the owner's; one that a guest gives up is another's again."""
+    spark, ember = pair
+    guests = [caller_with(Key(name="guests", digest="d" * 64, guest=True), session=name) for name in "abcdefgh"]
+    async with AsyncExitStack() as stack:
+        answers = [await stack.enter_async_context(asked(spark, LONG, caller=guest)) for guest in guests]
+        steps = [asyncio.ensure_future(answer.step()) for answer in answers]
+        refused = steps[MAX_FROM_PEER - 1 :]
+        for step in refused:
+            with pytest.raises(BusyError, match="at that neighbour already"):
+                await step
+        owners = await stack.enter_async_context(asked(spark, chat()))
+        assert await owners.step() == AnswerQueued(place=MAX_FROM_PEER - 1)
+        await owners.aclose()
+        await steps[0]
+        await answers[0].aclose()
+        await until(lambda: ember.queries.counts().running == MAX_FROM_PEER - 2)
+        another = await stack.enter_async_context(asked(spark, LONG, caller=guests[-1]))
+        assert isinstance(await another.step(), AnswerQueued | AnswerPiece)
+        await asyncio.gather(*steps[: MAX_FROM_PEER - 1])
+    await until(lambda: not spark.queries._asker._places)
 
 
 async def test_a_prompt_too_long_over_there_says_both_numbers(pair: tuple[Home, Home]) -> None:

@@ -1,5 +1,7 @@
 """Turns at the engine: fair in tokens, the owner first, nobody starved, everything bounded."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,20 +120,36 @@ def test_a_greedy_client_leaves_places_for_others() -> None:
     """It may hold no more places than are free; so there is one for whoever comes next."""
     admission = Admission(bounds=Bounds(shared=8, single=8))
     for _ in range(4):
-        admission.enter(guest("greedy"), 10)
+        admission.enter(neighbour("greedy"), 10)
     with pytest.raises(BusyError, match="4 questions are waiting here, 4 of them yours"):
-        admission.enter(guest("greedy"), 10)
-    admission.enter(guest("modest"), 10)
+        admission.enter(neighbour("greedy"), 10)
+    admission.enter(neighbour("modest"), 10)
     admission.enter(OWNER, 10)
-    assert admission.waiting == {Standing.GUEST: 5, Standing.OWNER: 1}
+    assert admission.waiting == {Standing.NEIGHBOUR: 5, Standing.OWNER: 1}
+
+
+def test_many_guests_leave_places_for_others() -> None:
+    """However many come at once, the half of what others share is not theirs; and a newcomer finds one in theirs."""
+    admission = Admission(bounds=Bounds(shared=16, single=16))
+    for name in ("greedy", "greedier", "greediest"):
+        for _ in range(16):
+            with contextlib.suppress(BusyError):
+                admission.enter(guest(name), 10)
+    admission.enter(guest("modest"), 10)
+    with pytest.raises(BusyError):
+        admission.enter(guest("late"), 10)
+    assert admission.waiting == {Standing.GUEST: 8}
+    for _ in range(3):
+        admission.enter(program("p"), 10)
+        admission.enter(neighbour("n"), 10)
 
 
 def test_the_owners_places_are_the_owners() -> None:
     """Others cannot take them, and they too are bounded."""
     admission = Admission(bounds=Bounds(owner=2, shared=1))
-    admission.enter(guest("a"), 10)
+    admission.enter(neighbour("a"), 10)
     with pytest.raises(BusyError):
-        admission.enter(guest("b"), 10)
+        admission.enter(neighbour("b"), 10)
     for _ in range(2):
         admission.enter(OWNER, 10)
     with pytest.raises(BusyError) as raised:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from device.core.tries import MAX_SOURCES, WRONG_PER_MINUTE, Tries
+from device.core.tries import MAX_SOURCES, WRONG_PER_MINUTE, Tries, network_of
 from device.errors import TooManyRequestsError
 
 
@@ -34,6 +34,7 @@ def test_a_machine_with_many_addresses_is_one() -> None:
     with pytest.raises(TooManyRequestsError):
         tries.check("fd00::ffff%wlan0", now=0.0)
     tries.check("fd00:1::1", now=0.0)
+    assert network_of("192.168.1.7") == "192.168.1.7"
 
 
 def test_sources_are_bounded() -> None:

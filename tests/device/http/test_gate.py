@@ -65,11 +65,15 @@ async def phone(node: HearthNode, guests: GuestAccess) -> AsyncIterator[httpx.As
 
 
 @asynccontextmanager
-async def reaching(node: HearthNode, host: str = LAN, *, key: str = "") -> AsyncIterator[httpx.AsyncClient]:
+async def reaching(
+    node: HearthNode, host: str = LAN, *, key: str = "", transport: httpx.AsyncHTTPTransport | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client of one of the node's addresses."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     base = f"http://{host}:{node.administration.http.port}"
-    async with httpx.AsyncClient(base_url=base, timeout=60, trust_env=False, headers=headers) as client:
+    async with httpx.AsyncClient(
+        base_url=base, timeout=60, trust_env=False, headers=headers, transport=transport
+    ) as client:
         yield client
 
 
@@ -190,6 +194,34 @@ async def test_what_is_no_key_is_said(phone: httpx.AsyncClient, body: bytes) -> 
     assert refusal(await phone.post("/guest/session", content=body)) == (400, "invalid_value")
 
 
+async def test_a_guests_key_is_for_coming_in_alone(phone: httpx.AsyncClient, guests: GuestAccess) -> None:
+    """Shown as a program's it is refused: beside the cookie it would be a second phone, without the bounds of one."""
+    right = {"Authorization": f"Bearer {key_in(guests)}"}
+    assert refusal(await phone.post(CHAT, json=QUESTION, headers=right)) == (403, "forbidden")
+
+
+async def test_a_fresh_session_is_no_fresh_phone(node: HearthNode, owner: DaemonClient) -> None:
+    """Whoever comes in anew with each question has the pace of one; a phone elsewhere has its own."""
+    guests = await owner.open_guests(per_minute=2)
+    mark = {"X-Hearthmesh": "page"}
+    statuses = []
+    for _ in range(4):
+        async with reaching(node) as phone:
+            await come_in(phone, guests)
+            statuses.append((await phone.post(CHAT, json=QUESTION, headers=mark)).status_code)
+    assert statuses == [200, 200, 429, 429]
+    async with reaching(node, transport=httpx.AsyncHTTPTransport(local_address="127.0.0.68")) as other:
+        await come_in(other, guests)
+        assert (await other.post(CHAT, json=QUESTION, headers=mark)).status_code == 200
+    await owner.close_guests()
+
+
+async def test_a_strangers_body_is_hardly_read(phone: httpx.AsyncClient) -> None:
+    """Whoever has no key yet sends one, and nothing whose parsing would hold everybody else up."""
+    for body in (b'{"x":[' + b"{}," * 300_000 + b"{}]}", b'{"key": "' + b"x" * 1015 + b'"}'):
+        assert refusal(await phone.post("/guest/session", content=body)) == (413, "request_too_large")
+
+
 async def test_a_revoked_key_ends_its_phones(node: HearthNode, owner: DaemonClient) -> None:
     """The next question is refused, with what to do; the page itself still loads, to say so."""
     guests = await owner.open_guests()
@@ -228,17 +260,63 @@ async def test_a_revoked_key_ends_its_answers(node: HearthNode, owner: DaemonCli
     await owner.close_guests()
 
 
+async def test_the_owner_closes_the_lan_on_a_full_disk(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nobody is reached any more and no phone asks; the owner hears that the disk does not know yet."""
+    config = hearth_config(tmp_path_factory.mktemp("f"), interfaces=("wlan0",))
+    owner = DaemonClient(config.socket_path)
+    async with living(config, networks=wlan) as node, reaching(node) as phone:
+        guests = await owner.open_guests()
+        await come_in(phone, guests)
+        keys = config.data_dir / "keys.json"
+        kept = keys.read_bytes()
+        keys.unlink()
+        keys.mkdir()  # nothing can be put in its place
+        with pytest.raises(RequestRefusedError, match="comes back with a restart"):
+            await owner.close_guests()
+        await until_refused(phone)
+        closed = await owner.guests()
+        assert (closed.open, closed.guest_keys, closed.phones) == (False, 0, 0)
+        keys.rmdir()
+        keys.write_bytes(kept)
+    assert b'"guest": true' not in keys.read_bytes()
+
+
 async def test_guessing_keys_is_slow(phone: httpx.AsyncClient, guests: GuestAccess) -> None:
-    """After ten wrong ones the source waits, whatever it shows then; who is in already goes on elsewhere."""
+    """After ten wrong ones each further one is told to wait; others do not notice."""
     transport = httpx.AsyncHTTPTransport(local_address="127.0.0.66")
     async with httpx.AsyncClient(transport=transport, base_url=phone.base_url) as guesser:
         replies = [await guesser.post("/guest/session", json={"key": f"hk_{n}"}) for n in range(11)]
         assert [reply.status_code for reply in replies] == [401] * 10 + [429]
         assert refusal(replies[-1]) == (429, "rate_limit_exceeded")
         assert int(replies[-1].headers["retry-after"]) > 0
-        right = {"Authorization": f"Bearer {key_in(guests)}"}
-        assert (await guesser.get("/v1/models", headers=right)).status_code == 429
         assert (await guesser.get("/health")).status_code == 200
+    assert (await come_in(phone, guests)).status_code == 204
+
+
+async def test_a_right_key_opens_where_others_guess(
+    node: HearthNode, guests: GuestAccess, make_key: Callable[..., Awaitable[NewKey]]
+) -> None:
+    """Whoever shares an address (or an IPv6 network) with a guesser is not locked out; nor is the owner on loopback."""
+    admin = {"Authorization": f"Bearer {(await make_key('admin')).secret}"}
+    program = {"Authorization": f"Bearer {(await make_key('ask')).secret}"}
+    for host, path, right in ((LAN, "/v1/models", program), ("127.0.0.1", "/api/status", admin)):
+        transport = httpx.AsyncHTTPTransport(local_address="127.0.0.67")
+        async with reaching(node, host, transport=transport) as shared:
+            wrong = {"Authorization": "Bearer hk_wrong"}
+            statuses = [(await shared.get("/v1/models", headers=wrong)).status_code for _ in range(12)]
+            assert statuses[-1] == 429
+            assert (await shared.get(path, headers=right)).status_code == 200
+            assert (await come_in(shared, guests)).status_code == 204
+            assert (await shared.get("/v1/models")).status_code == 200
+
+
+async def test_an_old_cookie_is_no_guess(phone: httpx.AsyncClient, guests: GuestAccess) -> None:
+    """A page that goes on asking with one does not use up its phone's tries."""
+    old = {"Cookie": f"{COOKIE}={'a' * 32}"}
+    statuses = {(await phone.get("/v1/models", headers=old)).status_code for _ in range(15)}
+    assert statuses == {401}
+    wrong = await phone.post("/guest/session", json={"key": "hk_wrong"})
+    assert wrong.status_code == 401
     assert (await come_in(phone, guests)).status_code == 204
 
 

@@ -1,6 +1,7 @@
 """The server under honest, slow, many and vanishing clients; over real sockets, with an application of its own."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,9 +38,11 @@ async def serving(app: ASGIApp, *, patience: Patience | None = None) -> AsyncIte
 
 
 @asynccontextmanager
-async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def connected(
+    port: int, source: str = "127.0.0.1"
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection, closed at the end."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
     try:
         yield reader, writer
     finally:
@@ -103,14 +106,41 @@ async def test_a_client_that_does_not_read_is_cut() -> None:
 
 
 async def test_connections_beyond_the_bound_are_closed() -> None:
-    """They get no answer; the ones before them do, and room comes back."""
-    async with serving(greet, patience=Patience(connections=1)) as (_, port):
-        async with connected(port) as (reader, writer):
-            writer.write(REQUEST)
-            await reader.readuntil(b"hello")
-            assert not await _answers(port)
-        while not await _answers(port):
-            pass  # the first is being closed
+    """While those before them are being answered they get no answer; afterwards there is room."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        await go_on.wait()
+        await greet(scope, receive, send)
+
+    async with (
+        serving(slow, patience=Patience(connections=1)) as (_, port),
+        connected(port) as (reader, writer),
+    ):
+        writer.write(REQUEST)
+        await begun.wait()
+        assert not await _answers(port)
+        go_on.set()
+        await reader.readuntil(b"hello")
+        assert await _answers(port)
+
+
+async def test_idle_connections_make_room() -> None:
+    """Whoever holds all of them and asks nothing, from one address or several, keeps nobody out who does ask."""
+    patience = Patience(connections=3, per_source=2)
+    async with serving(greet, patience=patience) as (_, port), contextlib.AsyncExitStack() as stack:
+        asked, asking = await stack.enter_async_context(connected(port, "127.0.0.5"))
+        asking.write(REQUEST)
+        await asked.readuntil(b"hello")
+        oldest, newer = [(await stack.enter_async_context(connected(port, "127.0.0.66")))[0] for _ in range(2)]
+        reader, writer = await stack.enter_async_context(connected(port, "127.0.0.6"))
+        writer.write(REQUEST)
+        await reader.readuntil(b"hello")
+        assert await oldest.read() == b""
+        assert not newer.at_eof()
+        asking.write(REQUEST)
+        await asked.readuntil(b"hello")
 
 
 async def test_one_source_does_not_take_all_connections() -> None:
