@@ -10,6 +10,7 @@ from device.api import (
     Diagnosis,
     DoorAddress,
     HttpAddress,
+    HttpsAddress,
     Joined,
     Member,
     Memory,
@@ -45,6 +46,7 @@ class Administration:
     version: str
     started_at: float
     restart: Callable[[], None]
+    https: HttpsAddress | None = None
     clock: Callable[[], float] = time.monotonic
 
     @property
@@ -65,12 +67,13 @@ class Administration:
             version=self.version,
             uptime_s=round(self.uptime_s, 1),
             http=self.http,
+            https=self.https,
             mqtt=BrokerAddress(port=self.mesh.mqtt_port, broker=self.mesh.broker_kind),
             door=DoorAddress(port=self.mesh.door_port),
             memory=self.memory,
             queries=self.queries.counts(),
             queue=self._queue(),
-            guests=replace(self.guests.status(), urls=()),
+            guests=replace(self.guests.status(), urls=(), https_urls=()),
             community=self._community(),
             neighbours=self._neighbours(),
             models=self.library.models(),

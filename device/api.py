@@ -88,6 +88,14 @@ class HttpAddress:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HttpsAddress:
+    """The port of the same API over TLS, where the LAN is open, and the SHA-256 fingerprint of its certificate."""
+
+    port: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class BrokerAddress:
     """Port and kind of the own MQTT broker."""
 
@@ -140,11 +148,14 @@ class GuestAccess:
     """Who may ask over the network.
 
     open: whether this node listens there at all; urls: where, with the guests' key if this run has made it (shows_key);
+    https_urls: the same where it listens over TLS, and fingerprint, of that certificate: none where that is not wanted;
     phones: how many have come with one; per_minute, per_day: questions and tokens of that key, 0 = no limit.
     """
 
     open: bool
     urls: tuple[str, ...] = ()
+    https_urls: tuple[str, ...] = ()
+    fingerprint: str = ""
     phones: int = 0
     guest_keys: int = 0
     shows_key: bool = False
@@ -198,6 +209,7 @@ class Status:
     version: str
     uptime_s: float
     http: HttpAddress
+    https: HttpsAddress | None = None
     mqtt: BrokerAddress
     door: DoorAddress
     memory: Memory

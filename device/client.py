@@ -54,7 +54,19 @@ from device.errors import (
 )
 from device.parsing import MalformedReplyError, one_line, parse
 from device.socket_http import ConnectError, NotHttpError, Reply, request
-from device.wording import Pace, answered_by, count, duration, place, pull_figures, share, short_id, size, speed
+from device.wording import (
+    Pace,
+    answered_by,
+    count,
+    duration,
+    fingerprint_lines,
+    place,
+    pull_figures,
+    share,
+    short_id,
+    size,
+    speed,
+)
 
 __all__ = [  # what a user interface needs, in one place
     "AnswerBrokenOffError",
@@ -97,6 +109,7 @@ __all__ = [  # what a user interface needs, in one place
     "answered_by",
     "count",
     "duration",
+    "fingerprint_lines",
     "place",
     "pull_figures",
     "share",

@@ -58,9 +58,14 @@ class HttpConfig:
 
     port: int = 4327  # H-E-A-R on a telephone; 0 = any free one
     lan: bool = False  # true: always reachable in the networks of discovery.interfaces, for whoever has a key
+    https: bool = False  # true: where the LAN is open, also over TLS with a certificate of the node's own making
+    https_port: int = 4328
 
     def __post_init__(self) -> None:
         _check_port("http.port", self.port)
+        _check_port("http.https_port", self.https_port)
+        if self.https and self.https_port == self.port != 0:
+            raise ConfigError(f"http.https_port: {self.https_port} is http.port already; choose another")
 
 
 @dataclass(frozen=True, kw_only=True)

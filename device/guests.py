@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import Final
 
-from device.api import ApiKey, GuestAccess, Keys, NewKey
+from device.api import ApiKey, GuestAccess, HttpsAddress, Keys, NewKey
 from device.core.access import ASK, UNLIMITED, Key, host_of_address
 from device.core.budgets import Allowance
 from device.keyring import KeyRing
@@ -19,11 +20,14 @@ NAMED_WITHIN_S: Final = 5.0  # finding a free name takes a second; where mDNS ca
 class Guests:
     """Keys and the LAN.  always_open: the configuration opens the LAN, whatever is said here."""
 
-    def __init__(self, keyring: KeyRing, lan: Lan, *, mesh: Mesh, port: int, always_open: bool) -> None:
+    def __init__(
+        self, keyring: KeyRing, lan: Lan, *, mesh: Mesh, port: int, always_open: bool, https: HttpsAddress | None = None
+    ) -> None:
         self._keyring = keyring
         self._lan = lan
         self._mesh = mesh
         self._port = port
+        self._https = https
         self._news = asyncio.Event()
         mesh.on_change(self._news.set)
         self._always_open = always_open
@@ -43,11 +47,11 @@ class Guests:
     @property
     def names(self) -> frozenset[str]:
         """What this node is called on the LAN."""
-        return frozenset({"localhost", *self._hosts()})
+        return frozenset({"localhost", *self._hosts(self._lan.addresses), *self._hosts(self._lan.tls_addresses)})
 
-    def _hosts(self) -> list[str]:
+    def _hosts(self, addresses: Sequence[str]) -> list[str]:
         name = self._mesh.host_name
-        return [*([name] if name else []), *(host_of_address(one) for one in self._lan.addresses)]
+        return [*([name] if name else []), *(host_of_address(one) for one in addresses)]
 
     def start(self) -> None:
         """Listen on the LAN where the configuration or the owner has said so."""
@@ -106,17 +110,21 @@ class Guests:
         """How it is now; with the addresses to be scanned, if their key is known."""
         key = self._key if self._key in self._keyring.keys else None
         fragment = f"/#k={self._secret}" if key else "/"
-        hosts = self._hosts() if self._lan.addresses else []
         allowance = key.allowance if key else UNLIMITED
         return GuestAccess(
             open=self._lan.is_open,
-            urls=tuple(f"http://{host}:{self._port}{fragment}" for host in hosts),
+            urls=self._urls("http", self._lan.addresses, self._port, fragment),
+            https_urls=self._urls("https", self._lan.tls_addresses, self._https.port if self._https else 0, fragment),
+            fingerprint=self._https.fingerprint if self._https else "",
             phones=self._keyring.phones,
             guest_keys=sum(one.guest for one in self._keyring.keys),
             shows_key=key is not None,
             per_minute=allowance.per_minute,
             per_day=allowance.per_day,
         )
+
+    def _urls(self, scheme: str, addresses: Sequence[str], port: int, fragment: str) -> tuple[str, ...]:
+        return tuple(f"{scheme}://{host}:{port}{fragment}" for host in (self._hosts(addresses) if addresses else ()))
 
     def _shown(self, key: Key) -> ApiKey:
         used_ago_s = self._keyring.used_ago_s(key)

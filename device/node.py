@@ -15,15 +15,15 @@ from typing import Final
 
 from device import sensors
 from device.administration import Administration
-from device.api import HttpAddress
+from device.api import HttpAddress, HttpsAddress
 from device.config import HearthConfig
 from device.core.offering import Limits, Offering, offered
-from device.data_directory import DataDirectory, bind_unix_socket
+from device.data_directory import DataDirectory, bind_unix_socket, unusable
 from device.errands import Errands
 from device.errors import DeviceError, NodeFailedError, PortInUseError
 from device.guests import Guests
 from device.http.app import build_apps
-from device.http.lan import LanServer
+from device.http.lan import LanServer, Port
 from device.http.server import HttpServer
 from device.keyring import FILE_NAME as KEYS_NAME
 from device.keyring import KeyRing
@@ -31,6 +31,8 @@ from device.library import Library
 from device.logs import configure_logs
 from device.notify import ServiceNotifier
 from device.queries import Queries
+from mesh.certificates import PageCertificate
+from mesh.core.host_names import DOMAIN, host_label
 from mesh.errors import MeshError
 from mesh.interfaces import Interface, survey
 from mesh.node import MeshConfig, MeshNode
@@ -140,6 +142,7 @@ class HearthNode:
         with (
             DataDirectory(config.data_dir) as directory,
             _loopback_listener(config.http.port) as public,
+            _https_port(config) as https_port,
             _owner_listener(config) as owner,
         ):
             # In this order: what may refuse to start does so before anything runs that must be stopped again.
@@ -156,13 +159,16 @@ class HearthNode:
             )
             library.on_change = queries.models_changed
             keyring.on_revoked = queries.revoked
-            port = public.getsockname()[1]
+            port, certificate = public.getsockname()[1], _certificate(config)
+            https = HttpsAddress(port=https_port, fingerprint=certificate.fingerprint) if certificate else None
+            ports = (Port(port), *([Port(https_port, certificate.context)] if certificate else ()))
             administration = Administration(
                 mesh=mesh,
                 queries=queries,
                 library=library,
-                guests=Guests(keyring, self.lan, mesh=mesh, port=port, always_open=config.http.lan),
+                guests=Guests(keyring, self.lan, mesh=mesh, port=port, always_open=config.http.lan, https=https),
                 http=HttpAddress(host=HOST, port=port),
+                https=https,
                 version=version("hearthmesh"),
                 started_at=started_at,
                 restart=self.restart,
@@ -182,7 +188,7 @@ class HearthNode:
                     keyring_task = tasks.create_task(keyring.run(), name="keyring")
                     async with errands.open():
                         queries.start()
-                        lan_task = tasks.create_task(self.lan.run(apps.lan, port), name="lan")
+                        lan_task = tasks.create_task(self.lan.run(apps.lan, *ports), name="lan")
                         administration.guests.start()
                         await self._serve(servers, queries, ready)
                         await asyncio.wait((lan_task,))
@@ -241,15 +247,51 @@ def _loopback_listener(port: int) -> Iterator[socket.socket]:
     """Listen on a loopback port, 0 = any free one.  Raises PortInUseError, NodeFailedError."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+        with _naming(port, "http.port"):
             listener.bind((HOST, port))
             listener.listen(128)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortInUseError(port, "http.port") from error
-            message = f"cannot listen on {HOST} port {port} (http.port): {error.strerror}"
-            raise NodeFailedError(message, hint="set http.port in hearth.toml to a port above 1023") from error
         yield listener
+
+
+@contextlib.contextmanager
+def _https_port(config: HearthConfig) -> Iterator[int]:
+    """Hold the port of HTTPS on loopback, where nobody listens: another program that has it is noticed at the start.
+
+    Yields its number, 0 where HTTPS is not wanted.  Raises PortInUseError, NodeFailedError.
+    """
+    if not config.http.https:
+        yield 0
+        return
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as holder:
+        with _naming(config.http.https_port, "http.https_port"):
+            holder.bind((HOST, config.http.https_port))
+        yield holder.getsockname()[1]
+
+
+@contextlib.contextmanager
+def _naming(port: int, key: str) -> Iterator[None]:
+    """Say which port cannot be listened on, and which key sets it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUseError(port, key) from error
+        message = f"cannot listen on {HOST} port {port} ({key}): {error.strerror}"
+        raise NodeFailedError(message, hint=f"set {key} in hearth.toml to a port above 1023") from error
+
+
+def _certificate(config: HearthConfig) -> PageCertificate | None:
+    """Give the certificate for HTTPS, where that is wanted.  Raises DataDirectoryError, PageCertificateError.
+
+    It lies with the identity: a board that gets another one gets another certificate too.
+    """
+    if not config.http.https:
+        return None
+    path = config.data_dir / "mesh" / "https.pem"
+    try:
+        return PageCertificate.open(path, host=f"{host_label(config.node.name)}.{DOMAIN}")
+    except OSError as error:
+        raise unusable(path.parent, error) from error
 
 
 @contextlib.contextmanager

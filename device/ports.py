@@ -63,6 +63,10 @@ class Lan(Protocol):
     def addresses(self) -> Sequence[str]:
         """Where it listens now."""
 
+    @property
+    def tls_addresses(self) -> Sequence[str]:
+        """Where it listens over TLS now."""
+
     def open(self) -> None:
         """Listen from now on, or as soon as it runs."""
 

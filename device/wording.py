@@ -43,6 +43,13 @@ def path(hops: int) -> str:
     return {0: "-", 1: "direct"}.get(hops) or count(hops, "hop")
 
 
+def fingerprint_lines(fingerprint: str) -> tuple[str, str]:
+    """A SHA-256 fingerprint of pairs with colons, in two lines that fit a terminal."""
+    pairs = fingerprint.split(":")
+    half = len(pairs) // 2
+    return ":".join(pairs[:half]) + ":", ":".join(pairs[half:])
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """`1 member`, `3 members`."""
     return f"{number} {one if number == 1 else many or one + 's'}"

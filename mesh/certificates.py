@@ -1,7 +1,8 @@
 """TLS keys and certificates: each node is the authority of its own broker, and of nothing else.
 
 TLS is a gate; who a peer is, Noise decides. So certificates never expire (a board without a clock lives in 1970),
-are never revoked (the broker's access list is what a removal changes) and name no host.
+are never revoked (the broker's access list is what a removal changes) and name no host.  The page for phones has one
+of its own, which nobody vouches for.
 """
 
 import datetime as dt
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mesh.core.topic_policy import CommonName
-from mesh.errors import CertificateError
+from mesh.errors import CertificateError, PageCertificateError
 
 NOT_BEFORE = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 NOT_AFTER = dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
@@ -122,6 +123,56 @@ class BrokerAuthority:
             .sign(self._key, hashes.SHA256())
         )
         return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+class PageCertificate:
+    """The self-signed certificate of the page for phones, and its key, in one file that is made once.
+
+    A browser warns of it, and a person who goes on has compared the fingerprint or has not: nothing else in it counts.
+    So it names the host that it was made for, stays when the name changes, and ends in 9999 like all others here
+    (limits on a lifetime are browsers' demands on authorities they trust).
+    """
+
+    def __init__(self, pem: bytes) -> None:
+        """pem: key and certificate.  Raises ValueError or OSError when they are none, or not of one another."""
+        certificate = x509.load_pem_x509_certificate(pem)
+        self.fingerprint = certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+        """SHA-256 of the certificate as browsers show it: pairs of digits with colons."""
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        """For a server of TLS 1.2, which old phones have, and newer."""
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.options |= ssl.OP_NO_RENEGOTIATION
+        self.context.set_alpn_protocols(["http/1.1"])
+        _load_chain(self.context, pem)
+
+    @classmethod
+    def open(cls, path: Path, *, host: str) -> "PageCertificate":
+        """Read the file, or make one for that host where there is none.
+
+        Raises PageCertificateError on a damaged file, which is kept; OSError where none can be read or written.
+        """
+        try:
+            pem = path.read_bytes()
+        except FileNotFoundError:
+            pem = _self_signed(host)
+            write_private(path, pem)
+        try:
+            return cls(pem)
+        except (OSError, ValueError) as error:
+            raise PageCertificateError(f"{path} is damaged; nothing was changed") from error
+
+
+def _self_signed(host: str) -> bytes:
+    key, name = ec.generate_private_key(ec.SECP256R1()), _name(host)
+    certificate = (
+        _builder(subject=name, issuer=name, public_key=key.public_key())
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return _private_pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def client_context(*, ca_pem: bytes, certificate_pem: bytes, key: TlsKey) -> ssl.SSLContext:

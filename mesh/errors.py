@@ -63,6 +63,14 @@ class CertificateError(MeshError):
     hint = "remove the tls directory of the data directory; the node makes a new one and asks its neighbours again"
 
 
+class PageCertificateError(CertificateError):
+    """The file with the certificate of the page for phones, and its key, cannot be used; it was left as it is."""
+
+    hint = (
+        "restore it, or remove it: the node makes another, with a new fingerprint, of which every phone warns once more"
+    )
+
+
 class IdentityDamagedError(MeshError):
     """The identity files are not what this node wrote; nothing was changed."""
 

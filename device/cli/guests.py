@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from device.cli import qr, session
 from device.cli.keys import add_limits
 from device.cli.printing import print_json, print_note
-from device.wording import count
+from device.wording import count, fingerprint_lines
 
 if TYPE_CHECKING:
     from device.api import GuestAccess
@@ -67,10 +67,16 @@ def _print(guests: "GuestAccess") -> None:
     for url in guests.urls:
         print(f"    {url}")
     print()
+    if guests.https_urls:
+        print("Encrypted, here. The browser warns of the certificate once; go on if its SHA-256 fingerprint is this:\n")
+        for line in (*guests.https_urls, *fingerprint_lines(guests.fingerprint)):
+            print(f"    {line}")
+        print()
     so_far = f"{count(guests.phones, 'phone')} so far."
     if guests.shows_key:
         print(f"{_allowed(guests)} {so_far}")
-        print_note("Anybody on an open Wi-Fi can read along: this is not encrypted. Close it with: hearth guests close")
+        plain = "http:// is not encrypted" if guests.https_urls else "this is not encrypted"
+        print_note(f"Anybody on an open Wi-Fi can read along: {plain}. Close it with: hearth guests close")
     elif guests.guest_keys:
         print(f"{so_far} The code given out before stays valid; for a new one: hearth guests open")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from device.cli import session
 from device.cli.printing import AMBER, BOLD, print_facts, print_json, print_table, styled
-from device.wording import count, duration, path, short_id, size
+from device.wording import count, duration, fingerprint_lines, path, short_id, size
 
 if TYPE_CHECKING:
     from device.api import Neighbour, Status
@@ -42,6 +42,7 @@ def _print(status: "Status") -> None:
             ("id", status.node_id),
             ("version", status.version),
             ("http", f"{status.http.host}:{status.http.port}"),
+            *_https(status),
             ("mesh", f"mqtt {status.mqtt.port} ({status.mqtt.broker}), door {status.door.port}"),
             ("community", f"{community.name}, {count(len(community.members), 'member')}" if community else "none"),
             ("memory", f"{size(status.memory.rss_bytes)} used, {size(status.memory.available_bytes)} available"),
@@ -52,6 +53,14 @@ def _print(status: "Status") -> None:
     )
     print()
     print_neighbours(status.neighbours)
+
+
+def _https(status: "Status") -> list[tuple[str, str]]:
+    """What a browser must show of the certificate, where HTTPS is wanted."""
+    if status.https is None:
+        return []
+    where = f"port {status.https.port} where the network is open; SHA-256 of its certificate:"
+    return [("https", where), *(("", line) for line in fingerprint_lines(status.https.fingerprint))]
 
 
 def _sharing(status: "Status") -> list[tuple[str, str]]:

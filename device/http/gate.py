@@ -33,6 +33,8 @@ from device.http.errors import error_response
 from device.keyring import KeyRing
 
 COOKIE: Final = "hearth_guest"
+# Over TLS it has another name: what was heard or planted over plain HTTP counts for nothing there.
+TLS_COOKIE: Final = f"__Host-{COOKIE}"
 OWN_HEADER: Final = "x-hearthmesh"
 _CALLER: Final = "hearth.caller"
 
@@ -122,7 +124,7 @@ class Gate:
             return tried(self._tries, source_of(scope), lambda: self._keyring.caller_of_key(secret.strip()))
         if self._door is Door.LOOPBACK:
             return LOOPBACK
-        token = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        token = cookie_parser(headers.get("cookie", "")).get(cookie_of(scope), "")
         if not token or needed_scope(scope["path"]) is None:
             return None
         check_cookie_use(scope["method"], origin=headers.get("origin"), marked=OWN_HEADER in headers)
@@ -141,6 +143,11 @@ def tried(tries: Tries, source: str, look_up: Callable[[], T]) -> T:
         tries.check(source, now=now)
         tries.failed(source, now=now)
         raise
+
+
+def cookie_of(scope: Scope) -> str:
+    """Name the cookie of a phone that comes in this way."""
+    return TLS_COOKIE if scope.get("scheme") == "https" else COOKIE
 
 
 def source_of(scope: Scope) -> str:

@@ -8,7 +8,7 @@ from device.core.access import digest_of
 from device.core.json_fields import parse_object
 from device.core.tries import Tries
 from device.errors import BadRequestError, UnknownKeyError
-from device.http.gate import COOKIE, source_of, tried
+from device.http.gate import TLS_COOKIE, cookie_of, source_of, tried
 from device.http.requests import read_body
 from device.keyring import KeyRing
 
@@ -27,13 +27,14 @@ def guest_routes(keyring: KeyRing, tries: Tries) -> list[Route]:
         if not _is_in_already(request, key):
             source = source_of(request.scope)
             token = tried(tries, source, lambda: keyring.open_session(key, source))
-            # No max_age: the phone forgets it with the browser.  Not `secure`: this is plain HTTP.
-            reply.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+            # No max_age: the phone forgets it with the browser.
+            name = cookie_of(request.scope)
+            reply.set_cookie(name, token, httponly=True, samesite="strict", secure=name == TLS_COOKIE)
         return reply
 
     def _is_in_already(request: Request, key: str) -> bool:
         try:
-            return keyring.caller_of_session(request.cookies.get(COOKIE, "")).key == digest_of(key)
+            return keyring.caller_of_session(request.cookies.get(cookie_of(request.scope), "")).key == digest_of(key)
         except UnknownKeyError:
             return False
 

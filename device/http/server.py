@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import socket
+import ssl
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from device.core.tries import network_of
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 KEEP_ALIVE_S: Final = 15
+MAX_UNSENT_BYTES: Final = 64 * 1024  # asyncio's own bound for TCP; for TLS it has another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class Patience:
 
     connections: int = 256  # some 30 kB each where nothing comes
     per_source: int = 256  # of them from one address
-    head_within_s: float = 10.0  # from the connection, or a request's first byte, to the end of its headers
+    head_within_s: float = 10.0  # from the connection, or a request's first byte, to the end of its headers; TLS too
     read_within_s: float = 30.0  # how long a full send buffer may be left unread
 
 
@@ -115,6 +117,62 @@ class _Connection(H11Protocol):
         self.transport.abort()
 
 
+class _Handshake(asyncio.Protocol):
+    """What comes before a connection over TLS: it takes that one's place, and is cut where no handshake comes.
+
+    uvicorn's own TLS would count connections from their handshake on only, and wait a minute for it.
+    """
+
+    def __init__(self, *, tls: ssl.SSLContext, patience: Patience, **uvicorns: Any) -> None:  # noqa: ANN401  passed through
+        self._tls = tls
+        self._patience = patience
+        self._connection = _Connection(patience=patience, **uvicorns)
+        self._early = b""  # what came in the same flight as the end of the handshake
+        self._lost = self._done = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        connection = self._connection
+        if not isinstance(transport, asyncio.Transport) or not connection._finds_room(transport):  # noqa: SLF001  of this module
+            transport.close()
+            return
+        connection.transport = transport  # so that whoever looks at it sees its source, and can end it
+        connection.connections.add(connection)
+        transport.pause_reading()  # until TLS begins: what is said before it is never taken for what came sealed
+        self._task = asyncio.get_running_loop().create_task(self._shake(transport), name="TLS handshake")
+
+    async def _shake(self, transport: asyncio.Transport) -> None:
+        try:
+            secured = await asyncio.get_running_loop().start_tls(
+                transport,
+                self,
+                self._tls,
+                server_side=True,
+                ssl_handshake_timeout=self._patience.head_within_s,
+                ssl_shutdown_timeout=self._patience.read_within_s,
+            )
+        except OSError:  # no TLS, none that is wanted here, or none in time
+            secured = None
+        finally:
+            self._connection.connections.discard(self._connection)
+        if secured is None or self._lost:
+            transport.abort()
+            return
+        self._done = True
+        secured.set_write_buffer_limits(MAX_UNSENT_BYTES)
+        secured.set_protocol(self._connection)
+        self._connection.connection_made(secured)
+        if self._early:
+            self._connection.data_received(self._early)
+
+    def data_received(self, data: bytes) -> None:
+        self._early += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        if self._done:  # it was on its way here when the connection was handed over
+            self._connection.connection_lost(exc)
+
+
 def _source(transport: asyncio.BaseTransport) -> str:
     """The address of the other end; "" on a unix socket."""
     peer = transport.get_extra_info("peername")
@@ -148,15 +206,26 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """Serves `app` on `listener` until `stop`; answers that run then have `grace_s` to end."""
+    """Serves `app` on `listener` until `stop`, with `tls` over TLS; answers that run then have `grace_s` to end."""
 
     def __init__(
-        self, app: ASGIApp, listener: socket.socket, *, grace_s: float, patience: Patience = DEFAULT_PATIENCE
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        *,
+        grace_s: float,
+        patience: Patience = DEFAULT_PATIENCE,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._listener = listener
+        connection = (
+            functools.partial(_Handshake, tls=tls, patience=patience)
+            if tls
+            else functools.partial(_Connection, patience=patience)
+        )
         config = uvicorn.Config(
             app,
-            http=cast("type[asyncio.Protocol]", functools.partial(_Connection, patience=patience)),
+            http=cast("type[asyncio.Protocol]", connection),
             ws="none",
             lifespan="off",
             interface="asgi3",

@@ -21,6 +21,7 @@ def test_without_any_file_the_defaults_hold(tmp_path: Path) -> None:
     """Everything has a default; the ports are the documented ones."""
     config = load_config(tmp_path / "new", env={}, system_folder=tmp_path)
     assert (config.http.port, config.mqtt.port, config.door.port) == (4327, 8883, 8884)
+    assert (config.http.https, config.http.https_port) == (False, 4328)
     assert config.data_dir == tmp_path / "new"
     assert config.node.name
 
@@ -32,6 +33,8 @@ def test_later_sources_win(tmp_path: Path) -> None:
         '[node]\nname = "attic"\n[http]\nport = 2',
         system='[node]\nname = "house"\n[http]\nport = 1\n[engine]\nthreads = 3',
         HEARTH_HTTP_PORT="0",
+        HEARTH_HTTP_HTTPS="true",
+        HEARTH_HTTP_HTTPS_PORT="0",
         HEARTH_DISCOVERY_INTERFACES="lo, eth0",
         HEARTH_DISCOVERY_PEERS="",
         HEARTH_MQTT_BROKER="amqtt",
@@ -39,6 +42,7 @@ def test_later_sources_win(tmp_path: Path) -> None:
         PATH="/bin",
     )
     assert (config.node.name, config.http.port, config.engine.threads) == ("attic", 0, 3)
+    assert (config.http.https, config.http.https_port) == (True, 0)
     assert config.discovery.interfaces == ("lo", "eth0")
     assert config.discovery.peers == ()
     assert config.mqtt.broker == "amqtt"
@@ -54,6 +58,8 @@ def test_later_sources_win(tmp_path: Path) -> None:
         ('[http]\nport = "eighty"', "http.port in .*: 'eighty' is no whole number"),
         ("[http]\nport = true", "http.port in .*: True is not a whole number"),
         ("[http]\nport = 70000", "http.port: 70000 is no port"),
+        ("[http]\nhttps_port = 70000", "http.https_port: 70000 is no port"),
+        ("[http]\nhttps = true\nport = 4328", "http.https_port: 4328 is http.port already"),
         ("[door]\nport = -1", "door.port: -1 is no port"),
         ("[node]\nname = 3", "node.name in .*: 3 is not a text"),
         ('[node]\nname = ""', "node.name: 1 to 63 printable characters"),

@@ -1,5 +1,6 @@
 """Certificates: each node is the authority of its own broker only, with or without a clock."""
 
+import hashlib
 import socket
 import ssl
 import threading
@@ -12,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mesh import certificates, mqtt_gate
-from mesh.certificates import BrokerAuthority, TlsKey, client_context
+from mesh.certificates import BrokerAuthority, PageCertificate, TlsKey, client_context
 from mesh.core.topic_policy import CommonName, Role
-from mesh.errors import CertificateError
+from mesh.errors import CertificateError, PageCertificateError
 
 PEER = CommonName("b" * 52, Role.CTL)
 
@@ -247,3 +248,56 @@ def test_one_authority_is_pinned_and_no_more(authority: BrokerAuthority, key: Tl
     client = certificates.client_context(ca_pem=other.ca_pem + authority.ca_pem, certificate_pem=pem, key=key)
     with pytest.raises(ssl.SSLCertVerificationError):
         shake_hands(client, listening(authority))
+
+
+def test_the_page_certificate_is_made_once(tmp_path: Path) -> None:
+    """In one private file, for the host it was made for, from 1970 to the end; another name changes nothing."""
+    path = tmp_path / "https.pem"
+    made, again = PageCertificate.open(path, host="ember.local"), PageCertificate.open(path, host="spark.local")
+    assert made.fingerprint == again.fingerprint
+    assert path.stat().st_mode & 0o777 == 0o600
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    certificate.verify_directly_issued_by(certificate)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert list(names) == [x509.DNSName("ember.local")]
+    assert (certificate.not_valid_before_utc.year, certificate.not_valid_after_utc.year) == (1970, 9999)
+    assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    assert isinstance(certificate.public_key(), ec.EllipticCurvePublicKey)
+
+
+def test_the_fingerprint_is_that_of_what_is_served(tmp_path: Path) -> None:
+    """SHA-256 over the certificate as it comes over the wire, in pairs with colons."""
+    page = PageCertificate.open(tmp_path / "https.pem", host="ember.local")
+    _, mark, pem = (tmp_path / "https.pem").read_text().partition(ssl.PEM_HEADER)
+    served = ssl.PEM_cert_to_DER_cert(mark + pem)
+    digest = hashlib.sha256(served).hexdigest().upper()
+    assert ":".join(digest[at : at + 2] for at in range(0, 64, 2)) == page.fingerprint
+
+
+def test_two_boards_have_two_page_certificates(tmp_path: Path) -> None:
+    """Of one name, say; neither can pass for the other."""
+    one, other = (PageCertificate.open(tmp_path / name, host="ember.local") for name in ("one", "other"))
+    assert one.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize("damage", ["empty", "nonsense", "no key", "no certificate", "another key"])
+def test_a_damaged_page_certificate_is_named_and_kept(tmp_path: Path, damage: str) -> None:
+    """Nothing is silently replaced: guests have compared its fingerprint."""
+    path = tmp_path / "https.pem"
+    PageCertificate.open(path, host="ember.local")
+    PageCertificate.open(tmp_path / "other", host="ember.local")
+    mark = b"-----BEGIN CERTIFICATE"
+    key, _, certificate = path.read_bytes().partition(mark)
+    other_key = (tmp_path / "other").read_bytes().partition(mark)[0]
+    damaged = {
+        "empty": b"",
+        "nonsense": b"nonsense",
+        "no key": mark + certificate,
+        "no certificate": key,
+        "another key": other_key + mark + certificate,
+    }[damage]
+    path.write_bytes(damaged)
+    with pytest.raises(PageCertificateError, match=r"https\.pem is damaged") as raised:
+        PageCertificate.open(path, host="ember.local")
+    assert "remove it" in raised.value.hint
+    assert path.read_bytes() == damaged

@@ -30,6 +30,7 @@ STATUS: dict[str, Any] = {
     "version": "0.1.0",
     "uptime_s": 8065.0,
     "http": {"host": "127.0.0.1", "port": 4327},
+    "https": None,
     "mqtt": {"port": 8883, "broker": "mosquitto"},
     "door": {"port": 8884},
     "community": {
@@ -69,6 +70,8 @@ STATUS: dict[str, Any] = {
     "guests": {
         "open": False,
         "urls": [],
+        "https_urls": [],
+        "fingerprint": "",
         "phones": 0,
         "guest_keys": 0,
         "shows_key": False,
@@ -113,6 +116,8 @@ OFFER: dict[str, Any] = {
     "name": "kitchen",
     "fingerprint": "k3v5-x2ab-qpzr-7mtn",
 }
+
+HTTPS: dict[str, Any] = {"port": 4328, "fingerprint": ":".join(f"{number:02X}" for number in range(0xA0, 0xC0))}
 
 GUESTS: dict[str, Any] = {
     "open": True,

@@ -8,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.sim.daemon import SimulatedDaemon
+from tests.sim.scripts import HTTPS
 from tests.tui.conftest import until_seen
 from tui.app import HearthApp
 from tui.glyphs import PLAIN, RICH
@@ -18,6 +19,12 @@ Compare = Callable[..., bool]
 def test_overview(snap_compare: Compare, app: HearthApp) -> None:
     """This node and its neighbours."""
     assert snap_compare(app, run_before=_seeing("workshop"))
+
+
+def test_overview_with_https(snap_compare: Compare, daemon: SimulatedDaemon, app: HearthApp) -> None:
+    """The fingerprint that a browser must show, whole."""
+    daemon.status["https"] = HTTPS
+    assert snap_compare(app, run_before=_seeing("workshop", finally_=HTTPS["fingerprint"][-47:]))
 
 
 def test_models(snap_compare: Compare, app: HearthApp) -> None:

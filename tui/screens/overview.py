@@ -5,7 +5,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static, TabPane
 
-from device.client import Neighbour, Status, count, duration, short_id, size
+from device.client import Neighbour, Status, count, duration, fingerprint_lines, short_id, size
 from tui.glyphs import Glyphs
 from tui.widgets.facts import Facts
 from tui.widgets.list_table import ListTable
@@ -21,11 +21,14 @@ class OverviewTab(TabPane):
         self._glyphs = glyphs
 
     def compose(self) -> ComposeResult:
-        """Lay out the facts above the table."""
+        """Lay out the facts above the table; those of HTTPS where that is wanted."""
         with Horizontal(id="node", classes="box") as node:
             node.border_title = "This node"
             yield Facts(id="facts-left")
             yield Facts(id="facts-right")
+        https = Facts(id="https", classes="box")
+        https.border_title = "HTTPS"
+        yield https
         neighbours = ListTable(("Neighbour", "Id", "State", "Since", "Models"), id="neighbours")
         neighbours.add_class("box")
         neighbours.border_title = "Neighbours"
@@ -58,6 +61,10 @@ class OverviewTab(TabPane):
                 ("so far", f"{queries.asked} asked, {queries.answered} for others"),
             ]
         )
+        self.query_one("#https").display = status.https is not None
+        if status.https:
+            first, second = fingerprint_lines(status.https.fingerprint)
+            self.query_one("#https", Facts).show([(f"port {status.https.port}, SHA-256", first), ("", second)])
         self.query_one("#neighbours", ListTable).show([(node.node_id, self._row(node)) for node in status.neighbours])
         self.query_one("#no-neighbours").display = not status.neighbours
 

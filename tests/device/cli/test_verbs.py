@@ -13,7 +13,7 @@ from device.cli.join import normalised
 from device.parsing import parse
 from tests.device.cli.conftest import Hearth
 from tests.sim.daemon import PARTS, SimulatedDaemon
-from tests.sim.scripts import ATTIC_ID, EMBER_ID, GUESTS, MODEL, OFFER, SPARK_ID
+from tests.sim.scripts import ATTIC_ID, EMBER_ID, GUESTS, HTTPS, MODEL, OFFER, SPARK_ID
 
 pytestmark = pytest.mark.usefixtures("daemon")
 
@@ -39,6 +39,33 @@ def test_status_of_a_node_alone(hearth: Hearth, daemon: SimulatedDaemon) -> None
     out = hearth("status").out
     assert "hearth pair" in out
     assert "hearth models ls" in out
+
+
+def test_the_status_says_the_fingerprint_of_https(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """As browsers show it, in two lines that fit; nothing where HTTPS is not wanted."""
+    assert "https" not in hearth("status").out
+    daemon.status["https"] = HTTPS
+    out = hearth("status").out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "port 4328" in out
+    assert (
+        "".join(line.strip() for line in out.splitlines() if ":A1:" in line or ":B1:" in line) == HTTPS["fingerprint"]
+    )
+    assert json.loads(hearth("status", "--json").out)["https"] == HTTPS
+
+
+def test_guests_are_told_the_encrypted_addresses_too(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """With the fingerprint to compare; what is said of the plain ones stays."""
+    https_urls = [url.replace("http:", "https:").replace("4327", "4328") for url in GUESTS["urls"]]
+    daemon.guests = {**GUESTS, "https_urls": https_urls, "fingerprint": HTTPS["fingerprint"]}
+    done = hearth("guests", "status")
+    assert [line.strip() for line in done.out.splitlines() if "https://" in line] == https_urls
+    assert "warns of the certificate once" in done.out
+    assert (
+        "".join(line.strip() for line in done.out.splitlines() if ":A1:" in line or ":B1:" in line)
+        == (HTTPS["fingerprint"])
+    )
+    assert "http:// is not encrypted" in done.err
 
 
 def test_status_says_what_is_wrong_with_the_node(hearth: Hearth, daemon: SimulatedDaemon) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
@@ -24,10 +25,12 @@ async def greet(_: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, *, patience: Patience | None = None) -> AsyncIterator[tuple[HttpServer, int]]:
+async def serving(
+    app: ASGIApp, *, patience: Patience | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[HttpServer, int]]:
     """A running server and its port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = HttpServer(app, listener, grace_s=1, patience=patience or Patience())
+    server = HttpServer(app, listener, grace_s=1, patience=patience or Patience(), tls=tls)
     running = asyncio.create_task(server.run())
     try:
         async with asyncio.timeout(WITHIN_S):

@@ -1,14 +1,16 @@
 """A guest's way in: the owner's QR code, a whole node's gate, a real browser.  The LAN is another loopback address."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import BrowserContext, Page, expect
+from playwright.async_api import BrowserContext, Error, Page, expect
 
 from device.api import GuestAccess
 from device.client import DaemonClient
+from device.config import HttpConfig
 from device.node import HearthNode
 from mesh.interfaces import Interface
 from tests.device.page.test_talking import ask
@@ -26,6 +28,7 @@ def wlan() -> tuple[Interface, ...]:
 async def box(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> AsyncIterator[HearthNode]:
     """A node with a network and a model whose answers are short enough to wait for."""
     config = hearth_config(tmp_path_factory.mktemp("g"), name="Guest box", interfaces=("wlan0",), context_tokens=128)
+    config = replace(config, http=HttpConfig(port=0, https=True, https_port=0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(shared_cache))
         async with living(config, holds="tiny", networks=wlan) as node:
@@ -98,3 +101,22 @@ async def test_a_budget_that_is_used_up(page: Page, owner: DaemonClient) -> None
         "You have used up what this key may ask for now. It renews in"
     )
     assert await page.locator(".by").count() == 1
+
+
+async def test_who_goes_on_after_the_warning_is_in(page: Page, owner: DaemonClient, visitor: BrowserContext) -> None:
+    """A browser warns of our certificate for no other reason than who signed it, and keeps the key over the warning.
+
+    The page then says nothing of readers nearby.
+    """
+    guests = await owner.open_guests(per_minute=1000, per_day=0)
+    with pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
+        await page.goto(guests.https_urls[-1])
+    await page.click("#details-button")
+    await page.click("#proceed-link")
+    await ask(page, "hello")
+    await answered(page)
+    (cookie,) = await visitor.cookies()
+    assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")
+    assert "#" not in page.url
+    await expect(page.locator("#plain-http")).to_be_hidden()
+    await expect(page.locator("#sniffers")).to_be_hidden()
