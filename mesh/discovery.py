@@ -55,6 +55,7 @@ PROBE_S = 0.15
 CLONE_CHECK_S = 60.0
 DROPS_LOGGED_PER_S = 1 / 60
 HEARD_WITHIN_S = 3.0  # an announcement comes back to its sender at once, and is repeated
+ANSWERED_S = 1.5  # answers wait for up to 1.12 s (RFC 6762, 6)
 FLUSHED_S = 1.1  # after another address has been told, the old one counts for a second (RFC 6762, 10.2)
 BROWSE_ANEW_S = 600.0  # zeroconf's browser asks no more, and does not say so, once a query of its own has failed
 
@@ -182,20 +183,25 @@ class Discovery:
             try:
                 await zeroconf.async_update_interfaces(interfaces=list(self._addresses))
                 self._failure = ""
-                if known is not None:
-                    self._take_back(zeroconf.zeroconf, {*known.parsed_scoped_addresses()} - {*self._addresses})
+                gone = {*known.parsed_scoped_addresses()} - {*self._addresses} if known is not None else ()
+                if gone and self._tasks is not None:
+                    self._tasks.create_task(self._take_back(zeroconf.zeroconf, gone), name="discovery goodbye")
             except (OSError, RuntimeError) as error:  # as above
                 self._fail(error)
                 self._addresses = ()  # so that it is tried again
             self._browser = self._browse(zeroconf)  # a new one asks again, also on the new interfaces
             self._host_name.moved()
 
-    def _take_back(self, zeroconf: Zeroconf, addresses: Collection[str]) -> None:
-        """Say that this node is no longer at an address: who heard of it a second ago would go on believing it."""
-        goodbye = DNSOutgoing(DNS_ANSWER)
-        for gone in (ipaddress.ip_address(address.partition("%")[0]) for address in addresses):
-            goodbye.add_answer_at_time(DNSAddress(self._host, DNS_KINDS[gone.version], DNS_IN, 0, gone.packed), 0)
-        if addresses:
+    async def _take_back(self, zeroconf: Zeroconf, addresses: Collection[str]) -> None:
+        """Say that this node is no longer at an address: who heard of it a second ago would go on believing it.
+
+        Twice, for answers that told it may have been waiting for their turn.
+        """
+        for pause_s in (0.0, ANSWERED_S):
+            await asyncio.sleep(pause_s)
+            goodbye = DNSOutgoing(DNS_ANSWER)
+            for gone in (ipaddress.ip_address(one.partition("%")[0]) for one in {*addresses} - {*self._addresses}):
+                goodbye.add_answer_at_time(DNSAddress(self._host, DNS_KINDS[gone.version], DNS_IN, 0, gone.packed), 0)
             zeroconf.async_send(goodbye)
 
     async def _pause(self, seconds: float) -> None:

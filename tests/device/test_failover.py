@@ -58,7 +58,7 @@ class Street:
                 self.net.cut(self.homes[name].mesh, self.homes[other].mesh)
 
     def mid_answer(self, name: str, happens: Callable[[], bool]) -> None:
-        """Call `happens` with what that node says after its first tokens; the message is lost if it says so."""
+        """Call `happens` with what that node says after its first words; the message is lost if it says so."""
         heard: set[bytes | None] = set()
         others = self.net.lost
 
@@ -68,7 +68,7 @@ class Street:
                 return others(received)
             if received.re in heard:
                 return happens()
-            if isinstance(message, Tokens) and message.tokens.ids:
+            if isinstance(message, Tokens) and message.tokens.text:
                 heard.add(received.re)
             return False
 

@@ -17,6 +17,9 @@ from tests.device.http.test_server import connected, greet, serving
 def _logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
     before = root.handlers[:], root.level, [logging.getLogger(name).level for name in (*QUIET, STRANGERS)]
+    for name in ("uvicorn", STRANGERS):  # as in the daemon: a bare uvicorn in this process has configured its own
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
     yield
     root.handlers[:], levels = before[0], before[2]
     root.setLevel(before[1])
