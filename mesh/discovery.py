@@ -199,10 +199,10 @@ class Discovery:
         """
         for pause_s in (0.0, ANSWERED_S):
             await asyncio.sleep(pause_s)
-            goodbye = DNSOutgoing(DNS_ANSWER)
-            for gone in (ipaddress.ip_address(one.partition("%")[0]) for one in {*addresses} - {*self._addresses}):
+            for one in {*addresses} - {*self._addresses}:
+                gone, goodbye = ipaddress.ip_address(one.partition("%")[0]), DNSOutgoing(DNS_ANSWER)
                 goodbye.add_answer_at_time(DNSAddress(self._host, DNS_KINDS[gone.version], DNS_IN, 0, gone.packed), 0)
-            zeroconf.async_send(goodbye)
+                zeroconf.async_send(goodbye)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but no longer than until the kernel has told of a change, and that has had a moment to settle."""
