@@ -393,7 +393,6 @@ async def test_a_whole_node_answers_a_guest(page: Page, node: HearthNode) -> Non
     await expect(page.locator("#models .card h3")).to_have_text("tiny")
     await ask(page, "hello")
     await expect(page.locator(".answer")).to_have_text(re.compile(r"\S"))
-    if await page.locator("#stop").is_visible():
-        await page.click("#stop")
+    await page.evaluate("document.getElementById('stop').click()")  # harmless where the answer has ended meanwhile
     await expect(page.locator(".by")).to_contain_text("Answered by ember with tiny")
     await until(lambda: node.administration.queries.counts().running == 0)
