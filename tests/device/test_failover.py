@@ -99,7 +99,7 @@ async def street(tmp_path: Path, shared_cache: Path) -> AsyncIterator[Street]:
     street = Street(SimulatedNet())
     async with AsyncExitStack() as stack:
         for name in ("spark", "ember", "attic"):
-            home = Home(street.net, name, tmp_path, shared_cache, silence_s=2.0, still_at_it_s=0.2)
+            home = Home(street.net, name, tmp_path, shared_cache, still_at_it_s=0.2)
             await stack.enter_async_context(home.open(holds="" if name == "spark" else "tiny"))
             street.homes[name] = home
         street.net.link(street["spark"].mesh, street["ember"].mesh)
