@@ -5,6 +5,7 @@ the request here, reading and writing by the engine, and left out where several 
 what else nobody knows are left out.  Source: Ollama's API reference.
 """
 
+import abc
 import json
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -91,7 +92,7 @@ def _model_routes(administration: Administration) -> list[Route]:
     ]
 
 
-class _Reply:
+class _Reply(abc.ABC):
     """The JSON objects of one answer; how words stand in them is up to each of the two ways of asking."""
 
     media_type = NDJSON
@@ -101,9 +102,9 @@ class _Reply:
         self._wants_logprobs = chat.generation.logprobs is not None
 
     @staticmethod
+    @abc.abstractmethod
     def words(text: str, calls: Sequence[ToolCall] = ()) -> dict[str, Any]:
         """The fields that hold the words of an answer."""
-        raise NotImplementedError
 
     async def whole(self, turn: Turn) -> dict[str, Any]:
         """Gather the answer into one object."""
