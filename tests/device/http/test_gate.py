@@ -449,8 +449,8 @@ async def test_a_phone_that_vanishes_leaves_the_queue(
         async with phone.stream("POST", CHAT, json=endless, headers={"X-Hearthmesh": "page"}) as waiting:
             lines = waiting.aiter_lines()
             assert await anext(lines) == ": queue 1"
-        await until(lambda: node.administration.status().queue.guest == 0)
-        assert node.administration.queries.counts().running == 1
+        await until(lambda: node.administration.queries.counts().running == 1)
+        assert node.administration.status().queue.guest == 0
 
 
 async def test_keys_are_listed_and_revoked(owner: DaemonClient) -> None:
