@@ -1,40 +1,20 @@
 """Runs a converted graph: prefill, then one token at a time, over one preallocated key-value cache."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from models.errors import EngineError, PromptTooLongError
-from models.graph import MODEL_FILE, GraphInfo
+from models.kv_cache import KeyValueCache
+from models.session import RUNTIME_ERRORS, graph_info, open_session
 
 FloatArray = npt.NDArray[np.float32]
 
 PREFILL_CHUNK = 512  # tokens computed in one run: the grain of cancelling, and what bounds the activations' memory
-
-# onnxruntime's exceptions have no common root but Exception.
-RUNTIME_ERRORS: tuple[type[Exception], ...] = (
-    ort_errors.EPFail,
-    ort_errors.EngineError,
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.ModelLoadCanceled,
-    ort_errors.ModelLoaded,
-    ort_errors.ModelRequiresCompilation,
-    ort_errors.NoModel,
-    ort_errors.NoSuchFile,
-    ort_errors.NotFound,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-    RuntimeError,
-)
 
 
 class Engine:
@@ -45,26 +25,11 @@ class Engine:
     """
 
     def __init__(self, graph_dir: Path, *, threads: int, context_tokens: int) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors; they arrive as exceptions too
-        try:
-            self._session = ort.InferenceSession(
-                str(graph_dir / MODEL_FILE), options, providers=["CPUExecutionProvider"]
-            )
-        except RUNTIME_ERRORS as error:
-            raise EngineError(f"the converted graph cannot be loaded: {error}") from error
-        self.info = _info(self._session)
+        self._session = open_session(graph_dir, threads=threads)
+        self.info = graph_info(self._session)
         self.context_tokens = min(context_tokens, self.info.context_tokens)
         self.position = 0
-        shape = (1, self.info.kv_heads, self.context_tokens, self.info.head_dim)
-        # Zeroed by the kernel on first touch: room that is never reached costs nothing.
-        self._cache = {
-            f"{layer}.{kind}": np.zeros(shape, np.float32)
-            for layer in range(self.info.layers)
-            for kind in ("key", "value")
-        }
+        self._cache = KeyValueCache(self.info, slots=1, room=self.context_tokens)
         self._last_token = np.zeros((1, 1), np.int64)
         self._last_held = np.zeros((1,), np.int32)
         self._total = np.zeros((), np.int32)
@@ -114,11 +79,11 @@ class Engine:
             "seqlens_k": self._last_held,
             "total_sequence_length": self._total,
             "rows": rows,
-            **{f"past.{name}": array for name, array in self._cache.items()},
+            **{f"past.{name}": array for name, array in self._cache.arrays()},
         }
         outputs: dict[str, npt.NDArray[Any]] = {
             "logits": logits,
-            **{f"present.{name}": array for name, array in self._cache.items()},
+            **{f"present.{name}": array for name, array in self._cache.arrays()},
         }
         for name, array in inputs.items():
             binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
@@ -134,12 +99,3 @@ class Engine:
         except RUNTIME_ERRORS as error:
             raise EngineError(f"the engine failed at token {self.position}: {error}") from error
         self.position += tokens
-
-
-def _info(session: ort.InferenceSession) -> GraphInfo:
-    """Read what the converter wrote beside the graph."""
-    properties = session.get_modelmeta().custom_metadata_map
-    try:
-        return GraphInfo(**{field.name: int(properties[field.name]) for field in fields(GraphInfo)})
-    except (KeyError, ValueError) as error:
-        raise EngineError("the converted graph lacks its description") from error
