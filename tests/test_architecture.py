@@ -21,7 +21,7 @@ ROOMS = {
     "llguidance": {"models.constraints"},
     "nacl": {"mesh.core.crypto"},
     "onnx": {"models.graph", "models.weights"},  # the graph, and the initializers written beside it
-    "onnxruntime": {"models.engine"},
+    "onnxruntime": {"models.engine", "models.session"},
     "paho": {"mesh.mqtt"},
     "segno": {"device.cli.qr"},
     "tokenizers": {"models.tokenizer"},
