@@ -160,7 +160,8 @@ class Discovery:
         finally:
             self._tasks = None
             await asyncio.wait([starting])
-            await self._browser.async_cancel()
+            if not self._browser.done:  # it is where the end comes in the midst of a change of networks
+                await self._browser.async_cancel()
             await zeroconf.async_close()  # sends the goodbye
 
     async def _follow_interfaces(self, zeroconf: AsyncZeroconf) -> None:

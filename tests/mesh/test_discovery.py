@@ -380,7 +380,8 @@ async def on(machine: Machine, node_id: str, *wanted: str) -> AsyncIterator[Runn
         assert not task.done()
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        (end,) = await asyncio.gather(task, return_exceptions=True)
+    assert isinstance(end, asyncio.CancelledError)
 
 
 OLD_S = 1.1  # a younger record is not replaced by a new one, but joined by it (RFC 6762, 10.2)
@@ -419,6 +420,18 @@ async def test_an_address_that_changes_is_told() -> None:
         machine.interfaces = (Interface("wlan0", up=True, networks=("127.0.0.9/32",)),)
         await until(lambda: addresses(other, moving) == ("127.0.0.9",))
         assert moving not in other.lost
+
+
+async def test_it_can_be_stopped_in_the_midst_of_a_change() -> None:
+    """Wherever the change has come to by then: it ends as at any other time."""
+    machine = Machine(ETH)
+    for turns in range(0, 60, 4):
+        machine.interfaces = (ETH,)
+        async with on(machine, random_id()) as node:
+            machine.interfaces = (WLAN,)
+            await until(lambda: node.discovery._addresses == ("127.0.0.2",))  # noqa: B023  looked at within the round
+            for _ in range(turns):
+                await asyncio.sleep(0)
 
 
 async def test_two_interfaces_are_both_told() -> None:
