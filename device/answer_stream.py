@@ -31,7 +31,8 @@ class AnswerStream:
         text = ""
         try:
             self._about |= fields.get("hearthmesh") or {}
-            self._usage |= fields.get("usage") or {}
+            usage = fields.get("usage") or {}
+            self._usage |= usage | usage.get("prompt_tokens_details", {})
             for choice in fields.get("choices", []):
                 self._reason = choice.get("finish_reason") or self._reason
                 text += choice.get("delta", {}).get("content") or ""

@@ -130,5 +130,6 @@ class Answer:
             tokens_per_s=round(rate, 1),
             prefill_s=end.prefill_s,
             decode_s=end.decode_s,
+            cached_tokens=end.cached_tokens,
             parts=self._so_far.parts(),
         )

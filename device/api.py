@@ -363,7 +363,8 @@ class AnswerFinished:
     """The end of an answer: why it ended (stop, length) and what it took.
 
     answerer: who gave its beginning; parts: who gave which tokens, where it was more than one node.  prefill_s and
-    decode_s: how long the engine read and wrote, the last one's where there were several.
+    decode_s: how long the engine read and wrote, and cached_tokens how many of the prompt it had read before: the last
+    one's where there were several.
     """
 
     answerer: Answerer
@@ -374,4 +375,5 @@ class AnswerFinished:
     tokens_per_s: float
     prefill_s: float = 0.0
     decode_s: float = 0.0
+    cached_tokens: int = 0
     parts: tuple[AnswerPart, ...] = ()

@@ -31,6 +31,9 @@ MAX_PORT: Final = 65_535
 MIN_CONTEXT_TOKENS: Final = 16
 MAX_CONTEXT_TOKENS: Final = 131_072
 MAX_THREADS: Final = 256
+MAX_SLOTS: Final = 32
+MAX_PREFIX_MB: Final = 65_536
+AUTOMATIC: Final = -1
 MAX_CELSIUS: Final = 120
 MAX_PERCENT: Final = 100
 
@@ -107,12 +110,18 @@ class EngineConfig:
 
     threads: int = 0  # 0 = every core this process may use, up to 8
     context_tokens: int = 2048  # prompt and answer together; memory grows with it
+    slots: int = 0  # answers at a time; 0 = one for each GB of memory, up to 8
+    prefix_mb: int = -1  # memory for beginnings of questions that come again; -1 = a sixteenth of it all, up to 512
 
     def __post_init__(self) -> None:
         if not 0 <= self.threads <= MAX_THREADS:
             raise ConfigError(f"engine.threads: 0 (all cores) to {MAX_THREADS}")
         if not MIN_CONTEXT_TOKENS <= self.context_tokens <= MAX_CONTEXT_TOKENS:
             raise ConfigError(f"engine.context_tokens: {MIN_CONTEXT_TOKENS} to {MAX_CONTEXT_TOKENS}")
+        if not 0 <= self.slots <= MAX_SLOTS:
+            raise ConfigError(f"engine.slots: 0 (by the board's memory) to {MAX_SLOTS}")
+        if not AUTOMATIC <= self.prefix_mb <= MAX_PREFIX_MB:
+            raise ConfigError(f"engine.prefix_mb: {AUTOMATIC} (by the board's memory), 0 (none) to {MAX_PREFIX_MB}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,11 @@ class Library:
         # Only this process writes the store, so what it holds need not be read from the disk for every question.
         self._stored = store.models()
 
+    @property
+    def slots(self) -> int:
+        """How many questions the engine answers at a time."""
+        return self._engine.slots
+
     def models(self) -> tuple[Model, ...]:
         """The models here, by name."""
         return tuple(self._shown(model) for model in self._stored)
@@ -60,15 +65,18 @@ class Library:
             for entry in self._catalogue.entries
         )
 
-    async def generate(self, digest: str, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+    async def generate(
+        self, digest: str, request: GenerationRequest, *, scope: str = ""
+    ) -> AsyncGenerator[GenerationEvent, None]:
         """Yield the events of an answer by the model with that digest; closing the generator cancels it.
 
+        scope: whose questions may share what is computed for this one.
         Raises ModelNotFoundError when it is not here, and what the engine raises.
         """
         model = next((model for model in self._stored if model.digest == digest), None)
         if model is None:
             raise ModelNotFoundError(f"no model with digest {digest[:12]} here")
-        async with contextlib.aclosing(self._engine.generate(model, request)) as events:
+        async with contextlib.aclosing(self._engine.generate(model, request, scope=scope)) as events:
             async for event in events:
                 yield event
 

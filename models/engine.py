@@ -1,4 +1,4 @@
-"""Runs a converted graph: prefill, then one token at a time, over one preallocated key-value cache."""
+"""Runs a converted graph for several sequences, each in a slot of one preallocated key-value cache."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,82 +8,102 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from models.core.batching import MOST_TOKENS
 from models.errors import EngineError, PromptTooLongError
 from models.kv_cache import KeyValueCache
 from models.session import RUNTIME_ERRORS, graph_info, open_session
 
 FloatArray = npt.NDArray[np.float32]
 
-PREFILL_CHUNK = 512  # tokens computed in one run: the grain of cancelling, and what bounds the activations' memory
-
 
 class Engine:
-    """One sequence being continued.
+    """Appends tokens to sequences and gives the logits of the last ones: float32, a view that the next call overwrites.
 
-    `prefill` and `decode` append to the sequence and return the logits of its last token: (vocabulary,) float32, a view
-    that the next call overwrites. Raises EngineError where the runtime fails, PromptTooLongError where the room ends.
+    The caller knows how many tokens each slot holds, and may write over them: whatever stands behind `start` is
+    forgotten.  Raises EngineError where the runtime fails, PromptTooLongError where a slot has no room.
     """
 
-    def __init__(self, graph_dir: Path, *, threads: int, context_tokens: int) -> None:
+    def __init__(self, graph_dir: Path, *, threads: int, context_tokens: int, slots: int = 1) -> None:
         self._session = open_session(graph_dir, threads=threads)
         self.info = graph_info(self._session)
         self.context_tokens = min(context_tokens, self.info.context_tokens)
-        self.position = 0
-        self._cache = KeyValueCache(self.info, slots=1, room=self.context_tokens)
-        self._last_token = np.zeros((1, 1), np.int64)
-        self._last_held = np.zeros((1,), np.int32)
+        self.cache = KeyValueCache(self.info, slots=slots, room=self.context_tokens)
+        self._tokens = np.zeros((slots, 1), np.int64)
+        self._last_held = np.zeros((slots,), np.int32)
         self._total = np.zeros((), np.int32)
-        self._last_row = np.zeros((1, 1), np.int64)
-        self._logits: FloatArray = np.zeros((1, 1, self.info.vocabulary), np.float32)
-        self._decode_step = self._bind(self._last_token, self._last_row, self._logits)
+        self._rows = np.arange(slots, dtype=np.int64)[None]
+        self._logits: FloatArray = np.zeros((1, slots, self.info.vocabulary), np.float32)
+        self._rounds: dict[tuple[int, int], ort.IOBinding] = {}
 
-    def reset(self) -> None:
-        """Forget the sequence."""
-        self.position = 0
+    @property
+    def slots(self) -> int:
+        """How many sequences there can be."""
+        return self.cache.slots
 
-    def prefill(self, ids: Sequence[int]) -> FloatArray:
-        """Append tokens, PREFILL_CHUNK at a time; `ids` must not be empty."""
-        self._check_room(len(ids))
-        for start in range(0, len(ids), PREFILL_CHUNK):
-            chunk = np.array([ids[start : start + PREFILL_CHUNK]], np.int64)
+    def append(self, slot: int, start: int, ids: Sequence[int]) -> FloatArray:
+        """Put tokens behind the first `start` of a slot; return the last one's logits, (vocabulary,)."""
+        self._require_room(start + len(ids))
+        for at in range(0, len(ids), MOST_TOKENS):
+            chunk = np.array([ids[at : at + MOST_TOKENS]], np.int64)
             last = np.array([[chunk.shape[1] - 1]], np.int64)
-            self._run(self._bind(chunk, last, self._logits), chunk.shape[1])
-        return self._logits.reshape(-1)
+            self._compute(slot, start + at, chunk, last, self._logits[:, :1])
+        logits: FloatArray = self._logits[0, 0]
+        return logits
 
-    def decode(self, token: int) -> FloatArray:
-        """Append one token; the bindings are made once and used again."""
-        self._check_room(1)
-        self._last_token[0, 0] = token
-        self._run(self._decode_step, 1)
-        return self._logits.reshape(-1)
+    def advance(self, first: int, tokens: Sequence[int], held: Sequence[int]) -> FloatArray:
+        """Append one token to each of the slots from `first` on, which hold so many; return (slots, vocabulary)."""
+        count = len(tokens)
+        self._require_room(max(held) + 1)
+        self._tokens[:count, 0] = tokens
+        self._last_held[:count] = held
+        self._total[()] = max(held) + 1
+        key = (first, count)
+        if key not in self._rounds:
+            self._rounds[key] = self._bind(
+                slice(first, first + count), self._tokens[:count], self._rows[:, :count], self._logits[:, :count]
+            )
+        self._run(self._rounds[key], f"{count} sequences")
+        logits: FloatArray = self._logits[0, :count]
+        return logits
 
-    def logits_for(self, ids: Sequence[int]) -> FloatArray:
-        """Append tokens and return the logits after each, (tokens, vocabulary): for evaluation, as it costs memory."""
-        self._check_room(len(ids))
+    def logits_for(self, ids: Sequence[int], *, slot: int = 0, start: int = 0) -> FloatArray:
+        """Append tokens as `append` does; return the logits after each, (tokens, vocabulary), which costs memory."""
+        self._require_room(start + len(ids))
         logits: FloatArray = np.empty((1, len(ids), self.info.vocabulary), np.float32)
-        for start in range(0, len(ids), PREFILL_CHUNK):
-            chunk = np.array([ids[start : start + PREFILL_CHUNK]], np.int64)
+        for at in range(0, len(ids), MOST_TOKENS):
+            chunk = np.array([ids[at : at + MOST_TOKENS]], np.int64)
             rows = np.arange(chunk.shape[1], dtype=np.int64)[None]
-            self._run(self._bind(chunk, rows, logits[:, start : start + chunk.shape[1]]), chunk.shape[1])
-        return logits.reshape(len(ids), -1)
+            self._compute(slot, start + at, chunk, rows, logits[:, at : at + chunk.shape[1]])
+        found: FloatArray = logits[0]
+        return found
 
-    def _check_room(self, tokens: int) -> None:
-        if self.position + tokens > self.context_tokens:
-            raise PromptTooLongError(self.position + tokens, self.context_tokens)
+    def _require_room(self, tokens: int) -> None:
+        if tokens > self.context_tokens:
+            raise PromptTooLongError(tokens, self.context_tokens)
 
-    def _bind(self, ids: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], logits: FloatArray) -> ort.IOBinding:
+    def _compute(
+        self, slot: int, start: int, ids: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], logits: FloatArray
+    ) -> None:
+        self._last_held[0] = start + ids.shape[1] - 1
+        self._total[()] = start + ids.shape[1]
+        self._run(self._bind(slice(slot, slot + 1), ids, rows, logits), f"token {start}")
+
+    def _bind(
+        self, slots: slice, ids: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], logits: FloatArray
+    ) -> ort.IOBinding:
         """Name the memory that a run reads and writes; the arrays must outlive the binding."""
         binding = self._session.io_binding()
+        cache = {name: array[slots] for name, array in self.cache.arrays()}
         inputs: dict[str, npt.NDArray[Any]] = {
             "input_ids": ids,
-            "seqlens_k": self._last_held,
+            "seqlens_k": self._last_held[: len(ids)],
             "total_sequence_length": self._total,
             "rows": rows,
-            **{f"past.{name}": array for name, array in self._cache.arrays()},
+            **{f"past.{name}": array for name, array in cache.items()},
         }
         outputs: dict[str, npt.NDArray[Any]] = {
             "logits": logits,
-            **{f"present.{name}": array for name, array in self._cache.arrays()},
+            **{f"present.{name}": array for name, array in cache.items()},
         }
         for name, array in inputs.items():
             binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
@@ -91,11 +111,8 @@ class Engine:
             binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         return binding
 
-    def _run(self, binding: ort.IOBinding, tokens: int) -> None:
-        self._last_held[0] = self.position + tokens - 1
-        self._total[()] = self.position + tokens
+    def _run(self, binding: ort.IOBinding, what: str) -> None:
         try:
             self._session.run_with_iobinding(binding)
         except RUNTIME_ERRORS as error:
-            raise EngineError(f"the engine failed at token {self.position}: {error}") from error
-        self.position += tokens
+            raise EngineError(f"the engine failed at {what}: {error}") from error

@@ -1,12 +1,13 @@
-"""From a conversation to an answer: template, tokens, prefill, decode, sampling, stop strings.
+"""From a conversation to an answer: template, tokens, sampling, stop strings; what computes is somebody else's.
 
 An answer that another engine began is gone on with: its tokens are computed together with the prompt, and the draws,
 the penalties, the grammar, the stop strings and the text see both parts as one.
 """
 
 import time
-from collections.abc import Callable, Iterator
 from collections.abc import Generator as Iteration
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,11 +24,10 @@ from models.core.request import (
     TokenLogprob,
     TokensGenerated,
 )
-from models.core.sampling import Allowed, choose, discouraged, log_probabilities, penalized, uniform_draw
+from models.core.sampling import Allowed, FloatArray, choose, discouraged, log_probabilities, penalized, uniform_draw
 from models.core.stops import StopScanner
 from models.core.tool_messages import for_template, in_words, offered_tools
-from models.engine import PREFILL_CHUNK, Engine, FloatArray
-from models.errors import CorruptModelError, EngineError, InvalidRequestError, NoTemplateError, PromptTooLongError
+from models.errors import EngineError, InvalidRequestError, NoTemplateError, PromptTooLongError
 from models.templates import ChatTemplate
 from models.tokenizer import Tokenizer
 
@@ -37,18 +37,32 @@ if TYPE_CHECKING:
 PIECE_CHARACTERS = 4096  # of text that is given out at once; what tokens add is far less
 
 
-class Generator:
-    """Answers one question after the other with one engine.  template: None for a model that only completes texts."""
+@dataclass(frozen=True)
+class Compute:
+    """Tokens to be appended to the sequence; the answer goes on with the logits of the last one."""
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, template: ChatTemplate | None) -> None:
-        if tokenizer.size != engine.info.vocabulary:
-            raise CorruptModelError(
-                f"the vocabulary has {tokenizer.size} tokens, the embedding {engine.info.vocabulary} rows"
-            )
-        self._engine = engine
+    tokens: tuple[int, ...]
+
+
+Answering = Iteration[Compute | GenerationEvent, FloatArray | None, None]
+
+
+class Generator:
+    """Makes the answers of one model, step by step; whoever runs the steps computes.
+
+    context_tokens: of prompt and answer together.  template: None for a model that only completes texts.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None, *, context_tokens: int) -> None:
+        self._context_tokens = context_tokens
         self._tokenizer = tokenizer
         self._template = template
         self._constraints: Constraints | None = None  # made when first asked for
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the model's words are made of."""
+        return self._tokenizer.size
 
     def prompt(self, request: GenerationRequest) -> list[int]:
         """Turn the conversation, or the text to complete, into ids; neither can speak in control tokens.
@@ -61,8 +75,8 @@ class Generator:
             ids = self._tokenizer.encode_text(request.prompt)
         if not ids:
             raise InvalidRequestError("prompt: no words" if request.messages == () else "messages: no words")
-        if len(ids) > self._engine.context_tokens:
-            raise PromptTooLongError(len(ids), self._engine.context_tokens)
+        if len(ids) > self._context_tokens:
+            raise PromptTooLongError(len(ids), self._context_tokens)
         return ids
 
     def _rendered(self, request: GenerationRequest) -> str:
@@ -74,30 +88,29 @@ class Generator:
             return self._template.render(for_template(request.messages, quote), tools=tools)
         return self._template.render(in_words(request.messages, tools, quote))
 
-    def generate(
-        self, request: GenerationRequest, *, cancelled: Callable[[], bool] = lambda: False
-    ) -> Iterator[GenerationEvent]:
-        """Yield tokens as they come, then GenerationFinished.
+    def answer(self, request: GenerationRequest) -> Answering:
+        """Yield what has to be computed and, as they come, tokens; GenerationFinished at the end.
 
-        `cancelled` is asked between tokens and between chunks of the prompt. The same request gives the same answer
-        whatever was answered before. Raises what `prompt` raises and InvalidRequestError for a begun answer that this
-        model cannot have given before the first event, EngineError at any time.
+        Each Compute is answered with the logits of its last token, or with None to have the answer end there.  What was
+        answered before and is answered beside it makes no difference.  Raises what `prompt` raises, and
+        InvalidRequestError for a begun answer that this model cannot have given, before the first event; EngineError
+        for logits that are no numbers.
         """
         ids = self.prompt(request)
         answer = self._begun(request, len(ids), self._matcher(request))
         started = time.perf_counter()
         ended = answer.ended
-        logits = None if ended else self._prefill([*ids, *answer.ids], cancelled)
-        prefilled = time.perf_counter()
+        logits = None if ended else (yield Compute((*ids, *answer.ids)))
+        read = time.perf_counter()
         if logits is not None:
-            ended = yield from self._decode(ids, answer, logits, request, cancelled)
+            ended = yield from self._written(ids, answer, logits, request)
         yield from answer.rest()
         yield GenerationFinished(
             reason=ended or "cancelled",
             prompt_tokens=len(ids),
             completion_tokens=len(answer.ids),
-            prefill_s=prefilled - started,
-            decode_s=time.perf_counter() - prefilled,
+            prefill_s=read - started,
+            decode_s=time.perf_counter() - read,
         )
 
     def _matcher(self, request: GenerationRequest) -> "Matcher | None":
@@ -119,37 +132,22 @@ class Generator:
         if request.characters > len(self._tokenizer.decode(request.answered)):
             raise InvalidRequestError("characters: more than the answer's tokens have")
         # The last token of an answer needs no room: nothing is computed from it.
-        room = self._engine.context_tokens + 1 - prompt_tokens
+        room = self._context_tokens + 1 - prompt_tokens
         if len(request.answered) > room:
-            raise PromptTooLongError(prompt_tokens + len(request.answered), self._engine.context_tokens)
+            raise PromptTooLongError(prompt_tokens + len(request.answered), self._context_tokens)
         text = _AnswerText(self._tokenizer, request.sampling.stop, request.characters)
         answer = _Answer(text, matcher, most=min(request.sampling.max_tokens, room))
         for token in request.answered:
             answer.add(token)
         return answer
 
-    def _prefill(self, ids: list[int], cancelled: Callable[[], bool]) -> FloatArray | None:
-        """Compute the prompt and what follows it; return the last logits, None where it was cancelled."""
-        self._engine.reset()
-        logits: FloatArray | None = None
-        for start in range(0, len(ids), PREFILL_CHUNK):
-            if cancelled():
-                return None
-            logits = self._engine.prefill(ids[start : start + PREFILL_CHUNK])
-        return logits
-
-    def _decode(
-        self,
-        ids: list[int],
-        answer: "_Answer",
-        logits: FloatArray,
-        request: GenerationRequest,
-        cancelled: Callable[[], bool],
-    ) -> Iteration[TokensGenerated, None, FinishReason | None]:
-        """Yield an event for each further token; return why the answer ended, None where it was cancelled."""
+    def _written(
+        self, ids: list[int], answer: "_Answer", logits: FloatArray, request: GenerationRequest
+    ) -> Iteration[Compute | GenerationEvent, FloatArray | None, FinishReason | None]:
+        """Yield an event for each further token; return why the answer ended, None where it was to end there."""
         history = [*ids, *answer.ids]
         computed = len(history)
-        while not cancelled():
+        while True:
             allowed = answer.allowed()
             if allowed is not None and not allowed.any():
                 return "stop"  # it is complete, and the model has no token to say so
@@ -157,8 +155,10 @@ class Generator:
             token = _only(allowed) if request.logprobs is None else None
             if token is None:
                 if len(history) > computed:
-                    logits = self._append(history[computed:])
-                    computed = len(history)
+                    news = yield Compute(tuple(history[computed:]))
+                    if news is None:
+                        return None
+                    logits, computed = news, len(history)
                 token = _sample(logits, history, answer, request.sampling, allowed)
             if token in self._tokenizer.eos_ids:
                 return "stop"
@@ -167,10 +167,6 @@ class Generator:
             yield TokensGenerated((token,), answer.text.take(), self._logprobs(logits, token, request.logprobs))
             if answer.ended:
                 return answer.ended
-        return None
-
-    def _append(self, tokens: list[int]) -> FloatArray:
-        return self._engine.decode(tokens[0]) if len(tokens) == 1 else self._engine.prefill(tokens)
 
     def _logprobs(self, logits: FloatArray, token: int, alternatives: int | None) -> tuple[TokenLogprob, ...]:
         if alternatives is None:

@@ -1,7 +1,6 @@
 """The daemon's engine: takes questions in turn, keeps one model loaded in a worker process, streams its answers."""
 
 import asyncio
-import logging
 import re
 import shutil
 from collections import deque
@@ -13,22 +12,20 @@ from typing import Final
 from models.core.manifest import TEMPLATE
 from models.core.request import GenerationEvent, GenerationFinished, GenerationRequest, TokensGenerated
 from models.core.worker_protocol import Convert, Generate, GraphMissing, Load, Progressed
-from models.errors import ModelsError, QueueFullError, WorkerDiedError, WorkerProtocolError
+from models.errors import QueueFullError, WorkerDiedError, WorkerProtocolError
 from models.store import ModelStore, StoredModel
 from models.worker_process import WorkerProcess
 
-MAX_WAITING: Final = 16
-MAX_UNREAD_EVENTS: Final = 256
-READER_PATIENCE_S: Final = 30.0  # how long the engine waits for one that has stopped reading its answer
+MAX_WAITING: Final = 32
 _GRAPH: Final = re.compile(r"\.?sha256-(?P<gguf>[0-9a-f]{64})\..*", re.ASCII)
-_log = logging.getLogger(__name__)
 
 
 class EngineHost:
-    """Answers one question at a time, first come first served; the rest wait, MAX_WAITING of them at most.
+    """Answers `slots` questions at a time, first come first served; the rest wait, MAX_WAITING of them at most.
 
-    The worker is started for the first question and kept for the next; a question for another model replaces
-    it.  Graphs are built once, in a process of their own, into `cache_dir`/graphs.  `aclose` ends everything.
+    The worker is started for the first question and kept for the next; a question for another model waits for the
+    answers of the loaded one, and those that come after it wait for it.  Graphs are built once, in a process of their
+    own, into `cache_dir`/graphs.  `aclose` ends everything.
     """
 
     def __init__(
@@ -38,19 +35,21 @@ class EngineHost:
         cache_dir: Path,
         threads: int,
         context_tokens: int,
-        reader_patience_s: float = READER_PATIENCE_S,
+        slots: int = 1,
+        prefix_bytes: int = 0,
     ) -> None:
+        """context_tokens: of each answer with its prompt; prefix_bytes: kept of what was computed, see `generate`."""
         self._store = store
         self._graphs = cache_dir / "graphs"
         self._threads = threads
         self._context_tokens = context_tokens
-        self._reader_patience_s = reader_patience_s
-        self._turn = asyncio.Lock()  # who may use the worker
-        self._converting = asyncio.Lock()  # taken after the turn, never before
+        self._prefix_bytes = prefix_bytes
+        self._line = _Line(slots)
+        self._loading = asyncio.Lock()
+        self._converting = asyncio.Lock()  # taken after a place in the line, never before
         self._worker: WorkerProcess | None = None
         self._loaded: str | None = None
-        self._waiting: set[_Answer] = set()
-        self._answers: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     @property
     def loaded(self) -> str | None:
@@ -58,34 +57,42 @@ class EngineHost:
         return self._loaded if self._worker is not None and self._worker.running else None
 
     @property
+    def slots(self) -> int:
+        """How many questions are answered at a time."""
+        return self._line.places
+
+    @property
     def busy(self) -> bool:
         """Whether a question is being answered."""
-        return self._turn.locked()
+        return self._line.taken > 0
 
     @property
     def queue_length(self) -> int:
         """How many questions wait for their turn."""
-        return len(self._waiting)
+        return len(self._line.waiting)
 
-    async def generate(self, model: StoredModel, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+    async def generate(
+        self, model: StoredModel, request: GenerationRequest, *, scope: str = ""
+    ) -> AsyncGenerator[GenerationEvent, None]:
         """Yield the answer's events, GenerationFinished last; closing the generator cancels.
 
-        A model without a graph is converted first.  Raises QueueFullError, PromptTooLongError, WorkerDiedError and
-        whatever of ModelsError the model deserves.
+        Whoever asks reads the events as they come: too many that are not read end the worker.  A model without a graph
+        is converted first.  scope: questions of the same one share what was computed for their beginnings.
+        Raises QueueFullError, PromptTooLongError, WorkerDiedError and whatever of ModelsError the model deserves.
         """
-        if len(self._waiting) >= MAX_WAITING:
-            raise QueueFullError(f"{len(self._waiting)} questions are waiting already")
-        answer = _Answer(self._reader_patience_s)
-        self._waiting.add(answer)
-        task = asyncio.create_task(self._answer(model, request, answer), name=f"answer of {model.name}")
-        self._answers.add(task)
-        task.add_done_callback(self._answers.discard)
-        try:
-            async for event in answer.events():
-                yield event
-        finally:
-            self._waiting.discard(answer)
-            task.cancel()  # the turn passes on once the worker is idle again; nobody need wait for that here
+        async with self._line.place(model.digest):
+            worker = await self._worker_with(model)
+            try:
+                async with aclosing(worker.ask(Generate(request, scope))) as events:
+                    async for event in events:
+                        if isinstance(event, TokensGenerated | GenerationFinished):
+                            yield event
+            except (WorkerDiedError, WorkerProtocolError):
+                await self._unload(worker)
+                raise
+            finally:
+                if worker.spent:
+                    self._line.close_to(model.digest)
 
     async def prepare(self, model: StoredModel, progress: Callable[[float], None]) -> None:
         """Convert a model unless that has been done; `progress` hears the done part, 0 to 1.
@@ -101,64 +108,38 @@ class EngineHost:
 
     async def collect(self) -> None:
         """Delete the graphs of models that have left the store, and unload such a model."""
-        async with self._turn, self._converting:
+        async with self._line.place(None), self._converting:
             models = await asyncio.to_thread(self._store.models)
             if self._loaded not in {model.digest for model in models}:
-                await self._unload()
+                await self._unload(self._worker)
             keep = {model.manifest.gguf.sha256 for model in models}
             await asyncio.to_thread(_remove_graphs, self._graphs, keep)
 
     async def aclose(self) -> None:
-        """Break off every answer and end the worker."""
-        answers = list(self._answers)
-        for answer in answers:
-            answer.cancel()
-        if self._worker is not None:
-            await self._worker.close()  # first, so that no answer waits for it to notice
-        await asyncio.gather(*answers, return_exceptions=True)
-        await self._unload()
-
-    async def _answer(self, model: StoredModel, request: GenerationRequest, answer: "_Answer") -> None:
-        """Wait for the turn and hand the worker's events over; errors go the same way."""
-        try:
-            async with self._turn:
-                self._waiting.discard(answer)
-                await self._stream(model, request, answer)
-            answer.end(None)
-        except ModelsError as error:
-            answer.end(error)
-        except TimeoutError:
-            _log.warning("an answer was broken off: nobody has read it for %.0f s", self._reader_patience_s)
-        finally:
-            answer.end(WorkerDiedError("the answer was broken off"))
-
-    async def _stream(self, model: StoredModel, request: GenerationRequest, answer: "_Answer") -> None:
-        try:
-            worker = await self._worker_with(model)
-            async with aclosing(worker.ask(Generate(request))) as events:
-                async for event in events:
-                    if isinstance(event, TokensGenerated | GenerationFinished):
-                        await answer.put(event)
-        except (WorkerDiedError, WorkerProtocolError):
-            await self._unload()
-            raise
+        """End the worker, and with it every answer; no other is started."""
+        self._closing = True
+        async with self._loading:
+            await self._unload(self._worker)
 
     async def _worker_with(self, model: StoredModel) -> WorkerProcess:
-        """Return a worker that has the model loaded; the caller has the turn."""
-        if self._worker is not None and self.loaded == model.digest:
-            return self._worker
-        await self._unload()
-        load = await asyncio.to_thread(self._load_order, model)
-        worker = await WorkerProcess.start()
-        try:
-            if isinstance(await worker.last(load), GraphMissing):
-                await self.prepare(model, lambda _: None)
-                await worker.last(load)
-        except BaseException:
-            await worker.close()
-            raise
-        self._worker, self._loaded = worker, model.digest
-        return worker
+        """Return a worker that has the model loaded; the caller has a place for it."""
+        async with self._loading:
+            if self._worker is not None and self.loaded == model.digest and not self._worker.spent:
+                return self._worker
+            await self._unload(self._worker)
+            if self._closing:
+                raise WorkerDiedError("the engine is being stopped")
+            load = await asyncio.to_thread(self._load_order, model)
+            worker = await WorkerProcess.start()
+            try:
+                if isinstance(await worker.last(load), GraphMissing):
+                    await self.prepare(model, lambda _: None)
+                    await worker.last(load)
+            except BaseException:
+                await worker.close()
+                raise
+            self._worker, self._loaded = worker, model.digest
+            return worker
 
     def _load_order(self, model: StoredModel) -> Load:
         template = model.manifest.blob(TEMPLATE)
@@ -168,52 +149,74 @@ class EngineHost:
             template=None if template is None else self._store.read(template).decode(errors="replace"),
             threads=self._threads,
             context_tokens=self._context_tokens,
+            slots=self._line.places,
+            prefix_bytes=self._prefix_bytes,
         )
 
-    async def _unload(self) -> None:
-        worker, self._worker, self._loaded = self._worker, None, None
+    async def _unload(self, worker: WorkerProcess | None) -> None:
+        """End a worker, which may have been ended already; the answers it still gives end with it."""
         if worker is not None:
+            if worker is self._worker:
+                self._worker, self._loaded = None, None
             await worker.close()
 
 
-class _Answer:
-    """Hands events from the engine to a reader: bounded, with an end that always arrives."""
+class _Line:
+    """Places at the engine, for one model at a time, given in the order they were asked for."""
 
-    def __init__(self, patience_s: float) -> None:
-        self._patience_s = patience_s
-        self._events: deque[GenerationEvent] = deque()
-        self._news, self._room = asyncio.Event(), asyncio.Event()
-        self._over = False
-        self._error: ModelsError | None = None
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self.taken = 0
+        self.waiting: deque[tuple[str | None, asyncio.Future[None]]] = deque()
+        self._for: str | None = None  # the digest that those who have a place use; None: somebody wants none loaded
+        self._closed = False
 
-    async def put(self, event: GenerationEvent) -> None:
-        """Add an event.  Raises TimeoutError when the reader leaves no room for too long."""
-        while len(self._events) >= MAX_UNREAD_EVENTS:
-            self._room.clear()
-            async with asyncio.timeout(self._patience_s):
-                await self._room.wait()
-        self._events.append(event)
-        self._news.set()
+    @asynccontextmanager
+    async def place(self, digest: str | None) -> AsyncIterator[None]:
+        """Wait for a place beside others of the same digest; None: for the only one.  Raises QueueFullError."""
+        if self.waiting or not self._fits(digest):
+            await self._wait(digest)
+        else:
+            self._take(digest)
+        try:
+            yield
+        finally:
+            self.taken -= 1
+            self._advance()
 
-    def end(self, error: ModelsError | None) -> None:
-        """Close the answer; the first end counts."""
-        if not self._over:
-            self._over, self._error = True, error
-            self._news.set()
+    def close_to(self, digest: str) -> None:
+        """Give no place beside those taken: whoever comes waits until they are free."""
+        self._closed = self._closed or self._for == digest
 
-    async def events(self) -> AsyncIterator[GenerationEvent]:
-        """Yield what was put, then raise the error if there was one."""
-        while True:
-            while self._events:
-                event = self._events.popleft()
-                self._room.set()
-                yield event
-            if self._over:
-                break
-            self._news.clear()
-            await self._news.wait()
-        if self._error is not None:
-            raise self._error
+    def _fits(self, digest: str | None) -> bool:
+        together = digest is not None and digest == self._for and not self._closed and self.taken < self.places
+        return self.taken == 0 or together
+
+    def _take(self, digest: str | None) -> None:
+        self._closed = self._closed and self.taken > 0
+        self.taken += 1
+        self._for = digest
+
+    async def _wait(self, digest: str | None) -> None:
+        if len(self.waiting) >= MAX_WAITING:
+            raise QueueFullError(f"{len(self.waiting)} questions are waiting already")
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append((digest, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.taken -= 1  # it was given a place in the same moment
+            else:
+                self.waiting.remove((digest, turn))
+            self._advance()
+            raise
+
+    def _advance(self) -> None:
+        while self.waiting and self._fits(self.waiting[0][0]):
+            digest, turn = self.waiting.popleft()
+            self._take(digest)
+            turn.set_result(None)
 
 
 @asynccontextmanager

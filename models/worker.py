@@ -1,7 +1,7 @@
 """The engine's process: `python -m models.worker --fd N`, started and watched by models.worker_process.
 
-It carries out one order at a time from the socket N and reports on it; a cancel is heard between tokens and
-between chunks of a prompt.  It dies with the daemon, leaves no core dump, and is the first that the kernel
+It carries out orders from the socket N and reports on them, one at a time, but answers side by side; orders and cancels
+are heard between the engine's steps.  It dies with the daemon, leaves no core dump, and is the first that the kernel
 ends when memory runs out, so that a crash or a poisoned model file costs an answer and never the node.
 """
 
@@ -22,16 +22,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from models.core.request import GenerationRequest
+from models.core.request import GenerationEvent
 from models.core.worker_protocol import (
     MAX_COMMAND_BYTES,
+    MAX_SLOTS,
     Cancel,
+    Command,
     Convert,
     Event,
     Failed,
     Generate,
     GraphMissing,
     Load,
+    Order,
     Progressed,
     Ready,
     Report,
@@ -42,11 +45,9 @@ from models.errors import EngineError, ModelsError, OutOfMemoryError, Unforeseen
 from models.files import require_space, writing
 
 if TYPE_CHECKING:
-    from models.generation import Generator
+    from models.batch import Batch
 
-Task = Convert | Load | Generate
-
-MAX_ORDERS: Final = 16  # read ahead; the daemon sends the next one after the last is over
+MAX_ORDERS: Final = 2 * MAX_SLOTS  # read ahead; the daemon sends no more than there are slots for
 PROGRESS_INTERVAL_S: Final = 0.1
 MEMORY_PART: Final = 0.9  # of the machine's memory that this process may fill
 OOM_SCORE: Final = 800  # of 1000: before anything else on the board
@@ -55,14 +56,13 @@ FRAMES_LOGGED: Final = 6
 
 
 class Worker:
-    """Reads orders from a connected socket, carries them out in turn, reports on the same socket."""
+    """Reads orders from a connected socket, carries them out, reports on the same socket."""
 
     def __init__(self, channel: socket.socket, *, when_alone: Callable[[], None]) -> None:
         self._channel = channel
         self._when_alone = when_alone  # called in the reading thread when the daemon has gone
-        self._orders: queue.Queue[tuple[int, Task] | None] = queue.Queue(MAX_ORDERS)
-        self._cancelled = -1  # the highest number that was cancelled
-        self._generator: Generator | None = None
+        self._orders: queue.Queue[Order | None] = queue.Queue(MAX_ORDERS)
+        self._batch: Batch | None = None
 
     def run(self) -> None:
         """Work until the daemon closes its end.
@@ -72,55 +72,77 @@ class Worker:
         lines = self._channel.makefile("rb")
         reader = threading.Thread(target=self._read, args=(lines,), name="orders", daemon=True)
         reader.start()
-        while (order := self._orders.get()) is not None:
-            self._obey(*order)
+        with contextlib.suppress(_Alone):
+            while True:
+                self._hear()
+                self._step()
         reader.join()
 
     def _read(self, lines: IO[bytes]) -> None:
         try:
             with lines:  # closed here: anybody else who did that would wait for this thread
                 while line := lines.readline(MAX_COMMAND_BYTES + 1):
-                    order = parse_order(line)
-                    if isinstance(order.command, Cancel):
-                        self._cancelled = max(self._cancelled, order.number)
-                    else:
-                        self._orders.put((order.number, order.command))
+                    self._orders.put(parse_order(line))
         except (OSError, ModelsError) as error:  # what is no order ends the connection: the daemon starts a new worker
             print(f"no order: {error}", file=sys.stderr)  # noqa: T201  the daemon logs it
         except Exception as error:  # noqa: BLE001  nobody would hear of it, and no order come through any more
-            print(_unforeseen(error), file=sys.stderr)  # noqa: T201  the daemon logs it
+            tell_unforeseen(error)
         self._when_alone()
-        self._cancelled = sys.maxsize
         self._orders.put(None)
 
-    def _obey(self, number: int, task: Task) -> None:
+    def _hear(self) -> None:
+        """Carry out what has been ordered; wait for an order where there is nothing else to do."""
+        while not (self._batch is not None and self._batch.busy and self._orders.empty()):
+            order = self._orders.get()
+            if order is None:
+                raise _Alone
+            self._obey(order.number, order.command)
+
+    def _step(self) -> None:
+        """Have the answers go on, and report all that came of it at once."""
+        batch = self._batch
+        if batch is None:
+            return
         try:
-            for event in self._events(number, task):
-                self._report(number, event)
+            self._report(*((number, _told(event)) for number, event in batch.step()))
+        except (BrokenPipeError, ConnectionResetError):
+            raise  # the daemon has gone
+        except BaseException as error:  # noqa: BLE001  as below: whatever it is, who asked must hear an end
+            self._batch = None  # in whatever state it is
+            tell_unforeseen(error)
+            failed = Failed(UnforeseenError("the engine failed in a way that nobody foresaw"))
+            self._report(*((number, failed) for number in batch.abandon()))
+
+    def _obey(self, number: int, command: Command) -> None:
+        try:
+            for event in self._events(number, command):
+                self._report((number, event))
         except ModelsError as error:
-            self._report(number, Failed(error))
+            self._report((number, Failed(error)))
         except MemoryError:
-            self._generator = None
-            self._report(number, Failed(OutOfMemoryError("the model does not fit the memory of this board")))
+            self._report((number, Failed(OutOfMemoryError("the model does not fit the memory of this board"))))
         except (BrokenPipeError, ConnectionResetError):
             raise  # the daemon has gone
         except BaseException as error:  # noqa: BLE001  a panic in a library is no Exception; whoever asked must hear an end
-            self._generator = None  # in whatever state it is
-            print(_unforeseen(error), file=sys.stderr)  # noqa: T201  the daemon logs it
-            kind = UnforeseenError if isinstance(task, Generate) else EngineError  # else it is the model's fault
-            self._report(number, Failed(kind("the engine failed in a way that nobody foresaw")))
+            tell_unforeseen(error)
+            self._report((number, Failed(EngineError("the engine failed in a way that nobody foresaw"))))
 
-    def _report(self, number: int, event: Event) -> None:
-        self._channel.sendall(encode_report(Report(number, event)))
+    def _report(self, *events: tuple[int, Event]) -> None:
+        self._channel.sendall(b"".join(encode_report(Report(number, event)) for number, event in events))
 
-    def _events(self, number: int, task: Task) -> Iterator[Event]:
-        match task:
+    def _events(self, number: int, command: Command) -> Iterator[Event]:
+        match command:
             case Convert(gguf, graphs):
                 yield from self._convert(number, Path(gguf), Path(graphs))
             case Load():
-                yield self._load(task)
-            case Generate(request):
-                yield from self._generate(number, request)
+                yield self._load(command)
+            case Generate(request, scope):
+                if self._batch is None:
+                    raise EngineError("no model is loaded")
+                self._batch.join(number, request, scope=scope)
+            case Cancel():
+                if self._batch is not None:
+                    yield from map(_told, self._batch.cancel(number))
 
     def _convert(self, number: int, gguf: Path, graphs: Path) -> Iterator[Event]:
         from models.graph import convert  # noqa: PLC0415  a converter needs no runtime
@@ -134,7 +156,7 @@ class Worker:
                 nonlocal told
                 if time.monotonic() - told >= PROGRESS_INTERVAL_S:
                     told = time.monotonic()
-                    self._report(number, Progressed(min(max(fraction, 0.0), 1.0)))
+                    self._report((number, Progressed(min(max(fraction, 0.0), 1.0))))
 
             with writing(target):
                 convert(gguf, target, progress=progress)
@@ -145,13 +167,14 @@ class Worker:
         yield Ready()
 
     def _load(self, command: Load) -> Event:
-        from models.engine import Engine  # noqa: PLC0415  an engine needs no converter
+        from models.batch import Batch  # noqa: PLC0415  an engine needs no converter
+        from models.engine import Engine  # noqa: PLC0415
         from models.generation import Generator  # noqa: PLC0415
         from models.gguf import GgufFile  # noqa: PLC0415
         from models.templates import ChatTemplate  # noqa: PLC0415
         from models.tokenizer import Tokenizer  # noqa: PLC0415
 
-        self._generator = None
+        self._batch = None
         graph = _graph_directory(Path(command.gguf), Path(command.graphs))
         if not graph.is_dir():
             return GraphMissing()
@@ -163,14 +186,23 @@ class Worker:
         template = None  # of a model that only completes texts
         if source:
             template = ChatTemplate(source, bos_token=tokenizer.bos_token, eos_token=tokenizer.eos_token)
-        engine = Engine(graph, threads=command.threads, context_tokens=command.context_tokens)
-        self._generator = Generator(engine, tokenizer, template)
+        engine = Engine(graph, threads=command.threads, context_tokens=command.context_tokens, slots=command.slots)
+        generator = Generator(tokenizer, template, context_tokens=engine.context_tokens)
+        self._batch = Batch(engine, generator, prefix_bytes=command.prefix_bytes, on_unforeseen=tell_unforeseen)
         return Ready()
 
-    def _generate(self, number: int, request: GenerationRequest) -> Iterator[Event]:
-        if self._generator is None:
-            raise EngineError("no model is loaded")
-        yield from self._generator.generate(request, cancelled=lambda: self._cancelled >= number)
+
+class _Alone(Exception):  # noqa: N818  no error: the end of the work
+    """The daemon has gone."""
+
+
+def _told(event: "GenerationEvent | ModelsError") -> Event:
+    return Failed(event) if isinstance(event, ModelsError) else event
+
+
+def tell_unforeseen(error: BaseException) -> None:
+    """Have the daemon log what no library should raise."""
+    print(_unforeseen(error), file=sys.stderr, flush=True)  # noqa: T201  the daemon logs it
 
 
 def _unforeseen(error: BaseException) -> str:
@@ -215,7 +247,7 @@ def main() -> None:
             Worker(channel, when_alone=lambda: os._exit(0)).run()
     except BaseException as error:  # noqa: BLE001  whatever it is, the process ends
         if not isinstance(error, BrokenPipeError | ConnectionResetError):
-            print(_unforeseen(error), file=sys.stderr, flush=True)  # noqa: T201  the daemon logs it
+            tell_unforeseen(error)
         os._exit(1)  # at once: an orderly end waits for threads, and one of them may wait for orders
 
 

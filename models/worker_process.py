@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
@@ -27,13 +28,15 @@ from models.core.worker_protocol import (
     GraphMissing,
     Order,
     Ready,
+    Report,
     encode_order,
     parse_report,
 )
-from models.errors import OutOfMemoryError, UnforeseenError, WorkerDiedError, WorkerProtocolError
+from models.errors import ModelsError, OutOfMemoryError, UnforeseenError, WorkerDiedError, WorkerProtocolError
 
 SILENCE_TIMEOUT_S: Final = 1800.0  # a long prompt on the smallest board, with room to spare
-CANCEL_TIMEOUT_S: Final = 60.0  # one chunk of a prompt there
+CANCEL_WITHIN_S: Final = 60.0  # one chunk of a prompt there
+MAX_UNHEARD: Final = 4096  # reports on one order that wait to be read: who asked reads them as they come
 DYING_S: Final = 1.0  # between the end of its socket and that of the process
 MAX_LOG_LINES: Final = 200
 MAX_LINE_BYTES: Final = 16 * 1024
@@ -60,16 +63,28 @@ def board_memory_bytes() -> int:
 
 
 class WorkerProcess:
-    """A running engine process.  One order at a time; `close` it in the end, whatever happened."""
+    """A running engine process, which takes several orders at a time; `close` it in the end, whatever happened."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        cancel_within_s: float = CANCEL_WITHIN_S,
     ) -> None:
+        self._cancel_within_s = cancel_within_s
         self._process = process
         self._reader = reader
         self._writer = writer
+        self._sending = asyncio.Lock()
         self._number = 0
+        self._orders: dict[int, _Inbox] = {}  # those whose end has not been heard
+        self._end: ModelsError | None = None  # why no more is heard
         self._killed = False
+        self.spent = False
+        """Whether something befell it after which it should get no more orders; those that run may end."""
+        self._listening = asyncio.create_task(self._listen(), name=f"reports of worker {process.pid}")
         self._output = asyncio.create_task(self._log_output(), name=f"output of worker {process.pid}")
 
     @classmethod
@@ -111,29 +126,28 @@ class WorkerProcess:
     async def ask(self, command: Command) -> AsyncGenerator[Event, None]:
         """Send an order and yield its events up to the last; a failure is raised as the error it carries.
 
-        Closing the generator early cancels a Generate and waits until the process is idle again; it ends the
-        process in the midst of anything else.
-        Raises WorkerDiedError, WorkerProtocolError, OutOfMemoryError, UnforeseenError; the process is of no use
-        afterwards.
+        Closing the generator early cancels a Generate, without waiting for it; it ends the process in the midst of
+        anything else.
+        Raises WorkerDiedError, WorkerProtocolError: the process is of no use afterwards.  After OutOfMemoryError and
+        UnforeseenError it is `spent`.
         """
         self._number += 1
-        number, over = self._number, False
+        number, inbox = self._number, _Inbox()
+        self._orders[number] = inbox
         try:
             await self._send(Order(number, command))
-            while not over:
-                try:
-                    event = await self._receive(number)
-                except (WorkerDiedError, WorkerProtocolError):
-                    over = True
-                    raise
-                over = isinstance(event, _LAST)
+            while not inbox.over:
+                event = await self._next(inbox)
                 if isinstance(event, Failed):
+                    self.spent = self.spent or isinstance(event.error, OutOfMemoryError | UnforeseenError)
                     raise event.error
                 yield event
         finally:
-            if not over and isinstance(command, Generate):
-                await self._cancel(number)
-            elif not over:
+            if inbox.over or self._end is not None:
+                self._orders.pop(number, None)
+            elif isinstance(command, Generate):
+                self._cancel(number, inbox)
+            else:
                 self._kill()  # nothing else listens for a cancel
 
     async def last(self, command: Command) -> Event:
@@ -149,46 +163,75 @@ class WorkerProcess:
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
-        await self._output
+        await asyncio.wait((self._listening, self._output))
 
     async def _send(self, order: Order) -> None:
         try:
-            self._writer.write(encode_order(order))
-            await self._writer.drain()
+            async with self._sending:
+                self._writer.write(encode_order(order))
+                await self._writer.drain()
         except OSError as error:
             raise await self._death() from error
 
-    async def _receive(self, number: int) -> Event:
+    async def _next(self, inbox: "_Inbox") -> Event:
+        """Wait for an order's next event, or for the end of all."""
+        while not inbox.events:
+            if self._end is not None:
+                raise type(self._end)(str(self._end)) from self._end  # several hear of it
+            inbox.news.clear()
+            try:
+                async with asyncio.timeout(SILENCE_TIMEOUT_S):
+                    await inbox.news.wait()
+            except TimeoutError as error:
+                self._kill()
+                raise WorkerDiedError(f"the engine was silent for {SILENCE_TIMEOUT_S:.0f} s") from error
+        event = inbox.events.popleft()
+        inbox.over = isinstance(event, _LAST)
+        return event
+
+    async def _listen(self) -> None:
+        """Hand each report to whoever gave the order; at the end tell all why there are no more."""
         try:
-            async with asyncio.timeout(SILENCE_TIMEOUT_S):
-                line = await self._reader.readline()
-        except TimeoutError as error:
-            raise WorkerDiedError(f"the engine was silent for {SILENCE_TIMEOUT_S:.0f} s") from error
+            while True:
+                self._deliver(await self._receive())
+        except ModelsError as error:
+            self._end = error
+        finally:
+            self._end = self._end or WorkerDiedError("the engine's process was given up")
+            for inbox in self._orders.values():
+                inbox.stop_waiting()
+                inbox.news.set()
+
+    async def _receive(self) -> Report:
+        try:
+            line = await self._reader.readline()
         except ValueError as error:
             raise WorkerProtocolError(f"the engine sent more than {MAX_REPORT_BYTES} bytes in one report") from error
         except OSError as error:
             raise await self._death() from error
         if not line.endswith(b"\n"):
             raise await self._death()
-        report = parse_report(line)
-        if report.number != number:
-            raise WorkerProtocolError(f"the engine reported on order {report.number} instead of {number}")
-        if isinstance(report.event, Failed) and isinstance(report.event.error, OutOfMemoryError | UnforeseenError):
-            self._kill()  # it has no model any more
-        return report.event
+        return parse_report(line)
 
-    async def _cancel(self, number: int) -> None:
-        """Tell the process to finish early and read what is on its way; one that does not is killed."""
-        try:
-            async with asyncio.timeout(CANCEL_TIMEOUT_S):
-                await self._send(Order(number, Cancel()))
-                while not isinstance(await self._receive(number), _LAST):
-                    pass
-        except (TimeoutError, WorkerDiedError, WorkerProtocolError):
-            self._kill()
-        except asyncio.CancelledError:
-            self._kill()
-            raise
+    def _deliver(self, report: Report) -> None:
+        inbox = self._orders.get(report.number)
+        if inbox is None or len(inbox.events) >= MAX_UNHEARD:
+            raise WorkerProtocolError(f"the engine reported on order {report.number}, from which nothing was expected")
+        if not inbox.cancelled:
+            inbox.events.append(report.event)
+            inbox.news.set()
+        elif isinstance(report.event, _LAST):
+            inbox.stop_waiting()
+            del self._orders[report.number]
+
+    def _cancel(self, number: int, inbox: "_Inbox") -> None:
+        """Tell the process to finish early, and read no more of what it reports; one that does not finish is killed."""
+        if any(isinstance(event, _LAST) for event in inbox.events):
+            del self._orders[number]
+            return
+        inbox.events.clear()
+        inbox.patience = asyncio.get_running_loop().call_later(self._cancel_within_s, self._kill)
+        self._writer.write(encode_order(Order(number, Cancel())))
 
     def _kill(self) -> None:
         self._killed = True
@@ -224,3 +267,23 @@ class WorkerProcess:
                 lines += 1
                 text = line.decode(errors="replace").encode("unicode_escape").decode("ascii")  # nothing for a terminal
                 _log.info("worker %d: %s", self.pid, text[:MAX_LOG_CHARACTERS])
+
+
+class _Inbox:
+    """What the process has reported on one order and nobody has read.  patience: until when a cancel must be heard."""
+
+    def __init__(self) -> None:
+        self.events: deque[Event] = deque()
+        self.news = asyncio.Event()
+        self.over = False
+        self.patience: asyncio.TimerHandle | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody reads any more."""
+        return self.patience is not None
+
+    def stop_waiting(self) -> None:
+        """The end has been heard, or never will be."""
+        if self.patience is not None:
+            self.patience.cancel()

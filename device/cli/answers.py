@@ -123,6 +123,7 @@ def as_json(text: str, finished: "AnswerFinished") -> dict[str, Any]:
         "model": by.model,
         "model_digest": by.model_digest,
         "prompt_tokens": finished.prompt_tokens,
+        "cached_tokens": finished.cached_tokens,
         "completion_tokens": finished.completion_tokens,
         "ttft_ms": finished.ttft_ms,
         "tokens_per_s": finished.tokens_per_s,

@@ -151,11 +151,14 @@ class Admission:
         others = [ticket for ticket in self._running if ticket.client.standing is not Standing.OWNER]
         return tuple(sorted(others, key=lambda one: -one.started_at)[:owners])
 
-    def interrupt(self, ticket: Ticket, *, tokens: float) -> None:
-        """Have a question that had its turn wait for another one, before what else its client asks."""
+    def pause(self, ticket: Ticket, *, tokens: float) -> None:
+        """Take its turn from a question that is not over; it comes back with `resume`, or leaves with `end`."""
         self._running.discard(ticket)
         self._shares.correct(ticket.client, tokens - ticket.cost)
         ticket.cost = max(1.0, ticket.cost - tokens)
+
+    def resume(self, ticket: Ticket) -> None:
+        """Have a question that was paused wait for another turn, before what else its client asks."""
         self._waiting.insert(0, ticket)
 
     def offer(self, share: float) -> tuple[Ticket, ...]:

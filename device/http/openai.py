@@ -35,12 +35,13 @@ async def events_of(objects: AsyncGenerator[dict[str, Any], None]) -> AsyncGener
     yield DONE
 
 
-def usage_of(end: AnswerFinished) -> dict[str, int]:
-    """How many tokens were read and written."""
+def usage_of(end: AnswerFinished) -> dict[str, Any]:
+    """How many tokens were read and written, and how many of the prompt's had been read before."""
     return {
         "prompt_tokens": end.prompt_tokens,
         "completion_tokens": end.completion_tokens,
         "total_tokens": end.prompt_tokens + end.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": end.cached_tokens},
     }
 
 

@@ -29,7 +29,14 @@ _CALL: Final = {
     "type": {"const": "function"},
     "function": _all_of({"name": _TEXT, "arguments": {"type": "string", "contentMediaType": "application/json"}}),
 }
-_USAGE: Final = _all_of({"prompt_tokens": _COUNT, "completion_tokens": _COUNT, "total_tokens": _COUNT})
+_USAGE: Final = _all_of(
+    {
+        "prompt_tokens": _COUNT,
+        "completion_tokens": _COUNT,
+        "total_tokens": _COUNT,
+        "prompt_tokens_details": _all_of({"cached_tokens": _COUNT}),
+    }
+)
 _REASON: Final = {"enum": ["stop", "length", "tool_calls"]}
 _HEAD: Final = {"id": _TEXT, "created": _COUNT, "model": _TEXT}
 _CARD: Final = _all_of({"licence": _TEXT, "description": _TEXT, "trained_on": _TEXT, "bad_at": _TEXT})

@@ -217,13 +217,17 @@ class TokensGenerated:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationFinished:
-    """The end of an answer; always the last event.  It counts the whole answer, and times the part made here."""
+    """The end of an answer; always the last event.  It counts the whole answer, and times the part made here.
+
+    cached_tokens: how many at the prompt's beginning had been computed before.
+    """
 
     reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
     prefill_s: float
     decode_s: float
+    cached_tokens: int = 0
 
 
 GenerationEvent = TokensGenerated | GenerationFinished

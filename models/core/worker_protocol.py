@@ -36,6 +36,8 @@ MAX_INT: Final = 2**53  # the integers every JSON reader keeps exact
 MAX_TEMPLATE_CHARACTERS: Final = 64 * 1024
 MAX_PATH_CHARACTERS: Final = 4096
 MAX_THREADS: Final = 1024
+MAX_SLOTS: Final = 64
+MAX_SCOPE_CHARACTERS: Final = 256
 
 ERROR_ARGUMENTS: Final[Mapping[str, tuple[type, ...]]] = {
     "PromptTooLongError": (int, int),
@@ -60,13 +62,19 @@ class Load:
     template: str | None  # in place of the GGUF's own
     threads: int
     context_tokens: int
+    slots: int  # answers at a time
+    prefix_bytes: int  # of keys and values kept for questions that begin alike
 
 
 @dataclass(frozen=True)
 class Generate:
-    """Answer a request with the loaded model; answered by TokensGenerated..., then GenerationFinished."""
+    """Answer a request with the loaded model; answered by TokensGenerated..., then GenerationFinished.
+
+    Several at a time are answered side by side.  scope: whose questions may share what was computed for this one.
+    """
 
     request: GenerationRequest
+    scope: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,10 +131,10 @@ def encode_order(order: Order) -> bytes:
     command = order.command
     fields: dict[str, object]
     match command:
-        case Generate(request):
+        case Generate(request, scope):
             fields = {field: getattr(request, field) for field in _REQUEST_FIELDS}
             fields |= {"messages": [_turn(message) for message in request.messages]}
-            fields |= {"sampling": asdict(request.sampling)}
+            fields |= {"sampling": asdict(request.sampling), "scope": scope}
         case _:
             fields = asdict(command)
     return _line({"n": order.number, "op": type(command).__name__, **fields})
@@ -148,15 +156,26 @@ def parse_order(line: bytes) -> Order:
             "template": (str() | None) as template,
             "threads": threads,
             "context_tokens": context,
+            "slots": slots,
+            "prefix_bytes": prefix_bytes,
             **rest,
         } if (
             not rest
             and len(template or "") <= MAX_TEMPLATE_CHARACTERS
             and is_count(threads, MAX_THREADS)
             and is_count(context, MAX_INT)
+            and is_count(slots, MAX_SLOTS)
+            and slots
+            and is_count(prefix_bytes, MAX_INT)
         ):
             load = Load(
-                gguf=_path(gguf), graphs=_path(graphs), template=template, threads=threads, context_tokens=context
+                gguf=_path(gguf),
+                graphs=_path(graphs),
+                template=template,
+                threads=threads,
+                context_tokens=context,
+                slots=slots,
+                prefix_bytes=prefix_bytes,
             )
             return Order(number, load)
         case "Generate", {
@@ -164,11 +183,14 @@ def parse_order(line: bytes) -> Order:
             "sampling": dict(sampling),
             "answered": list(answered),
             "tools": list(tools),
+            "scope": str(scope),
             **rest,
-        } if rest.keys() == _REQUEST_FIELDS - {"messages", "sampling", "answered", "tools"}:
+        } if rest.keys() == _REQUEST_FIELDS - {"messages", "sampling", "answered", "tools"} and (
+            len(scope) <= MAX_SCOPE_CHARACTERS
+        ):
             turns, params = _messages(messages), _sampling(sampling)
             request = GenerationRequest(turns, params, tuple(answered), tools=tuple(tools), **rest)
-            return Order(number, Generate(request))
+            return Order(number, Generate(request, scope))
         case "Cancel", {**rest} if not rest:
             return Order(number, Cancel())
     raise WorkerProtocolError(f"an order that is none: {kind[:40]}")
@@ -253,11 +275,13 @@ def _generation_finished(fields: dict[str, Any]) -> GenerationFinished | None:
             "completion_tokens": completion,
             "prefill_s": prefill_s,
             "decode_s": decode_s,
+            "cached_tokens": cached,
             **rest,
         } if (
             not rest
             and is_count(prompt, MAX_INT)
             and is_count(completion, MAX_INT)
+            and is_count(cached, MAX_INT)
             and is_number(prefill_s, 0, MAX_INT)
             and is_number(decode_s, 0, MAX_INT)
         ):
@@ -267,6 +291,7 @@ def _generation_finished(fields: dict[str, Any]) -> GenerationFinished | None:
                 completion_tokens=completion,
                 prefill_s=float(prefill_s),
                 decode_s=float(decode_s),
+                cached_tokens=cached,
             )
     return None
 

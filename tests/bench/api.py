@@ -24,7 +24,6 @@ from urllib.parse import urlsplit
 from models.catalogue import Catalogue
 from models.core.request import GenerationRequest, Message, SamplingParams, TokensGenerated
 from models.engine import Engine
-from models.generation import Generator
 from models.gguf import GgufFile
 from models.graph import convert
 from models.store import ModelStore
@@ -34,6 +33,7 @@ from models.worker_process import board_memory_bytes, worker_environment
 from tests.bench.processes import cpu_s, resident_mb
 from tests.bench.rows import Row
 from tests.e2e.hearths import Hearth
+from tests.models.alone import Alone
 from tests.models.llama_cpp import LlamaCpp
 
 MODEL = "smollm2-135m"
@@ -251,7 +251,7 @@ def _be_engine(gguf: Path, graph: Path) -> None:
         tokenizer = Tokenizer.from_gguf(file)
         source = str(file.metadata["tokenizer.chat_template"])
     template = ChatTemplate(source, bos_token=tokenizer.bos_token, eos_token=tokenizer.eos_token)
-    generator = Generator(Engine(graph, threads=THREADS, context_tokens=CONTEXT_TOKENS), tokenizer, template)
+    generator = Alone(Engine(graph, threads=THREADS, context_tokens=CONTEXT_TOKENS), tokenizer, template)
     messages = tuple(Message(one["role"], one["content"]) for one in _messages("a lighthouse"))
     request = GenerationRequest(messages, SamplingParams(max_tokens=ANSWER_TOKENS))
     for _ in sys.stdin:

@@ -121,17 +121,15 @@ def _our_tasks(graph: Path) -> dict[str, Callable[[], float]]:
     engine = Engine(graph, threads=THREADS, context_tokens=CONTEXT_TOKENS)
 
     def prefill() -> float:
-        engine.reset()
         started = time.perf_counter()
-        engine.prefill(_prompt(PROMPT_TOKENS))
+        engine.append(0, 0, _prompt(PROMPT_TOKENS))
         return PROMPT_TOKENS / (time.perf_counter() - started)
 
     def decode() -> float:
-        engine.reset()
-        logits = engine.prefill(_prompt(DECODE_PROMPT_TOKENS))
+        logits = engine.append(0, 0, _prompt(DECODE_PROMPT_TOKENS))
         started = time.perf_counter()
-        for _ in range(DECODE_TOKENS):
-            logits = engine.decode(int(np.argmax(logits)))
+        for held in range(DECODE_PROMPT_TOKENS, DECODE_PROMPT_TOKENS + DECODE_TOKENS):
+            logits = engine.advance(0, [int(np.argmax(logits))], [held])[0]
         return DECODE_TOKENS / (time.perf_counter() - started)
 
     return {"prefill": prefill, "decode": decode, "memory": _resident_megabytes}

@@ -122,9 +122,12 @@ class Told(Library):
         super().__init__(store=store, catalogue=Catalogue(()), engine=engine, cache_dir=folder, errands=Errands())
         self.go_on = asyncio.Event()
 
-    async def generate(self, digest: str, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+    async def generate(
+        self, digest: str, request: GenerationRequest, *, scope: str = ""
+    ) -> AsyncGenerator[GenerationEvent, None]:
         """Wait for the test, then say one word."""
         assert digest == QUERY.digest
+        assert scope.startswith("neighbour:")
         await self.go_on.wait()
         yield TokensGenerated((1,), "word")
         if request.messages[0].content != "break off":

@@ -122,7 +122,7 @@ def _gguf() -> bytes:
 
 def _orders() -> list[bytes]:
     request = GenerationRequest((Message("user", "Hi"),), SamplingParams(stop=("\n",)))
-    load = Load(gguf="a", graphs="b", template=None, threads=1, context_tokens=64)
+    load = Load(gguf="a", graphs="b", template=None, threads=1, context_tokens=64, slots=1, prefix_bytes=0)
     turns = (Message("assistant", "", (ToolCall("c", "f", '{"x":1}'),)), Message("tool", "no", (), "c"))
     tool = '{"type":"function","function":{"name":"f"}}'
     wishing = GenerationRequest(turns, SamplingParams(), tools=(tool,), schema='{"type":"object"}', logprobs=2)

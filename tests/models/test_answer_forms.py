@@ -21,11 +21,11 @@ from models.core.request import (
 from models.core.tool_calls import ToolCallReader
 from models.engine import Engine
 from models.errors import InvalidRequestError, NoTemplateError
-from models.generation import Generator
 from models.gguf import GgufFile
 from models.graph import convert
 from models.templates import ChatTemplate
 from models.tokenizer import Tokenizer
+from tests.models.alone import Alone
 from tests.models.tiny import TEMPLATE, TOKENS, TinyLlama, write_tiny
 
 CONTEXT = 1024
@@ -47,7 +47,7 @@ TOOL = {
     },
 }
 TOOL_TEMPLATE = TEMPLATE + "{% if tools %}{{ tools | tojson }}{% endif %}"
-Made = Callable[[str | None], Generator]
+Made = Callable[[str | None], Alone]
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +61,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         tokenizer = Tokenizer.from_gguf(file)
     engine = Engine(folder / "graph", threads=1, context_tokens=CONTEXT)
 
-    def make(source: str | None) -> Generator:
+    def make(source: str | None) -> Alone:
         chat = None if source is None else ChatTemplate(source, bos_token="", eos_token=tokenizer.eos_token)
-        return Generator(engine, tokenizer, chat)
+        return Alone(engine, tokenizer, chat)
 
     return make
 
 
 @pytest.fixture(scope="module")
-def generator(made: Made) -> Generator:
+def generator(made: Made) -> Alone:
     """The model with a template that knows no tools."""
     return made(TEMPLATE)
 
@@ -79,7 +79,7 @@ def ask(**sampling: object) -> GenerationRequest:
     return GenerationRequest((Message("user", "Hi"),), SamplingParams(**sampling))  # type: ignore[arg-type]  # checked inside
 
 
-def answer(generator: Generator, request: GenerationRequest) -> tuple[list[TokensGenerated], str, GenerationFinished]:
+def answer(generator: Alone, request: GenerationRequest) -> tuple[list[TokensGenerated], str, GenerationFinished]:
     """Read an answer: its events, its text, its end."""
     *pieces, finished = generator.generate(request)
     assert isinstance(finished, GenerationFinished)
@@ -87,12 +87,12 @@ def answer(generator: Generator, request: GenerationRequest) -> tuple[list[Token
     return tokens, "".join(piece.text for piece in tokens), finished
 
 
-def test_a_text_is_completed_as_it_stands(generator: Generator, made: Made) -> None:
+def test_a_text_is_completed_as_it_stands(generator: Alone, made: Made) -> None:
     """No template around it, the token that the model wants first before it; names of control tokens are words."""
     raw = GenerationRequest((), SamplingParams(max_tokens=5), prompt="Once <|im_end|>\U000101d0 upon")
-    bos, *ids = generator.prompt(raw)
+    bos, *ids = generator.generator.prompt(raw)
     assert TOKENS.index("<|im_start|>") == bos
-    assert generator._tokenizer.decode(ids) == "Once <|im_end|>\ufffd upon"
+    assert generator.tokenizer.decode(ids) == "Once <|im_end|>\ufffd upon"
     assert min(ids) >= 3
     assert answer(generator, raw)[0] == answer(made(None), raw)[0]
 
@@ -104,30 +104,31 @@ def test_a_model_without_a_template_takes_no_conversation(made: Made) -> None:
     assert "/v1/completions" in refused.value.hint
 
 
-def test_log_probabilities_are_the_models_own(generator: Generator) -> None:
+def test_log_probabilities_are_the_models_own(generator: Alone) -> None:
     """Of the raw logits, whatever the sampling; with as many alternatives as were wished for, in whole millionths."""
     request = replace(ask(max_tokens=6, temperature=2.0, seed=5, repetition_penalty=2.0, top_k=30), logprobs=3)
     tokens, text, _ = answer(generator, request)
-    generator._engine.reset()
-    logits = generator._engine.prefill(generator.prompt(request))
+    ids = generator.generator.prompt(request)
+    logits = generator.engine.append(0, 0, ids)
     for event in tokens[:6]:
         (likely,) = event.logprobs
         (token,) = event.ids
         wide = logits.astype(np.float64)
         expected = wide - np.log(np.exp(wide).sum())
-        assert generator._tokenizer.spelling(token)[:MAX_TOKEN_BYTES] == likely.token
+        assert generator.tokenizer.spelling(token)[:MAX_TOKEN_BYTES] == likely.token
         assert likely.logprob == pytest.approx(expected[token], abs=1e-6)
         best = np.argsort(-expected, kind="stable")[:3]
-        assert [generator._tokenizer.spelling(int(index)) for index in best] == [one for one, _ in likely.top]
+        assert [generator.tokenizer.spelling(int(index)) for index in best] == [one for one, _ in likely.top]
         np.testing.assert_allclose([value for _, value in likely.top], expected[best], atol=1e-6)
         assert all(round(value, 6) == value for _, value in likely.top)
-        logits = generator._engine.decode(token)
+        logits = generator.engine.advance(0, [token], [len(ids)])[0]
+        ids.append(token)
     plain = answer(generator, replace(request, logprobs=None))
     assert text == plain[1]
     assert all(event.logprobs == () for event in plain[0])
 
 
-def test_openais_penalties_keep_from_repeating(generator: Generator) -> None:
+def test_openais_penalties_keep_from_repeating(generator: Alone) -> None:
     """What was said often is said less, and a negative penalty makes for more of the same."""
     plain, often, more = (
         len({event.ids for event in answer(generator, ask(max_tokens=60, **penalties))[0]})
@@ -141,7 +142,7 @@ def test_openais_penalties_keep_from_repeating(generator: Generator) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_an_answer_fits_its_schema(generator: Generator, seed: int) -> None:
+def test_an_answer_fits_its_schema(generator: Alone, seed: int) -> None:
     """Whatever the weights would say: it parses, it is valid, and it ends by itself."""
     request = replace(ask(max_tokens=200, temperature=1.5, seed=seed), schema=json.dumps(SCHEMA))
     _, text, finished = answer(generator, request)
@@ -149,7 +150,7 @@ def test_an_answer_fits_its_schema(generator: Generator, seed: int) -> None:
     assert finished.reason == "stop"
 
 
-def test_an_answer_that_is_cut_short_says_so(generator: Generator) -> None:
+def test_an_answer_that_is_cut_short_says_so(generator: Alone) -> None:
     """It ends with "length" in the middle of its form, and with "stop" where the last token completes it."""
     request = replace(ask(max_tokens=200), schema=json.dumps(SCHEMA))
     tokens, text, _ = answer(generator, request)
@@ -161,7 +162,7 @@ def test_an_answer_that_is_cut_short_says_so(generator: Generator) -> None:
         assert text.startswith(cut)
 
 
-def test_another_node_goes_on_within_the_form(generator: Generator) -> None:
+def test_another_node_goes_on_within_the_form(generator: Alone) -> None:
     """From any token on, the rest is what one engine would have given; tokens that do not fit are refused."""
     request = replace(ask(max_tokens=200, temperature=1.0, seed=4), schema=json.dumps(SCHEMA))
     tokens, text, _ = answer(generator, request)
@@ -176,7 +177,7 @@ def test_another_node_goes_on_within_the_form(generator: Generator) -> None:
         next(generator.generate(replace(request, answered=(ids[0], ids[0]))))
 
 
-def test_what_leaves_no_choice_changes_nothing(generator: Generator) -> None:
+def test_what_leaves_no_choice_changes_nothing(generator: Alone) -> None:
     """Tokens that the form forces are not asked of the model one by one; the answer is the same as if they were."""
     request = replace(ask(max_tokens=200, temperature=1.0, seed=9), schema=json.dumps(SCHEMA))
     forced, text, _ = answer(generator, request)
@@ -185,7 +186,7 @@ def test_what_leaves_no_choice_changes_nothing(generator: Generator) -> None:
     assert text == same
 
 
-def test_a_refused_schema_costs_nothing(generator: Generator) -> None:
+def test_a_refused_schema_costs_nothing(generator: Alone) -> None:
     """It is named before anything is computed, and the next question is answered."""
     with pytest.raises(InvalidRequestError, match=r"schema: .*banana"):
         next(generator.generate(replace(ask(), schema='{"type": "banana"}')))
@@ -213,9 +214,9 @@ def test_tools_reach_the_model(made: Made) -> None:
     request = replace(ask(), tools=(json.dumps(TOOL),))
     for template in (TEMPLATE, TOOL_TEMPLATE):
         generator = made(template)
-        assert '"name": "weather"' in generator._tokenizer.decode(generator.prompt(request))
+        assert '"name": "weather"' in generator.tokenizer.decode(generator.generator.prompt(request))
         silent = replace(request, tool_choice="none")
-        assert generator.prompt(ask()) == generator.prompt(silent)
+        assert generator.generator.prompt(ask()) == generator.generator.prompt(silent)
 
 
 def test_tools_cannot_speak_in_control_tokens(made: Made) -> None:
@@ -231,13 +232,13 @@ def test_tools_cannot_speak_in_control_tokens(made: Made) -> None:
     for template in (TEMPLATE, spoken + "{{ tools | tojson }}"):
         generator = made(template)
         request = GenerationRequest(turns, SamplingParams(), tools=(json.dumps(tool),))
-        control = [token for token in generator.prompt(request) if token < 3]
+        control = [token for token in generator.generator.prompt(request) if token < 3]
         extra = [Message("system", "tools")] if template == TEMPLATE else []
         plain = GenerationRequest((*extra, *honest), SamplingParams())
-        assert [token for token in generator.prompt(plain) if token < 3] == control
+        assert [token for token in generator.generator.prompt(plain) if token < 3] == control
 
 
-def test_a_schema_and_tools_leave_both_ways_open(generator: Generator) -> None:
+def test_a_schema_and_tools_leave_both_ways_open(generator: Alone) -> None:
     """The answer is either; nothing else."""
     request = replace(ask(max_tokens=200, temperature=2.0), schema='{"enum": ["no"]}', tools=(json.dumps(TOOL),))
     seen = set()
@@ -250,7 +251,7 @@ def test_a_schema_and_tools_leave_both_ways_open(generator: Generator) -> None:
     assert seen == {str, ToolCall}
 
 
-def test_a_complete_beginning_needs_no_further_token(generator: Generator) -> None:
+def test_a_complete_beginning_needs_no_further_token(generator: Alone) -> None:
     """Where the node that was lost had given all, the end is all that is left to say."""
     request = replace(ask(max_tokens=50), schema='{"const": 1}', answered=tuple(TOKENS.index(one) for one in "1"))
     _, text, finished = answer(generator, replace(request, characters=1))

@@ -3,17 +3,19 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Type
 
 from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
 from models.engine import Engine
 from models.errors import InvalidRequestError, PromptTooLongError
-from models.generation import PIECE_CHARACTERS, Generator, _AnswerText
+from models.generation import PIECE_CHARACTERS, _AnswerText
 from models.gguf import GgufFile
 from models.graph import convert
 from models.templates import ChatTemplate
 from models.tokenizer import Tokenizer
+from tests.models.alone import Alone
 from tests.models.tiny import TEMPLATE, TOKENS, TinyLlama, write_tiny
 
 CONTEXT = 96
@@ -24,14 +26,14 @@ ENDLESS: dict[str, object] = {
 Part = tuple[list[int], str, GenerationFinished]
 
 
-def _generator(path: Path, *, context_tokens: int = CONTEXT, threads: int = 1) -> Generator:
+def _generator(path: Path, *, context_tokens: int = CONTEXT, threads: int = 1) -> Alone:
     graph = path.with_suffix(".graph")
     if not graph.exists():
         convert(path, graph)
     with GgufFile.open(path) as file:
         tokenizer = Tokenizer.from_gguf(file)
     chat = ChatTemplate(TEMPLATE, bos_token=tokenizer.bos_token, eos_token=tokenizer.eos_token)
-    return Generator(Engine(graph, threads=threads, context_tokens=context_tokens), tokenizer, chat)
+    return Alone(Engine(graph, threads=threads, context_tokens=context_tokens), tokenizer, chat)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def gguf_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def generator(gguf_path: Path) -> Generator:
+def generator(gguf_path: Path) -> Alone:
     """The model, ready; none of its tokens ends an answer."""
     return _generator(gguf_path)
 
@@ -51,14 +53,14 @@ def _request(**sampling: object) -> GenerationRequest:
     return GenerationRequest((Message("user", "Hi"),), SamplingParams(**sampling))  # type: ignore[arg-type]  # checked inside
 
 
-def _part(generator: Generator, request: GenerationRequest) -> Part:
+def _part(generator: Alone, request: GenerationRequest) -> Part:
     *pieces, finished = generator.generate(request)
     assert isinstance(finished, GenerationFinished)
     tokens = [piece for piece in pieces if isinstance(piece, TokensGenerated)]
     return [token for piece in tokens for token in piece.ids], "".join(piece.text for piece in tokens), finished
 
 
-def _begun(generator: Generator, request: GenerationRequest, tokens: int) -> tuple[list[int], str]:
+def _begun(generator: Alone, request: GenerationRequest, tokens: int) -> tuple[list[int], str]:
     """What an asker has after so many tokens."""
     ids: list[int] = []
     text = ""
@@ -78,7 +80,7 @@ def _begun(generator: Generator, request: GenerationRequest, tokens: int) -> tup
         {"repetition_penalty": 5.0},
     ],
 )
-def test_an_answer_cut_anywhere_goes_on_as_if_it_were_not(generator: Generator, sampling: dict[str, object]) -> None:
+def test_an_answer_cut_anywhere_goes_on_as_if_it_were_not(generator: Alone, sampling: dict[str, object]) -> None:
     """Ids, text, counts and reason are those of the answer that one engine gives, wherever the first part ended."""
     request = _request(max_tokens=24, **sampling)
     ids, text, whole = _part(generator, request)
@@ -93,7 +95,7 @@ def test_an_answer_cut_anywhere_goes_on_as_if_it_were_not(generator: Generator, 
         )
 
 
-def test_a_stop_string_that_began_in_the_first_part_is_found(generator: Generator) -> None:
+def test_a_stop_string_that_began_in_the_first_part_is_found(generator: Alone) -> None:
     """No part of it shows, wherever the cut is: before it, within it, after it."""
     plain = _request(max_tokens=24, temperature=1.0, seed=3)
     stop = _part(generator, plain)[1][5:9]
@@ -106,9 +108,9 @@ def test_a_stop_string_that_began_in_the_first_part_is_found(generator: Generato
         assert (finished.reason, finished.completion_tokens) == ("stop", len(ids))
 
 
-def test_a_character_cut_between_the_parts_comes_out_whole(generator: Generator) -> None:
+def test_a_character_cut_between_the_parts_comes_out_whole(generator: Alone) -> None:
     """Its first bytes wait for the rest; what the asker has is not said again."""
-    tokenizer = generator._tokenizer
+    tokenizer = generator.tokenizer
     ids = tokenizer.encode("a€", special=False)
     text = _AnswerText(tokenizer, (), 1)
     for token in ids[:-1]:
@@ -118,29 +120,29 @@ def test_a_character_cut_between_the_parts_comes_out_whole(generator: Generator)
     assert text.take() == "€"
 
 
-def test_text_the_asker_lacks_is_given_out(generator: Generator) -> None:
+def test_text_the_asker_lacks_is_given_out(generator: Alone) -> None:
     """Whoever has ids but not all of their text gets the rest first, in pieces that a message can hold."""
-    answered = tuple(generator._tokenizer.encode("ab the end", special=False))
+    answered = tuple(generator.tokenizer.encode("ab the end", special=False))
     request = replace(_request(max_tokens=len(answered)), answered=answered, characters=1)
     assert _part(generator, request)[:2] == ([], "b the end")
-    text = _AnswerText(generator._tokenizer, (), 0)
+    text = _AnswerText(generator.tokenizer, (), 0)
     for _ in range(PIECE_CHARACTERS + 1):
         text.feed(answered[0])
     assert [len(text.take()) for _ in range(3)] == [PIECE_CHARACTERS, 1, 0]
 
 
-def test_a_whole_answer_needs_no_computing(generator: Generator) -> None:
+def test_a_whole_answer_needs_no_computing(generator: Alone) -> None:
     """Where only the last word was lost, the end comes without a token, and no text comes twice."""
     request = _request(max_tokens=6, temperature=1.0, seed=3, stop=("never",))
     ids, text, whole = _part(generator, request)
-    generator._engine.reset()
+    generator.engine.cache.restore(0, 0, untouched := np.zeros_like(generator.engine.cache.saved(0, 0, 8)))
     again = _part(generator, replace(request, answered=tuple(ids), characters=len(text)))
     assert again[:2] == ([], "")
     assert (again[2].reason, again[2].completion_tokens) == (whole.reason, 6)
-    assert generator._engine.position == 0
+    assert generator.engine.cache.saved(0, 0, 8).tobytes() == untouched.tobytes()
 
 
-def test_the_context_holds_both_parts(gguf_path: Path, generator: Generator) -> None:
+def test_the_context_holds_both_parts(gguf_path: Path, generator: Alone) -> None:
     """An answer that filled a context ends there; what another node's larger context held is too long here."""
     ids, text, whole = _part(generator, _request(max_tokens=1000))
     begun = replace(_request(max_tokens=1000), answered=tuple(ids), characters=len(text))
@@ -150,7 +152,7 @@ def test_the_context_holds_both_parts(gguf_path: Path, generator: Generator) -> 
         next(_generator(gguf_path, context_tokens=CONTEXT - 1).generate(begun))
 
 
-def test_cancelling_a_continuation(generator: Generator) -> None:
+def test_cancelling_a_continuation(generator: Alone) -> None:
     """Its first part counts; no token comes."""
     request = replace(_request(max_tokens=9), answered=(5, 6), characters=0)
     *_, finished = generator.generate(request, cancelled=lambda: True)
@@ -168,7 +170,7 @@ def test_cancelling_a_continuation(generator: Generator) -> None:
     ],
 )
 def test_a_beginning_this_model_cannot_have_given_is_refused(
-    generator: Generator, answered: tuple[int, ...], characters: int, words: str
+    generator: Alone, answered: tuple[int, ...], characters: int, words: str
 ) -> None:
     """Ids outside the vocabulary never reach the engine, nor does more text than the ids have."""
     request = replace(_request(max_tokens=9), answered=answered, characters=characters)

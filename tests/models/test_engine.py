@@ -1,4 +1,4 @@
-"""One sequence, however it is fed: the cache holds what a whole run would compute."""
+"""Sequences, however they are fed: the cache holds what a whole run of each would compute."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Type
 
-from models.engine import PREFILL_CHUNK, Engine
+from models.core.batching import MOST_TOKENS
+from models.engine import Engine
 from models.errors import EngineError, PromptTooLongError
 from models.graph import DATA_FILE, MODEL_FILE, convert
 from tests.models.tiny import TOKENS, TinyLlama, write_tiny
@@ -18,66 +19,87 @@ IDS = [int(token) for token in np.random.default_rng(3).integers(0, len(TOKENS),
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Convert a small float32 model, which rounds alike however many tokens run at a time."""
     folder = tmp_path_factory.mktemp("engine")
-    model = TinyLlama(matrices=Type.F32, embedding=Type.F32, context_tokens=2 * PREFILL_CHUNK)
+    model = TinyLlama(matrices=Type.F32, embedding=Type.F32, context_tokens=2 * MOST_TOKENS)
     convert(write_tiny(folder / "tiny.gguf", model), folder / "graph")
     return folder / "graph"
 
 
-def test_prefill_and_decode_agree_with_one_whole_run(graph: Path) -> None:
-    """Logits after a prefill and after each decoded token are those of the same tokens in one run."""
+def test_a_prompt_and_single_tokens_agree_with_one_whole_run(graph: Path) -> None:
+    """Logits after a prompt and after each further token are those of the same tokens in one run."""
     expected = Engine(graph, threads=1, context_tokens=64).logits_for(IDS)
     engine = Engine(graph, threads=1, context_tokens=64)
-    np.testing.assert_allclose(engine.prefill(IDS[:20]), expected[19], atol=1e-5)
+    np.testing.assert_allclose(engine.append(0, 0, IDS[:20]), expected[19], atol=1e-5)
     for position in range(20, len(IDS)):
-        np.testing.assert_allclose(engine.decode(IDS[position]), expected[position], atol=1e-5)
-    assert len(IDS) == engine.position
+        np.testing.assert_allclose(engine.advance(0, [IDS[position]], [position])[0], expected[position], atol=1e-5)
 
 
 def test_chunks_of_a_long_prompt_make_one_sequence(graph: Path) -> None:
     """A prompt longer than a chunk ends in the same logits, and so does one given in pieces."""
-    ids = (IDS * 20)[: PREFILL_CHUNK + 100]
+    ids = (IDS * 20)[: MOST_TOKENS + 100]
     engine = Engine(graph, threads=2, context_tokens=1024)
-    whole = engine.prefill(ids).copy()
-    engine.reset()
-    engine.prefill(ids[:300])
-    np.testing.assert_allclose(engine.prefill(ids[300:]), whole, atol=1e-4)
-    engine.reset()
+    whole = engine.append(0, 0, ids).copy()
+    engine.append(0, 0, ids[:300])
+    np.testing.assert_allclose(engine.append(0, 300, ids[300:]), whole, atol=1e-4)
     np.testing.assert_allclose(engine.logits_for(ids)[-1], whole, atol=1e-4)
 
 
-def test_reset_forgets(graph: Path) -> None:
-    """After a reset the same tokens give the same bits, whatever the cache held."""
+def test_a_slot_forgets_what_is_written_over(graph: Path) -> None:
+    """The same tokens give the same bits, whatever the slot held."""
     engine = Engine(graph, threads=1, context_tokens=64)
-    first = engine.prefill(IDS[:10]).copy()
-    engine.decode(5)
-    engine.reset()
-    assert engine.position == 0
-    assert first.tobytes() == engine.prefill(IDS[:10]).tobytes()
+    first = engine.append(0, 0, IDS[:10]).copy()
+    engine.advance(0, [5], [10])
+    assert first.tobytes() == engine.append(0, 0, IDS[:10]).tobytes()
+
+
+@pytest.mark.parametrize("slots", [range(4), range(1, 4), range(2, 3)])
+def test_sequences_beside_each_other_do_not_touch(graph: Path, slots: range) -> None:
+    """A round over some neighbouring slots gives each what it would get alone; the other slots stay as they are."""
+    engine = Engine(graph, threads=1, context_tokens=64, slots=4)
+    held = [7, 30, 12, 19]
+    for slot, length in enumerate(held):
+        engine.append(slot, 0, IDS[slot : slot + length])
+    before = [engine.cache.saved(slot, 0, length) for slot, length in enumerate(held)]
+    alone = [engine.advance(slot, [slot], held[slot : slot + 1])[0].copy() for slot in slots]
+    together = engine.advance(slots.start, list(slots), [held[slot] for slot in slots])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    for slot, length in enumerate(held):
+        assert engine.cache.saved(slot, 0, length).tobytes() == before[slot].tobytes()
+
+
+def test_a_sequence_goes_on_in_another_slot(graph: Path) -> None:
+    """What is saved of one, put back or moved, is all there is to it."""
+    engine = Engine(graph, threads=1, context_tokens=64, slots=3)
+    expected = Engine(graph, threads=1, context_tokens=64).append(0, 0, IDS[:30]).copy()
+    engine.append(0, 0, IDS[:20])
+    engine.append(1, 0, IDS[20:40])
+    engine.cache.move(0, 2, 20)
+    assert engine.append(2, 20, IDS[20:30]).tobytes() == expected.tobytes()
+    engine.cache.restore(1, 0, engine.cache.saved(0, 0, 12))
+    engine.cache.restore(1, 12, engine.cache.saved(0, 12, 20))
+    assert engine.append(1, 20, IDS[20:30]).tobytes() == expected.tobytes()
 
 
 def test_room_ends_with_both_numbers(graph: Path) -> None:
     """The last place of the context can be used; one token more is refused before anything is computed."""
     engine = Engine(graph, threads=1, context_tokens=32)
-    engine.prefill(IDS[:31])
-    engine.decode(1)
+    engine.append(0, 0, IDS[:31])
+    engine.advance(0, [1], [31])
     with pytest.raises(PromptTooLongError) as caught:
-        engine.decode(1)
+        engine.advance(0, [1], [32])
     assert (caught.value.prompt_tokens, caught.value.context_tokens) == (33, 32)
-    assert engine.position == 32
-    engine.reset()
     with pytest.raises(PromptTooLongError, match="the prompt has 33 tokens, the context holds 32"):
-        engine.prefill(IDS[:33])
+        engine.append(0, 0, IDS[:33])
 
 
 def test_the_context_is_at_most_the_graphs(graph: Path) -> None:
     """A model trained for fewer tokens than asked for gets those."""
-    assert Engine(graph, threads=1, context_tokens=100_000).context_tokens == 2 * PREFILL_CHUNK
+    assert Engine(graph, threads=1, context_tokens=100_000).context_tokens == 2 * MOST_TOKENS
 
 
 def test_an_id_outside_the_vocabulary_is_an_engine_error(graph: Path) -> None:
     """What the runtime refuses comes out as this package's own error."""
     with pytest.raises(EngineError, match="failed at token 0"):
-        Engine(graph, threads=1, context_tokens=32).prefill([len(TOKENS)])
+        Engine(graph, threads=1, context_tokens=32).append(0, 0, [len(TOKENS)])
 
 
 @pytest.mark.parametrize("damage", ["absent", "garbage", "no description", "no data"])

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,7 @@ from models.errors import (
 )
 from models.fetch import pull
 from models.files import CHUNK_BYTES
-from models.host import MAX_UNREAD_EVENTS, MAX_WAITING, EngineHost
+from models.host import MAX_WAITING, EngineHost
 from models.store import ModelStore, StoredModel
 from models.worker_process import board_memory_bytes, worker_environment
 from tests.models.files import file_entry
@@ -61,7 +61,6 @@ async def host(store: ModelStore, tmp_path: Path) -> AsyncIterator[EngineHost]:
         cache_dir=tmp_path / "cache",
         threads=1,
         context_tokens=CONTEXT_TOKENS,
-        reader_patience_s=0.2,
     )
     try:
         yield host
@@ -132,15 +131,6 @@ async def test_closing_an_answer_cancels_it(host: EngineHost, model: StoredModel
     assert _worker_pid(host) == first
 
 
-async def test_a_reader_that_stops_reading_loses_its_answer(host: EngineHost, model: StoredModel) -> None:
-    """The engine waits for it only so long, and holds only so much for it."""
-    stuck = host.generate(model, _ask(max_tokens=CONTEXT_TOKENS))
-    await anext(stuck)
-    assert len(await _answer(host, model, _ask(max_tokens=3))) >= 4
-    with pytest.raises(WorkerDiedError, match="broken off"):
-        assert len([event async for event in stuck]) <= MAX_UNREAD_EVENTS
-
-
 async def test_questions_wait_in_line(host: EngineHost, model: StoredModel) -> None:
     """They are answered in the order they came; beyond the bound they are refused at once."""
     running = host.generate(model, _ask(max_tokens=CONTEXT_TOKENS))
@@ -161,6 +151,92 @@ async def test_questions_wait_in_line(host: EngineHost, model: StoredModel) -> N
         await running.aclose()
     assert order == list(range(MAX_WAITING))
     assert host.queue_length == 0
+
+
+@pytest.fixture
+async def broad(store: ModelStore, tmp_path: Path) -> AsyncIterator[EngineHost]:
+    """A host that answers three at a time."""
+    host = EngineHost(
+        store=store,
+        cache_dir=tmp_path / "cache",
+        threads=1,
+        context_tokens=CONTEXT_TOKENS,
+        slots=3,
+        prefix_bytes=10**7,
+    )
+    try:
+        yield host
+    finally:
+        await host.aclose()
+
+
+async def test_answers_are_given_side_by_side(broad: EngineHost, model: StoredModel) -> None:
+    """As many as there are slots; each is what it would be alone, and one more waits."""
+    questions = [_ask(f"number {number}", max_tokens=40) for number in range(3)]
+    alone = [await _answer(broad, model, question) for question in questions]
+    together = await asyncio.gather(*(_answer(broad, model, question) for question in questions))
+    assert [events[:-1] for events in together] == [events[:-1] for events in alone]
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            running = broad.generate(model, _ask(max_tokens=CONTEXT_TOKENS))
+            await stack.enter_async_context(aclosing(running))
+            await anext(running)
+        waiting = asyncio.create_task(_answer(broad, model, _ask()))
+        await until(lambda: broad.queue_length == 1)
+        await running.aclose()
+        assert isinstance((await waiting)[-1], GenerationFinished)
+    assert not broad.busy
+
+
+async def test_what_was_read_before_is_not_read_again(broad: EngineHost, model: StoredModel) -> None:
+    """In the same scope; another one learns nothing of it, not even that it was asked."""
+    question = _ask("a long beginning " * 20, max_tokens=3)
+
+    async def cached(scope: str) -> int:
+        events = [event async for event in broad.generate(model, question, scope=scope)]
+        assert isinstance(events[-1], GenerationFinished)
+        assert events[-1].cached_tokens < events[-1].prompt_tokens
+        return events[-1].cached_tokens
+
+    assert await cached("anna") == 0
+    assert await cached("ben") == 0
+    assert await cached("anna") > 300
+
+
+async def test_a_killed_worker_ends_all_its_answers(broad: EngineHost, model: StoredModel) -> None:
+    """None hangs, and the next question gets a new worker."""
+    running = [broad.generate(model, _ask(max_tokens=CONTEXT_TOKENS)) for _ in range(3)]
+    for events in running:
+        await anext(events)
+    os.kill(_worker_pid(broad), signal.SIGKILL)
+    for events in running:
+        with pytest.raises(WorkerDiedError):
+            async for _ in events:
+                pass
+    assert isinstance((await _answer(broad, model, _ask()))[-1], GenerationFinished)
+
+
+async def test_another_model_waits_for_the_loaded_one(
+    broad: EngineHost, store: ModelStore, model: StoredModel, tmp_path: Path
+) -> None:
+    """And who comes after it waits for it, though the loaded model would have a slot for them."""
+    other = await _stored(store, tmp_path, "other", seed=2)
+    running = broad.generate(model, _ask(max_tokens=CONTEXT_TOKENS))
+    await anext(running)
+    ended: list[str] = []
+
+    async def ask(which: StoredModel) -> None:
+        await _answer(broad, which, _ask(max_tokens=1))
+        ended.append(which.name)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask(other))
+        await until(lambda: broad.queue_length == 1)
+        tasks.create_task(ask(model))
+        await until(lambda: broad.queue_length == 2)
+        await running.aclose()
+    assert ended == ["other", model.name]
+    assert broad.loaded == model.digest
 
 
 async def test_a_question_that_gives_up_waiting_leaves_the_line(host: EngineHost, model: StoredModel) -> None:

@@ -99,7 +99,6 @@ def test_logits_are_llama_cpps(smollm2_gguf: Path, llama_cpp: LlamaCpp, tokenize
 
 def _predictions(engine: Engine, ids: list[int]) -> list[Prediction]:
     """Tell what the graph thinks of each token after the first."""
-    engine.reset()
     found: list[Prediction] = []
     for logits, token in zip(engine.logits_for(ids[:-1]), ids[1:], strict=True):
         wide = logits.astype(np.float64)

@@ -9,11 +9,11 @@ import pytest
 from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, ToolCall
 from models.core.tool_calls import ToolCallReader
 from models.engine import Engine
-from models.generation import Generator
 from models.gguf import GgufFile
 from models.graph import convert
 from models.templates import ChatTemplate
 from models.tokenizer import Tokenizer
+from tests.models.alone import Alone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -62,7 +62,7 @@ WEATHER = {
 
 
 @pytest.fixture(scope="module")
-def generator(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator:
+def generator(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Alone:
     """The real model with its own template, which knows no tools."""
     graph = tmp_path_factory.mktemp("forms") / "graph"
     convert(smollm2_gguf, graph)
@@ -70,10 +70,10 @@ def generator(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> G
         tokenizer = Tokenizer.from_gguf(file)
         source = str(file.metadata["tokenizer.chat_template"])
     chat = ChatTemplate(source, bos_token=tokenizer.bos_token, eos_token=tokenizer.eos_token)
-    return Generator(Engine(graph, threads=2, context_tokens=1024), tokenizer, chat)
+    return Alone(Engine(graph, threads=2, context_tokens=1024), tokenizer, chat)
 
 
-def _answer(generator: Generator, request: GenerationRequest) -> str:
+def _answer(generator: Alone, request: GenerationRequest) -> str:
     *pieces, finished = generator.generate(request)
     assert isinstance(finished, GenerationFinished)
     assert finished.reason == "stop"
@@ -82,7 +82,7 @@ def _answer(generator: Generator, request: GenerationRequest) -> str:
 
 @pytest.mark.parametrize("temperature", [0.0, 1.5])
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_an_answer_always_fits_its_schema(generator: Generator, name: str, temperature: float) -> None:
+def test_an_answer_always_fits_its_schema(generator: Alone, name: str, temperature: float) -> None:
     """Greedily and wildly: it parses, and an independent validator finds nothing to object to."""
     valid = fastjsonschema.compile(SCHEMAS[name])
     for seed in range(1 if temperature == 0 else 4):
@@ -94,7 +94,7 @@ def test_an_answer_always_fits_its_schema(generator: Generator, name: str, tempe
         valid(json.loads(text))
 
 
-def test_a_required_call_names_the_city(generator: Generator) -> None:
+def test_a_required_call_names_the_city(generator: Alone) -> None:
     """The tools were understood: the argument is the city of the question."""
     sampling = SamplingParams(max_tokens=200)
     request = GenerationRequest(
@@ -109,7 +109,7 @@ def test_a_required_call_names_the_city(generator: Generator) -> None:
     assert json.loads(call.arguments)["city"] == "Ulm"
 
 
-def test_a_text_is_completed(generator: Generator) -> None:
+def test_a_text_is_completed(generator: Alone) -> None:
     """Without any template around it, and the model is sure of how."""
     request = GenerationRequest((), SamplingParams(max_tokens=3), prompt="The capital of France is", logprobs=2)
     first, *_ = generator.generate(request)

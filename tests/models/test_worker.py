@@ -4,13 +4,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from models.batch import Batch
 from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
 from models.core.worker_protocol import (
     MAX_REPORT_BYTES,
@@ -29,6 +30,7 @@ from models.core.worker_protocol import (
     encode_order,
     parse_report,
 )
+from models.engine import Engine
 from models.errors import (
     CorruptModelError,
     EngineError,
@@ -38,7 +40,10 @@ from models.errors import (
     UnforeseenError,
 )
 from models.generation import Generator
-from models.worker import Worker
+from models.gguf import GgufFile
+from models.graph import convert
+from models.tokenizer import Tokenizer
+from models.worker import Worker, tell_unforeseen
 from tests.models.tiny import TOKENS, TinyLlama, write_tiny
 
 CONTEXT_TOKENS = 32_768
@@ -85,7 +90,7 @@ class Daemon:
 
 
 @contextmanager
-def _working(generator: Generator | None = None) -> Iterator[Daemon]:
+def _working(batch: Batch | None = None) -> Iterator[Daemon]:
     """Run a worker until the daemon hangs up; it must end by itself then."""
     ours, theirs = socket.socketpair()
     alone = threading.Event()
@@ -95,7 +100,7 @@ def _working(generator: Generator | None = None) -> Iterator[Daemon]:
         with theirs:
             try:
                 worker = Worker(theirs, when_alone=alone.set)
-                worker._generator = generator
+                worker._batch = batch
                 worker.run()
             except OSError as error:
                 failures.append(error)
@@ -122,7 +127,15 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _load(gguf: Path, graphs: Path, *, context_tokens: int = CONTEXT_TOKENS, template: str | None = None) -> Load:
-    return Load(gguf=str(gguf), graphs=str(graphs), template=template, threads=1, context_tokens=context_tokens)
+    return Load(
+        gguf=str(gguf),
+        graphs=str(graphs),
+        template=template,
+        threads=1,
+        context_tokens=context_tokens,
+        slots=2,
+        prefix_bytes=10**7,
+    )
 
 
 def test_convert_load_generate(gguf: Path, tmp_path: Path) -> None:
@@ -214,17 +227,18 @@ class PanicError(BaseException):
 class Panicking(Generator):
     """A library that fails as none should."""
 
-    def __init__(self) -> None:
-        """Load nothing."""
-
-    def generate(self, request: GenerationRequest, *, cancelled: Callable[[], bool] = lambda: False) -> NoReturn:
-        """Fail in the midst of it."""
-        raise PanicError(f"secret: {request}, {cancelled}")
+    def prompt(self, request: GenerationRequest) -> NoReturn:
+        """Fail in the midst of an answer."""
+        raise PanicError(f"secret: {request}")
 
 
 def test_what_nobody_foresaw_is_an_answer_too(gguf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever asked hears of it, nobody hears what was asked, and the log tells where it happened."""
-    with _working(Panicking()) as daemon:
+    convert(gguf, tmp_path / "graph")
+    with GgufFile.open(gguf) as file:
+        generator = Panicking(Tokenizer.from_gguf(file), None, context_tokens=64)
+    engine = Engine(tmp_path / "graph", threads=1, context_tokens=64)
+    with _working(Batch(engine, generator, on_unforeseen=tell_unforeseen)) as daemon:
         for number, order, kind in (
             (1, Generate(LONG), UnforeseenError),
             (2, Convert(str(tmp_path / "secret"), str(tmp_path)), EngineError),  # a file that is not there
@@ -237,7 +251,9 @@ def test_what_nobody_foresaw_is_an_answer_too(gguf: Path, tmp_path: Path, capsys
         assert daemon.ask(4, _load(gguf, tmp_path)) == [Ready()]
     logged = capsys.readouterr().err.splitlines()
     assert [line.partition(" at ")[0] for line in logged] == ["unforeseen PanicError", "unforeseen FileNotFoundError"]
-    assert all("worker.py" in line and "secret" not in line and len(line) < 500 for line in logged)
+    assert all(
+        ("worker.py" in line or "batch.py" in line) and "secret" not in line and len(line) < 500 for line in logged
+    )
 
 
 def test_a_worker_that_nobody_hears_ends(tmp_path: Path) -> None:
@@ -252,6 +268,29 @@ def test_a_worker_that_nobody_hears_ends(tmp_path: Path) -> None:
             assert process.wait(60) == 1
         finally:
             process.kill()
+
+
+def test_answers_are_given_side_by_side(gguf: Path, tmp_path: Path) -> None:
+    """A short one ends while a long one goes on; the third begins when there is a slot, or ends before."""
+    short = Generate(GenerationRequest(LONG.messages, SamplingParams(max_tokens=3)), "a")
+    with _working() as daemon:
+        daemon.ask(1, Convert(str(gguf), str(tmp_path)))
+        daemon.ask(2, _load(gguf, tmp_path))
+        for number in (3, 4, 5):
+            daemon.send(number, Generate(LONG, "a"))
+        seen = {daemon.report().number}
+        while seen != {3, 4}:
+            seen.add(daemon.report().number)
+        daemon.send(6, short)
+        daemon.send(5, Cancel())
+        daemon.send(4, Cancel())
+        ended: dict[int, GenerationFinished] = {}
+        while 6 not in ended:
+            report = daemon.report()
+            if isinstance(report.event, GenerationFinished):
+                ended[report.number] = report.event
+        assert {number: end.reason for number, end in ended.items()} == {4: "cancelled", 5: "cancelled", 6: "length"}
+        assert (ended[5].prompt_tokens, ended[6].completion_tokens) == (0, 3)
 
 
 def test_it_stops_when_the_daemon_hangs_up_in_mid_answer(gguf: Path, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def hearth_config(
     name: str = "ember",
     broker: Broker = "auto",
     context_tokens: int = 2048,
+    slots: int = 1,
     interfaces: tuple[str, ...] = (),
 ) -> HearthConfig:
     """Configure a node that disturbs nobody."""
@@ -41,7 +42,7 @@ def hearth_config(
         mqtt=MqttConfig(port=0, broker=broker),
         door=DoorConfig(port=0),
         discovery=DiscoveryConfig(interfaces=("lo", *interfaces)),
-        engine=EngineConfig(threads=1, context_tokens=context_tokens),
+        engine=EngineConfig(threads=1, context_tokens=context_tokens, slots=slots),
         models=ModelsConfig(default="tiny"),
     )
 

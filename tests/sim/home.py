@@ -1,7 +1,7 @@
 """A node on the simulated net: its questions and its engine are real, its mesh is not."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class Home:
         cache: Path,
         *,
         context_tokens: int = CONTEXT_TOKENS,
+        slots: int = 1,
         silence_s: float = SILENCE_S,
         still_at_it_s: float = STILL_AT_IT_S,
         offering: Callable[[], Offering] = lambda: EVERYTHING,
@@ -45,7 +46,9 @@ class Home:
         self.store = ModelStore(folder / name / "models")
         self.folder = folder / name
         self.errands = Errands()
-        self.engine = EngineHost(store=self.store, cache_dir=cache, threads=1, context_tokens=context_tokens)
+        self.engine = EngineHost(
+            store=self.store, cache_dir=cache, threads=1, context_tokens=context_tokens, slots=slots
+        )
         self.queries: Queries
         self.library: Library
         self._cache = cache
@@ -99,6 +102,29 @@ async def asked(home: Home, question: ChatRequest, *, caller: Caller = OWNER) ->
             yield answer
     finally:
         await answer.aclose()
+
+
+@asynccontextmanager
+async def busy(home: Home, *, caller: Caller = OWNER) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Have somebody read an answer that does not end by itself; yields what ends it."""
+    async with asked(home, chat(max_tokens=CONTEXT_TOKENS), caller=caller) as answer:
+        await anext(answer)
+        reading = asyncio.create_task(_read(answer), name="reading")
+
+        async def end() -> None:
+            reading.cancel()
+            await asyncio.wait((reading,))
+            await answer.aclose()
+
+        try:
+            yield end
+        finally:
+            await end()
+
+
+async def _read(answer: Answer) -> None:
+    async for _ in answer:
+        pass
 
 
 async def heard(home: Home, question: ChatRequest) -> tuple[str, AnswerFinished]:

@@ -189,7 +189,9 @@ def test_others_step_aside_for_the_owner() -> None:
     second.started_at = 1.0
     owners = admission.enter(OWNER, 10)
     assert admission.to_interrupt() == (second,)
-    admission.interrupt(second, tokens=20)
+    admission.pause(second, tokens=20)
+    assert admission.order() == (owners, later)
+    admission.resume(second)
     assert second.cost == 30
     assert admission.start(now=2) == (owners,)
     assert admission.to_interrupt() == ()

@@ -28,6 +28,8 @@ from models.core.worker_protocol import (
     MAX_COMMAND_BYTES,
     MAX_LOGPROBS_AT_ONCE,
     MAX_REPORT_BYTES,
+    MAX_SCOPE_CHARACTERS,
+    MAX_SLOTS,
     Cancel,
     Command,
     Convert,
@@ -56,6 +58,16 @@ from models.errors import (
 ASK = GenerationRequest((Message("user", "Where is Paris?"),), SamplingParams(stop=("\n",)))
 FINISHED = GenerationFinished(reason="stop", prompt_tokens=3, completion_tokens=2, prefill_s=0.5, decode_s=1.0)
 
+LOAD = {
+    "op": "Load",
+    "gguf": "a",
+    "graphs": "g",
+    "template": None,
+    "threads": 1,
+    "context_tokens": 1,
+    "slots": 1,
+    "prefix_bytes": 0,
+}
 GENERATE = {"op": "Generate"} | {
     key: value for key, value in json.loads(encode_order(Order(1, Generate(ASK)))).items() if key not in ("n", "op")
 }
@@ -114,8 +126,10 @@ commands: st.SearchStrategy[Command] = st.one_of(
         template=st.none() | texts,
         threads=st.integers(0, 64),
         context_tokens=st.integers(1, 10_000),
+        slots=st.integers(1, MAX_SLOTS),
+        prefix_bytes=st.integers(0, 2**40),
     ),
-    st.builds(Generate, requests),
+    st.builds(Generate, requests, st.text("ab:", max_size=9)),
     st.just(Cancel()),
 )
 seconds = st.floats(0, 1e6)
@@ -252,7 +266,14 @@ def test_wrong_types_in_a_report_never_escape(kind: str, data: st.DataObject) ->
     [
         {"op": "Convert", "gguf": "", "graphs": "g"},
         {"op": "Convert", "gguf": "a\0b", "graphs": "g"},
-        {"op": "Load", "gguf": "a", "graphs": "g", "template": None, "threads": True, "context_tokens": 1},
+        {"op": "Load", "gguf": "a", "graphs": "g", "template": None, "threads": 1, "context_tokens": 1},
+        LOAD | {"threads": True},
+        LOAD | {"slots": 0},
+        LOAD | {"slots": MAX_SLOTS + 1},
+        LOAD | {"prefix_bytes": -1},
+        LOAD | {"more": 1},
+        GENERATE | {"scope": "x" * (MAX_SCOPE_CHARACTERS + 1)},
+        GENERATE | {"scope": 5},
         {"op": "Generate", "messages": [["user"]], "sampling": {}},
         {"op": "Generate", "messages": [["user", "hello"]], "sampling": {"stop": []}},
         GENERATE | {"messages": [["user"]]},
