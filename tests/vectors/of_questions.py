@@ -51,6 +51,7 @@ def questions() -> Family:
     likely = TokenLogprob(b" gare", -0.25, ((b" gare", -0.25), (b" porte", -2.5)))
     status = Status(name="kitchen", models=(HeldModel(name="m", digest=DIGEST.hex(), size_bytes=98_000_000),))
     finished = GenerationFinished(reason="stop", prompt_tokens=20, completion_tokens=5, prefill_s=0.25, decode_s=1.5)
+    told = {name: value for name, value in asdict(finished).items() if name != "cached_tokens"}  # the node's own affair
     cases = [
         case(
             "STATUS, the body of an announcement",
@@ -91,7 +92,7 @@ def questions() -> Family:
             text="",
             logprobs=[],
         ),
-        case("DONE", Done(finished).to_body(), kind=19, finished=asdict(finished)),
+        case("DONE", Done(finished).to_body(), kind=19, finished=told),
         case("FAILED", Failed("busy", "four questions").to_body(), kind=20, code="busy", text="four questions"),
         case(
             "FAILED, which no other node may be asked about",

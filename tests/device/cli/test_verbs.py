@@ -179,6 +179,7 @@ def test_ask_for_programs(hearth: Hearth) -> None:
         "model": MODEL["name"],
         "model_digest": MODEL["digest"],
         "prompt_tokens": 37,
+        "cached_tokens": 0,
         "completion_tokens": 8,
         "ttft_ms": 84.2,
         "tokens_per_s": 31.4,
