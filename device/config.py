@@ -34,6 +34,8 @@ MAX_THREADS: Final = 256
 MAX_SLOTS: Final = 32
 MAX_PREFIX_MB: Final = 65_536
 AUTOMATIC: Final = -1
+MIN_WAITING: Final = 2
+MAX_WAITING: Final = 1000  # each holds a connection, some 50 kB
 MAX_CELSIUS: Final = 120
 MAX_PERCENT: Final = 100
 
@@ -125,6 +127,17 @@ class EngineConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QueueConfig:
+    """[queue]: who may wait for the engine."""
+
+    waiting: int = 32  # questions of others; half of them of one client at most, and half of them of all guests
+
+    def __post_init__(self) -> None:
+        if not MIN_WAITING <= self.waiting <= MAX_WAITING:
+            raise ConfigError(f"queue.waiting: {MIN_WAITING} to {MAX_WAITING} questions")
+
+
+@dataclass(frozen=True, kw_only=True)
 class SharingConfig:
     """[sharing]: when the board spares itself; it then does less for guests and neighbours, never for its owner."""
 
@@ -171,6 +184,7 @@ class HearthConfig:
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
+    queue: QueueConfig = field(default_factory=QueueConfig)
     sharing: SharingConfig = field(default_factory=SharingConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
@@ -193,6 +207,7 @@ SECTIONS: Final[Mapping[str, type[Any]]] = {
     "discovery": DiscoveryConfig,
     "engine": EngineConfig,
     "models": ModelsConfig,
+    "queue": QueueConfig,
     "sharing": SharingConfig,
     "log": LogConfig,
 }

@@ -17,6 +17,7 @@ from device import sensors
 from device.administration import Administration
 from device.api import HttpAddress, HttpsAddress
 from device.config import AUTOMATIC, HearthConfig
+from device.core.admission import Bounds
 from device.core.offering import Limits, Offering, offered
 from device.data_directory import DataDirectory, bind_unix_socket, unusable
 from device.errands import Errands
@@ -162,6 +163,7 @@ class HearthNode:
                 default_model=config.models.default,
                 meter=keyring.meter,
                 offering=_offering(config),
+                waiting=Bounds.of_queue(config.queue.waiting),
             )
             library.on_change = queries.models_changed
             keyring.on_revoked = queries.revoked

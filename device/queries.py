@@ -18,7 +18,7 @@ from device.api import Answerer as AnsweredBy
 from device.api import AnswerQueued, HeldModel, QueryCounts
 from device.asking import SILENCE_S, Asker
 from device.core.access import Caller
-from device.core.admission import Bounds, Client, Standing, has_room
+from device.core.admission import DEFAULT_BOUNDS, Bounds, Client, Standing, has_room
 from device.core.chat_request import ChatRequest
 from device.core.failover import AnswerSoFar
 from device.core.offering import EVERYTHING, Offering
@@ -43,8 +43,6 @@ from mesh.node import Received
 from models.core.request import TokensGenerated
 from models.errors import ModelsError
 
-# Answers in hand for whoever asks here, wherever they are made, the waiting ones included.
-IN_HAND: Final = Bounds(owner=32, shared=64, single=32)
 NEWS_WITHIN_S: Final = 5.0  # how long a question waits for a neighbour that is just coming up
 LAST_WORDS_S: Final = 2.0
 DROPS_LOGGED_EVERY_S: Final = 10.0
@@ -65,16 +63,19 @@ class Queries:
         default_model: str,
         meter: Meter,
         offering: Callable[[], Offering] = lambda: EVERYTHING,
+        waiting: Bounds = DEFAULT_BOUNDS,
         silence_s: float = SILENCE_S,
         still_at_it_s: float = STILL_AT_IT_S,
     ) -> None:
+        """waiting: who may wait for the own engine; twice as many questions are in hand, wherever they are answered."""
         self._mesh = mesh
         self._library = library
         self._default_model = default_model
         self._errands = errands
         self._asker = Asker(mesh, errands, silence_s=silence_s)
         self._one_ended = asyncio.Event()
-        self._turns = Turns(library, offering=offering)
+        self._turns = Turns(library, offering=offering, bounds=waiting)
+        self._in_hand = waiting.doubled()
         self._meter = meter
         self._answerer = Answerer(mesh, self._turns, errands, on_end=self._one_ended.set, still_at_it_s=still_at_it_s)
         self._told: dict[str, Status] = {}  # what each member announced last
@@ -147,7 +148,7 @@ class Queries:
         return answer
 
     def _require_room(self, client: Client) -> None:
-        if not has_room([caller.client for caller in self._answers.values()], client, IN_HAND):
+        if not has_room([caller.client for caller in self._answers.values()], client, self._in_hand):
             message = f"{len(self._answers)} questions are being answered already"
             raise BusyError(message, retry_after_s=self._turns.retry_after_s)
 

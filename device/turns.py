@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from device.api import AnswerQueued
-from device.core.admission import MAX_RETRY_S, Admission, Client, Standing, Ticket
+from device.core.admission import DEFAULT_BOUNDS, MAX_RETRY_S, Admission, Bounds, Client, Standing, Ticket
 from device.core.budgets import prompt_tokens
 from device.core.offering import EVERYTHING, Offering
 from device.errors import BusyError
@@ -23,12 +23,18 @@ AnswerEvent = GenerationEvent | AnswerQueued
 
 
 class Turns:
-    """The queue in front of the engine.  offering: how much the board can do for others now."""
+    """The queue in front of the engine.  offering: how much the board can do for others now; bounds: who may wait."""
 
-    def __init__(self, library: Library, *, offering: Callable[[], Offering] = lambda: EVERYTHING) -> None:
+    def __init__(
+        self,
+        library: Library,
+        *,
+        offering: Callable[[], Offering] = lambda: EVERYTHING,
+        bounds: Bounds = DEFAULT_BOUNDS,
+    ) -> None:
         self._library = library
         self._look = offering
-        self._admission = Admission(slots=library.slots)
+        self._admission = Admission(slots=library.slots, bounds=bounds)
         self._seats: dict[Ticket, _Seat] = {}
         self._offering = EVERYTHING
         self._look_at = 0.0

@@ -14,8 +14,8 @@ Guests, who may be as many as somebody has addresses, share half of the room amo
 import enum
 import heapq
 import math
-from collections import Counter
-from collections.abc import Collection
+from collections import Counter, deque
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +26,7 @@ NEWEST_WEIGHT: Final = 0.2  # of the last answer in the mean
 MAX_RETRY_S: Final = 300
 MAX_REST_S: Final = 60.0
 MAX_REMEMBERED: Final = 512  # clients whose share is kept in mind
+MIN_OWNERS: Final = 16  # questions of the owner that wait, however few others may
 
 
 class Standing(enum.StrEnum):
@@ -61,6 +62,18 @@ class Bounds:
     shared: int = 32
     single: int = 16
 
+    @classmethod
+    def of_queue(cls, waiting: int) -> "Bounds":
+        """Give the bounds of a queue where `waiting` questions of others find room, at least 2."""
+        return cls(owner=max(MIN_OWNERS, waiting // 2), shared=waiting, single=waiting // 2)
+
+    def doubled(self) -> "Bounds":
+        """Give the bounds of twice as many."""
+        return Bounds(owner=2 * self.owner, shared=2 * self.shared, single=2 * self.single)
+
+
+DEFAULT_BOUNDS: Final = Bounds()
+
 
 @dataclass(eq=False)
 class Ticket:
@@ -85,9 +98,9 @@ def has_room(held: Collection[Client], client: Client, bounds: Bounds) -> bool:
 class Admission:
     """Questions in, turns out; every `now` is monotonic.  slots: how many are answered at a time."""
 
-    def __init__(self, *, slots: int = 1, bounds: Bounds | None = None) -> None:
+    def __init__(self, *, slots: int = 1, bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self._slots = slots
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds
         self._waiting: list[Ticket] = []  # in the order they came
         self._running: set[Ticket] = set()
         self._shares = _Shares()
@@ -175,12 +188,7 @@ class Admission:
 
     def order(self) -> tuple[Ticket, ...]:
         """List who waits, in the order they would be served if nobody else came."""
-        shares, left, order = self._shares.copy(), list(self._waiting), []
-        while (ticket := _first(left, shares)) is not None:
-            left.remove(ticket)
-            order.append(ticket)
-            shares.serve(ticket.client, ticket.cost)
-        return tuple(order)
+        return tuple(_forecast(self._waiting, self._shares.copy()))
 
     def _eligible(self, now: float) -> list[Ticket]:
         resting = now < self._rests_until
@@ -189,8 +197,30 @@ class Admission:
 
 def _first(tickets: list[Ticket], shares: "_Shares") -> Ticket | None:
     """Choose among tickets in the order they came: the owner's, else of whoever was served least."""
-    best = min(tickets, key=lambda one: shares.rank(one.client), default=None)
-    return next((one for one in tickets if one.client.standing is Standing.OWNER), best)
+    return min(tickets, key=lambda one: shares.rank(one.client), default=None)
+
+
+def _forecast(tickets: list[Ticket], shares: "_Shares") -> Iterator[Ticket]:
+    """Yield what `_first` would choose, each one served before the next is chosen, in n log n steps.
+
+    Serving whoever had least changes the share of nobody else who waits, so each stays where it is in its heap.
+    """
+    theirs: dict[Client, deque[tuple[int, Ticket]]] = {}
+    for number, ticket in enumerate(tickets):
+        theirs.setdefault(ticket.client, deque()).append((number, ticket))
+    heaps: dict[Standing, list[tuple[float, int, Client]]] = {}
+    for client, queue in theirs.items():
+        heapq.heappush(heaps.setdefault(client.standing, []), (shares.had(client), queue[0][0], client))
+    while heaps:
+        standing = min(heaps, key=shares.rank_of_standing)
+        _, _, client = heapq.heappop(heaps[standing])
+        _, ticket = theirs[client].popleft()
+        yield ticket
+        shares.serve(client, ticket.cost)
+        if queue := theirs[client]:
+            heapq.heappush(heaps[standing], (shares.had(client), queue[0][0], client))
+        elif not heaps[standing]:
+            del heaps[standing]
 
 
 class _Shares:
@@ -207,10 +237,17 @@ class _Shares:
         other._clients = {standing: level.copy() for standing, level in self._clients.items()}
         return other
 
-    def rank(self, client: Client) -> tuple[float, str, float]:
+    def had(self, client: Client) -> float:
+        """How much a client has had; the owner nothing, whatever it asks."""
+        return self._clients[client.standing].had(client.id)
+
+    def rank_of_standing(self, standing: Standing) -> tuple[bool, float, str]:
+        """What is least for the standing that goes first."""
+        return standing is not Standing.OWNER, self._standings.had(standing), standing
+
+    def rank(self, client: Client) -> tuple[bool, float, str, float]:
         """What is least for who goes first; equal for all questions of one client."""
-        standing = client.standing
-        return self._standings.had(standing), standing, self._clients[standing].had(client.id)
+        return *self.rank_of_standing(client.standing), self.had(client)
 
     def serve(self, client: Client, tokens: float) -> None:
         """Count what a client takes whose turn it is; the owner's counts for nobody."""

@@ -44,6 +44,7 @@ ROUNDS = 5
 CONTEXT_TOKENS = 1024
 CLIENTS = 8
 IDLE_CLIENTS = 200
+IDLE_QUEUE = 2 * IDLE_CLIENTS  # of which one client may have half
 IDLE_S = 5.0
 WITHIN_S = 300.0
 PEER = "xllamacpp"
@@ -79,7 +80,12 @@ def rows() -> list[Row]:
         address = peer.told()
         beside = [_side_by_side(ours, address, clients=clients) for clients in (1, CLIENTS)]
         peer.close()
-        return [*alone, *beside, *asyncio.run(_idle(ours, hearth.pid))]
+        hearth.stop()
+        env["HEARTH_QUEUE_WAITING"] = str(IDLE_QUEUE)
+        patient = stack.enter_context(Hearth(Path(folder) / "api", name="api", env=env))
+        ours = "http://{host}:{port}".format(**patient.json("status")["http"])
+        _ask(ours, "warm up", SHORT_TOKENS)
+        return [*alone, *beside, *asyncio.run(_idle(ours, patient.pid))]
 
 
 def _against_engine(ours: str, engine: "Child") -> list[Row]:
@@ -128,30 +134,41 @@ def _together(address: str, clients: int) -> float:
 
 
 async def _idle(ours: str, pid: int) -> list[Row]:
-    """Open streams in which nothing comes: all but the first wait for their turn, or are told that the node is busy."""
+    """Open streams in which nothing comes but their places: all but the first wait for their turn."""
     parts = urlsplit(ours)
-    before_mb = resident_mb(pid)
     body = _body("patience", CONTEXT_TOKENS)
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {len(body)}\r\n\r\n"
-    writers = []
-    for _ in range(IDLE_CLIENTS):
-        _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    before_mb, before_s = resident_mb(pid), cpu_s(pid)
+    streams = [await asyncio.open_connection(parts.hostname, parts.port) for _ in range(IDLE_CLIENTS)]
+    for _, writer in streams:
         writer.write(head.encode() + body)
-        writers.append(writer)
-    await asyncio.sleep(1)
+    held = sum(await asyncio.gather(*(_is_taken(reader) for reader, _ in streams)))
+    joined_ms = 1000 * (cpu_s(pid) - before_s) / IDLE_CLIENTS
     before_s = cpu_s(pid)
     await asyncio.sleep(IDLE_S)
     percent = 100 * (cpu_s(pid) - before_s) / IDLE_S
-    held = _metric(ours, "hearth_queries_running")
+    waiting = _metric(ours, "hearth_queries_waiting")
     grown_mb = resident_mb(pid) - before_mb
-    for writer in writers:
+    for _, writer in streams:
         writer.close()
     name = f"{IDLE_CLIENTS} clients that wait"
     return [
-        Row(name=f"{name}: how many are held", value=held, unit="streams"),
+        Row(name=f"{name}: how many are held", value=held, unit="streams", goal=f">= {IDLE_CLIENTS}"),
+        Row(name=f"{name}: of them in the queue", value=waiting, unit="questions"),
+        Row(name=f"{name}: daemon's work for each that comes", value=round(joined_ms, 2), unit="ms", goal="<= 10"),
         Row(name=f"{name}: memory of the daemon for it", value=round(grown_mb, 1), unit="MB"),
         Row(name=f"{name}: daemon, one answer running", value=round(percent, 1), unit="% of a core"),
     ]
+
+
+async def _is_taken(reader: asyncio.StreamReader) -> bool:
+    """Wait until a stream is told its place or its first words; False where it is refused."""
+    if b" 200 " not in await reader.readline():
+        return False
+    while line := await reader.readline():
+        if line.startswith((b": queue ", b"data: ")):
+            return True
+    return False
 
 
 def _ask(address: str, about: str, tokens: int) -> Heard:

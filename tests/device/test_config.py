@@ -69,6 +69,8 @@ def test_later_sources_win(tmp_path: Path) -> None:
         ("[discovery]\ninterfaces = []", "discovery.interfaces and discovery.peers"),
         ("[engine]\ncontext_tokens = 1", "engine.context_tokens: 16 to"),
         ("[engine]\nthreads = -1", "engine.threads: 0"),
+        ("[queue]\nwaiting = 1", "queue.waiting: 2 to 1000 questions"),
+        ("[queue]\nwaiting = 1001", "queue.waiting: 2 to 1000 questions"),
         ('[models]\ndefault = ""', "models.default: a model's name"),
         ("[http\nport", "is no TOML"),
         ("#" * 70_000, "larger than 65536 bytes"),

@@ -10,13 +10,15 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from device.api import AnswerFinished, AnswerPiece
 from device.client import ChatMessage, DaemonClient, RequestRefusedError, Sampling
-from device.config import HttpConfig
+from device.config import HttpConfig, QueueConfig
 from device.errors import AlreadyRunningError, NodeFailedError, PortInUseError
 from device.node import HearthNode
 from mesh.identity import fingerprint
@@ -183,6 +185,23 @@ async def test_a_stop_ends_running_answers_with_an_error(folder: Path) -> None:
             async for _ in answer:
                 pass
         assert raised.value.code == "stopping"
+
+
+async def test_the_queue_has_the_size_that_is_configured(folder: Path) -> None:
+    """Of two places programs have one: the second question waits, the third is refused."""
+    config = replace(hearth_config(folder / "ember"), queue=QueueConfig(waiting=2))
+    body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1900, "stream": True}
+    async with living(config, holds="tiny") as node, AsyncExitStack() as stack:
+        base_url = f"http://127.0.0.1:{node.administration.http.port}/v1"
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=base_url))
+
+        async def asked() -> httpx.Response:
+            return await stack.enter_async_context(client.stream("POST", "chat/completions", json=body))
+
+        running, waiting = await asked(), await asked()
+        assert (await anext(running.aiter_lines())).startswith("data: ")
+        assert await anext(waiting.aiter_lines()) == ": queue 1"
+        assert (await asked()).status_code == httpx.codes.SERVICE_UNAVAILABLE
 
 
 async def test_two_nodes_never_share_a_directory(folder: Path) -> None:

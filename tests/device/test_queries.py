@@ -13,6 +13,7 @@ import pytest
 from device.answering import MAX_FROM_PEER
 from device.api import AnswerFinished, AnswerPiece, AnswerQueued
 from device.core.access import OWNER, Key, caller_with
+from device.core.admission import DEFAULT_BOUNDS
 from device.core.query_messages import Cancel, Done, Failed, Query, Tokens, parse_message
 from device.errors import (
     AnswerLostError,
@@ -21,7 +22,6 @@ from device.errors import (
     NoSuchModelError,
     StoppingError,
 )
-from device.queries import IN_HAND
 from mesh.node import Received
 from tests.models.waiting import until
 from tests.sim.home import Home, asked, chat, heard
@@ -260,7 +260,7 @@ async def test_a_stopping_node_says_so_everywhere(pair: tuple[Home, Home]) -> No
 async def test_own_questions_are_bounded_too(pair: tuple[Home, Home]) -> None:
     """What nobody reads does not pile up."""
     spark, _ = pair
-    answers = [await spark.queries.ask(LONG, OWNER) for _ in range(IN_HAND.owner)]
+    answers = [await spark.queries.ask(LONG, OWNER) for _ in range(DEFAULT_BOUNDS.doubled().owner)]
     with pytest.raises(BusyError):
         await spark.queries.ask(LONG, OWNER)
     for answer in answers:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from device.core.admission import Admission, Bounds, Client, Ticket
+from device.core.admission import DEFAULT_BOUNDS, Admission, Bounds, Client, Ticket
 from device.errors import BusyError
 
 TOKENS_PER_S = 20.0
@@ -34,7 +34,7 @@ class Crowd:
     most_waiting: int = 0
 
 
-def live(askers: Sequence[Asker], *, for_s: float, seed: int = 1, bounds: Bounds | None = None) -> Crowd:
+def live(askers: Sequence[Asker], *, for_s: float, seed: int = 1, bounds: Bounds = DEFAULT_BOUNDS) -> Crowd:
     """Let them ask for so long."""
     rng, admission, crowd = random.Random(seed), Admission(bounds=bounds), Crowd()  # noqa: S311  a simulation
     number = itertools.count()

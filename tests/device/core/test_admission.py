@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.core.admission import MAX_REMEMBERED, Admission, Bounds, Client, Standing, Ticket
+from device.core.admission import DEFAULT_BOUNDS, MAX_REMEMBERED, Admission, Bounds, Client, Standing, Ticket
 from device.errors import BusyError
 from tests.sim.crowd import Asker, jain, live
 
@@ -114,6 +114,14 @@ def test_places_are_the_order_of_service() -> None:
     admission.end(running, tokens=10, now=1)
     assert shown == served(admission)
     assert shown[0] == OWNER
+
+
+def test_the_size_of_the_queue_sets_every_bound() -> None:
+    """One client has half of it; the owner as much, but never fewer than 16."""
+    assert Bounds.of_queue(32) == DEFAULT_BOUNDS
+    assert Bounds.of_queue(400) == Bounds(owner=200, shared=400, single=200)
+    assert Bounds.of_queue(2) == Bounds(owner=16, shared=2, single=1)
+    assert Bounds.of_queue(32).doubled() == Bounds(owner=32, shared=64, single=32)
 
 
 def test_a_greedy_client_leaves_places_for_others() -> None:
@@ -258,6 +266,22 @@ def test_what_is_remembered_is_bounded() -> None:
 CLIENTS = st.sampled_from([OWNER, program("p"), guest("a"), guest("b"), neighbour("n"), neighbour("m")])
 
 
+@given(st.lists(st.tuples(CLIENTS, st.integers(1, 50)), max_size=30), st.integers(0, 12))
+def test_places_are_the_order_of_service_whoever_has_had_what(asked: list[tuple[Client, int]], before: int) -> None:
+    """The forecast in heaps is what choosing one by one gives, whatever was served earlier."""
+    admission = Admission(bounds=Bounds(owner=30, shared=120, single=30))
+    for client, cost in asked[:before]:
+        admission.enter(client, cost)
+    served(admission)
+    for client, cost in asked[before:]:
+        admission.enter(client, cost)
+    shown = admission.order()
+    for ticket in shown:
+        assert admission.start(now=0) == (ticket,)
+        admission.end(ticket, tokens=ticket.cost, now=0)
+    assert not admission.waiting
+
+
 @given(st.lists(st.one_of(CLIENTS, st.none(), st.floats(0, 1)), max_size=60))
 def test_whatever_happens_everyone_is_served_once(steps: list[Client | float | None]) -> None:
     """A client enters, None ends what runs, a number is the share on offer: nobody is lost or served twice."""
@@ -306,7 +330,7 @@ def test_nobody_starves_beside_the_greedy() -> None:
     crowd = live([*greedy, modest], for_s=10 * HOUR_S)
     assert crowd.answers[modest.client] > 300
     assert max(crowd.waits[modest.client]) < (len(greedy) + 1) * 200 * 1.8 / 20
-    assert crowd.most_waiting <= Bounds().shared
+    assert crowd.most_waiting <= DEFAULT_BOUNDS.shared
 
 
 def test_the_owner_waits_for_one_answer_at_most() -> None:
