@@ -21,7 +21,7 @@ from device.http.gate import COOKIE, TLS_COOKIE
 from device.node import HearthNode
 from mesh.errors import PageCertificateError
 from mesh.interfaces import Interface
-from tests.device.http.test_gate import CHAT, LAN, QUESTION, come_in, key_in, reaching, refusal, wlan
+from tests.device.http.phones import CHAT, LAN, QUESTION, come_in, key_in, reaching, refusal, wlan
 from tests.models.waiting import until
 from tests.sim.hearth import hearth_config, living
 

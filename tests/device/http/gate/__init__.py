@@ -1,0 +1,1 @@
+"""Who gets in at which door of a whole node."""
