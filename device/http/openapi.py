@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document of everything public, written by hand; tests hold it to the routes and the parsers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from device.http.openapi_answers import answer_schemas
@@ -9,6 +9,8 @@ from device.http.openapi_requests import ref, request_schemas
 Schema = dict[str, Any]
 
 JSON: Final = "application/json"
+METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
+PAGE: Final = "text/html; charset=utf-8"
 ABOUT: Final = """\
 A hearth answers questions with a language model that it holds itself, or passes them to a neighbour that holds it.
 Programs for OpenAI's API find theirs under /v1, programs for Ollama's under /api; every answer says which node gave it
@@ -58,6 +60,11 @@ def _hello(**more: object) -> Schema:
 
 def _ollama(**fields: object) -> Schema:
     return {"model": "default", **fields, "options": {"num_predict": 16}}
+
+
+def _look(path: str, tag: str, summary: str, answer: Schema, media_type: str = JSON) -> Operation:
+    """What is only looked at: it takes nothing, and has one kind of answer."""
+    return Operation(method="get", path=path, tag=tag, summary=summary, answers={media_type: answer})
 
 
 def _event(name: str) -> Schema:
@@ -117,19 +124,9 @@ OPERATIONS: Final = (
         refusals=ASKED,
         names_answerer=True,
     ),
-    Operation(
-        method="get",
-        path="/v1/models",
-        tag="OpenAI",
-        summary="The models that can be asked.",
-        answers={JSON: ref("ModelList")},
-    ),
-    Operation(
-        method="get",
-        path="/v1/models/{model}",
-        tag="OpenAI",
-        summary="One of them.",
-        answers={JSON: ref("Model")},
+    _look("/v1/models", "OpenAI", "The models that can be asked.", ref("ModelList")),
+    replace(
+        _look("/v1/models/{model}", "OpenAI", "One of them.", ref("Model")),
         refusals={"404": "No such model here or in reach."},
         parameters=({"name": "model", "in": "path", "required": True, "schema": {"type": "string"}},),
     ),
@@ -160,20 +157,8 @@ OPERATIONS: Final = (
         answers={JSON: ref("OllamaGenerateReply"), "application/x-ndjson": {"type": "string"}},
         refusals=ASKED,
     ),
-    Operation(
-        method="get",
-        path="/api/tags",
-        tag="Ollama",
-        summary="The models that can be asked.",
-        answers={JSON: ref("OllamaModels")},
-    ),
-    Operation(
-        method="get",
-        path="/api/ps",
-        tag="Ollama",
-        summary="The models that are loaded on this node.",
-        answers={JSON: ref("OllamaModels")},
-    ),
+    _look("/api/tags", "Ollama", "The models that can be asked.", ref("OllamaModels")),
+    _look("/api/ps", "Ollama", "The models that are loaded on this node.", ref("OllamaModels")),
     Operation(
         method="post",
         path="/api/show",
@@ -184,48 +169,17 @@ OPERATIONS: Final = (
         answers={JSON: ref("OllamaShow")},
         refusals={name: ASKED[name] for name in ("400", "404", "413")},
     ),
-    Operation(
-        method="get",
-        path="/api/version",
-        tag="Ollama",
-        summary="The version of this node's program.",
-        answers={JSON: ref("OllamaVersion")},
+    _look("/api/version", "Ollama", "The version of this node's program.", ref("OllamaVersion")),
+    _look("/health", "Node", "Whether the node is alive.", ref("Health")),
+    _look(
+        "/readyz",
+        "Node",
+        "Whether the node can take questions; 503, with what it lacks, when it can not.",
+        ref("Readiness"),
     ),
-    Operation(
-        method="get",
-        path="/health",
-        tag="Node",
-        summary="Whether the node is alive.",
-        answers={JSON: ref("Health")},
-    ),
-    Operation(
-        method="get",
-        path="/readyz",
-        tag="Node",
-        summary="Whether the node can take questions; 503, with what it lacks, when it can not.",
-        answers={JSON: ref("Readiness")},
-    ),
-    Operation(
-        method="get",
-        path="/metrics",
-        tag="Node",
-        summary="The node's numbers in Prometheus' text format.",
-        answers={"text/plain; version=0.0.4; charset=utf-8": {"type": "string"}},
-    ),
-    Operation(
-        method="get",
-        path="/openapi.json",
-        tag="Node",
-        summary="This document.",
-        answers={JSON: {"type": "object"}},
-    ),
-    Operation(
-        method="get",
-        path="/docs",
-        tag="Node",
-        summary="This document as a page.",
-        answers={"text/html; charset=utf-8": {"type": "string"}},
-    ),
+    _look("/metrics", "Node", "The node's numbers in Prometheus' text format.", {"type": "string"}, METRICS),
+    _look("/openapi.json", "Node", "This document.", {"type": "object"}),
+    _look("/docs", "Node", "This document as a page.", {"type": "string"}, PAGE),
 )
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from device.logs import QUIET, STRANGERS, configure_logs
-from tests.device.http.test_server import connected, greet, serving
+from tests.device.http.servers import connected, greet, serving
 
 
 @pytest.fixture(autouse=True)

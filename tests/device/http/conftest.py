@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from device.node import HearthNode
+from mesh.certificates import PageCertificate
 from tests.sim.hearth import hearth_config, living
 
 CONTEXT_TOKENS = 16_384
@@ -37,3 +38,9 @@ async def owner(node: HearthNode) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.AsyncHTTPTransport(uds=str(node.config.socket_path))
     async with httpx.AsyncClient(transport=transport, base_url="http://hearth", timeout=60) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> PageCertificate:
+    """The certificate that a server over TLS shows."""
+    return PageCertificate.open(tmp_path_factory.mktemp("tls") / "https.pem", host="ember.local")

@@ -4,52 +4,21 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import cast
 
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from device.http.server import HttpServer, Patience, _Connection
-
-REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-WITHIN_S = 10.0
-
-
-async def greet(_: Scope, receive: Receive, send: Send) -> None:
-    """Answer with one word."""
-    await receive()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
-    await send({"type": "http.response.body", "body": b"hello"})
+from mesh.certificates import PageCertificate
+from tests.device.http.servers import REQUEST, WITHIN_S, Held, Pouring, connected, greet, phone, serving
 
 
-@asynccontextmanager
-async def serving(
-    app: ASGIApp, *, patience: Patience | None = None, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[tuple[HttpServer, int]]:
-    """A running server and its port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = HttpServer(app, listener, grace_s=1, patience=patience or Patience(), tls=tls)
-    running = asyncio.create_task(server.run())
-    try:
-        async with asyncio.timeout(WITHIN_S):
-            yield server, listener.getsockname()[1]
-    finally:
-        server.stop()
-        await running
-
-
-@asynccontextmanager
-async def connected(
-    port: int, source: str = "127.0.0.1"
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection, closed at the end."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
+@pytest.fixture(params=["plain", "TLS"])
+def tls(
+    request: pytest.FixtureRequest, certificate: PageCertificate
+) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
+    """What the server and its client speak."""
+    return (None, None) if request.param == "plain" else (certificate.context, phone())
 
 
 async def test_a_connection_serves_one_request_after_the_other() -> None:
@@ -62,9 +31,12 @@ async def test_a_connection_serves_one_request_after_the_other() -> None:
             assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
 
 
-async def test_small_pieces_do_not_wait_for_each_other() -> None:
+async def test_small_pieces_do_not_wait_for_each_other(
+    tls: tuple[ssl.SSLContext | None, ssl.SSLContext | None],
+) -> None:
     """What is written is sent, acknowledged or not: tokens come one by one."""
-    async with serving(greet) as (server, port), connected(port) as (reader, writer):
+    ours, theirs = tls
+    async with serving(greet, tls=ours) as (server, port), connected(port, tls=theirs) as (reader, writer):
         writer.write(REQUEST)
         await reader.readuntil(b"hello")
         (connection,) = server._server.server_state.connections
@@ -86,45 +58,29 @@ async def test_an_unfinished_request_is_cut(sent: list[bytes]) -> None:
         assert await reader.read() == b""
 
 
-async def test_a_client_that_does_not_read_is_cut() -> None:
+async def test_a_client_that_does_not_read_is_cut(tls: tuple[ssl.SSLContext | None, ssl.SSLContext | None]) -> None:
     """A full send buffer frees its answer after a while; the application sees a hang-up."""
-    hung_up = asyncio.Event()
-
-    async def pour(_: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        pouring = asyncio.create_task(_pour(send))
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        pouring.cancel()
-        hung_up.set()
-
-    async def _pour(send: Send) -> None:
-        while True:
-            await send({"type": "http.response.body", "body": bytes(65536), "more_body": True})
-
-    async with serving(pour, patience=Patience(read_within_s=0.05)) as (_, port), connected(port) as (_reader, writer):
+    (ours, theirs), app = tls, Pouring()
+    async with (
+        serving(app, patience=Patience(read_within_s=0.1), tls=ours) as (server, port),
+        connected(port, tls=theirs) as (_, writer),
+    ):
         writer.write(REQUEST)
-        await hung_up.wait()
+        await app.hung_up.wait()
+        assert not server._server.server_state.connections
 
 
 async def test_connections_beyond_the_bound_are_closed() -> None:
     """While those before them are being answered they get no answer; afterwards there is room."""
-    begun, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
-        begun.set()
-        await go_on.wait()
-        await greet(scope, receive, send)
-
+    app = Held()
     async with (
-        serving(slow, patience=Patience(connections=1)) as (_, port),
+        serving(app, patience=Patience(connections=1)) as (_, port),
         connected(port) as (reader, writer),
     ):
         writer.write(REQUEST)
-        await begun.wait()
+        await app.begun.wait()
         assert not await _answers(port)
-        go_on.set()
+        app.go_on.set()
         await reader.readuntil(b"hello")
         assert await _answers(port)
 
@@ -169,21 +125,15 @@ async def _answers(port: int) -> bool:
 
 async def test_a_stop_lets_a_running_answer_end() -> None:
     """Nothing new is accepted, what runs goes on to its end, idle connections are closed."""
-    begun, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
-        begun.set()
-        await go_on.wait()
-        await greet(scope, receive, send)
-
-    async with serving(slow) as (server, port), connected(port) as (reader, writer), connected(port) as (idle, _):
+    app = Held()
+    async with serving(app) as (server, port), connected(port) as (reader, writer), connected(port) as (idle, _):
         writer.write(REQUEST)
-        await begun.wait()
+        await app.begun.wait()
         server.stop()
         assert await idle.read() == b""
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
-        go_on.set()
+        app.go_on.set()
         assert (await reader.read()).endswith(b"hello")
 
 
@@ -211,3 +161,5 @@ async def test_after_a_cancelled_server_another_one_listens() -> None:
                 pass  # it is starting
         running.cancel()
         await asyncio.wait((running,))
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)

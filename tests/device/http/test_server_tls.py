@@ -4,46 +4,16 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import cast
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from device.http.server import HttpServer, Patience, _Connection
+from device.http.server import HttpServer, Patience
 from mesh.certificates import PageCertificate
-from tests.device.http.test_server import REQUEST, connected, greet, serving
+from tests.device.http.servers import REQUEST, Held, connected, greet, phone, serving
 from tests.models.waiting import until
 
 HURRIED = Patience(head_within_s=0.2)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> PageCertificate:
-    """The certificate that the server shows."""
-    return PageCertificate.open(tmp_path_factory.mktemp("tls") / "https.pem", host="ember.local")
-
-
-def phone(*, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
-    """A browser whose user went on after the warning."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.maximum_version = newest
-    return context
-
-
-@asynccontextmanager
-async def secured(
-    port: int, context: ssl.SSLContext | None = None
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection over TLS, closed at the end."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context or phone())
-    try:
-        yield reader, writer
-    finally:
-        writer.transport.abort()
 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -57,10 +27,7 @@ async def test_old_and_new_phones_are_answered(certificate: PageCertificate, new
 
     async with (
         serving(app, tls=certificate.context) as (_, port),
-        secured(port, phone(newest=newest)) as (
-            reader,
-            writer,
-        ),
+        connected(port, tls=phone(newest=newest)) as (reader, writer),
     ):
         for _ in range(2):
             writer.write(REQUEST[:10])
@@ -92,16 +59,6 @@ async def test_a_request_in_the_same_flight_as_the_handshake_is_answered(certifi
             except ssl.SSLWantReadError:
                 incoming.write(await reader.read(65536))
     assert answer.startswith(b"HTTP/1.1 200")
-
-
-async def test_small_pieces_do_not_wait_for_each_other(certificate: PageCertificate) -> None:
-    """What is written is sent, acknowledged or not."""
-    async with serving(greet, tls=certificate.context) as (server, port), secured(port) as (reader, writer):
-        writer.write(REQUEST)
-        await reader.readuntil(b"hello")
-        (connection,) = server._server.server_state.connections
-        accepted = cast("_Connection", connection).transport.get_extra_info("socket")
-        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["silence", "half a handshake"])
@@ -156,36 +113,10 @@ async def test_an_unfinished_request_is_cut(certificate: PageCertificate, sent: 
     """After the handshake the same patience holds as without it."""
     async with (
         serving(greet, patience=HURRIED, tls=certificate.context) as (_, port),
-        secured(port) as (reader, writer),
+        connected(port, tls=phone()) as (reader, writer),
     ):
         writer.write(sent)
         assert await _to_the_end(reader) == b""
-
-
-async def test_a_client_that_does_not_read_is_cut(certificate: PageCertificate) -> None:
-    """A full send buffer frees its answer after a while."""
-    hung_up = asyncio.Event()
-
-    async def pour(_: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        pouring = asyncio.create_task(_pour(send))
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        pouring.cancel()
-        hung_up.set()
-
-    async def _pour(send: Send) -> None:
-        while True:
-            await send({"type": "http.response.body", "body": bytes(65536), "more_body": True})
-
-    patience = Patience(read_within_s=0.2)
-    async with (
-        serving(pour, patience=patience, tls=certificate.context) as (_, port),
-        secured(port) as (_reader, writer),
-    ):
-        writer.write(REQUEST)
-        await hung_up.wait()
 
 
 async def test_who_shakes_hands_takes_a_place(certificate: PageCertificate) -> None:
@@ -197,32 +128,26 @@ async def test_who_shakes_hands_takes_a_place(certificate: PageCertificate) -> N
             with pytest.raises((ssl.SSLError, ConnectionError)):
                 await asyncio.open_connection("127.0.0.1", port, ssl=phone())
         await until(lambda: not places)
-        async with secured(port) as (reader, writer):
+        async with connected(port, tls=phone()) as (reader, writer):
             writer.write(REQUEST)
             await reader.readuntil(b"hello")
 
 
 async def test_a_stop_cuts_handshakes_and_lets_a_running_answer_end(certificate: PageCertificate) -> None:
     """Nothing new is accepted, what runs goes on to its end."""
-    begun, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
-        begun.set()
-        await go_on.wait()
-        await greet(scope, receive, send)
-
+    app = Held()
     async with (
-        serving(slow, tls=certificate.context) as (server, port),
-        secured(port) as (reader, writer),
+        serving(app, tls=certificate.context) as (server, port),
+        connected(port, tls=phone()) as (reader, writer),
         connected(port) as (silent, _),
     ):
         writer.write(REQUEST)
-        await begun.wait()
+        await app.begun.wait()
         server.stop()
         assert await _to_the_end(silent) == b""
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
-        go_on.set()
+        app.go_on.set()
         assert (await _to_the_end(reader)).endswith(b"hello")
 
 
@@ -231,7 +156,7 @@ async def test_a_cancelled_server_cuts_its_connections(certificate: PageCertific
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     running = asyncio.create_task(HttpServer(greet, listener, grace_s=1, tls=certificate.context).run())
-    async with secured(port) as (reader, writer), connected(port) as (silent, _):
+    async with connected(port, tls=phone()) as (reader, writer), connected(port) as (silent, _):
         writer.write(REQUEST)
         await reader.readuntil(b"hello")
         running.cancel()
