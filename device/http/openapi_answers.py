@@ -66,8 +66,8 @@ def _ollama_reply(words: Schema) -> Schema:
     )
 
 
-def answer_schemas() -> Schema:
-    """Every schema of a body that may come back, by name."""
+def _openai_answers() -> Schema:
+    """What OpenAI's two ways of asking answer, whole or in pieces."""
     message = _all_of(
         {"role": {"const": "assistant"}, "content": or_null(_TEXT), "refusal": {"type": "null"}},
         {"tool_calls": _list(_all_of(_CALL))},
@@ -82,11 +82,62 @@ def answer_schemas() -> Schema:
     text_choice = _all_of(
         {"index": _COUNT, "text": _TEXT, "logprobs": or_null(_all_of(lists)), "finish_reason": or_null(_REASON)}
     )
-    part = _all_of({"node_id": _TEXT, "node_name": _TEXT, "from_token": _COUNT, "tokens": _COUNT})
-    ollama_call = _all_of({"id": _TEXT, "function": _all_of({"name": _TEXT, "arguments": {"type": "object"}})})
-    ollama_model = _all_of(
+    late_usage = {"usage": or_null(_USAGE)}
+    whole = _openai_answer("chat.completion", _chat_choice("message", message, _REASON))
+    chunk = _openai_answer("chat.completion.chunk", _chat_choice("delta", delta, or_null(_REASON)))
+    return {
+        "ChatCompletion": _all_of({**whole, "usage": _USAGE}),
+        "ChatCompletionChunk": _all_of(chunk, late_usage),
+        "TextCompletion": _all_of(_openai_answer("text_completion", text_choice), late_usage),
+    }
+
+
+def _openai_answer(kind: str, choice: Schema) -> Schema:
+    return {**_HEAD, "object": {"const": kind}, "choices": _list(choice), "hearthmesh": ref("Answerer")}
+
+
+def _ollama_answers() -> Schema:
+    """What Ollama's ways of asking answer, and what it tells of models."""
+    call = _all_of({"id": _TEXT, "function": _all_of({"name": _TEXT, "arguments": {"type": "object"}})})
+    message = _all_of({"role": {"const": "assistant"}, "content": _TEXT}, {"tool_calls": _list(call)})
+    model = _all_of(
         {"name": _TEXT, "model": _TEXT, "size": _COUNT, "digest": _TEXT, "details": _DETAILS}, {"size_vram": _COUNT}
     )
+    shown = {
+        "license": _TEXT,
+        "details": _DETAILS,
+        "model_info": {"type": "object"},
+        "capabilities": _list(_TEXT),
+        "hearthmesh": _HELD,
+    }
+    return {
+        "OllamaChatReply": _ollama_reply({"message": message}),
+        "OllamaGenerateReply": _ollama_reply({"response": _TEXT}),
+        "OllamaModels": _all_of({"models": _list(model)}),
+        "OllamaShow": _all_of(shown),
+        "OllamaVersion": _all_of({"version": _TEXT}),
+    }
+
+
+def _errors() -> Schema:
+    """How each API says what went wrong."""
+    error = {
+        "message": _TEXT,
+        "type": {"enum": ["invalid_request_error", "server_error"]},
+        "param": or_null(_TEXT),
+        "code": _TEXT,
+        "hint": _TEXT,
+    }
+    about = "What happened, which field is at fault (param), and what to do next (hint)."
+    return {
+        "Error": _all_of({"error": _all_of(error)}, about=about),
+        "OllamaError": _all_of({"error": _TEXT, "code": _TEXT, "hint": _TEXT}),
+    }
+
+
+def answer_schemas() -> Schema:
+    """Every schema of a body that may come back, by name."""
+    part = _all_of({"node_id": _TEXT, "node_name": _TEXT, "from_token": _COUNT, "tokens": _COUNT})
     return {
         "Answerer": _all_of(
             {"node_id": _TEXT, "node_name": _TEXT, "model": _TEXT, "model_digest": _TEXT, "local": _FLAG},
@@ -94,67 +145,13 @@ def answer_schemas() -> Schema:
             "Who answers and with which model; at the end how fast, and who gave which tokens if several nodes did.",
         ),
         "TokenLogprob": _all_of({**_TOKEN, "top_logprobs": _list(_all_of(_TOKEN))}),
-        "ChatCompletion": _all_of(
-            {
-                **_HEAD,
-                "object": {"const": "chat.completion"},
-                "choices": _list(_chat_choice("message", message, _REASON)),
-                "usage": _USAGE,
-                "hearthmesh": ref("Answerer"),
-            }
-        ),
-        "ChatCompletionChunk": _all_of(
-            {
-                **_HEAD,
-                "object": {"const": "chat.completion.chunk"},
-                "choices": _list(_chat_choice("delta", delta, or_null(_REASON))),
-                "hearthmesh": ref("Answerer"),
-            },
-            {"usage": or_null(_USAGE)},
-        ),
-        "TextCompletion": _all_of(
-            {
-                **_HEAD,
-                "object": {"const": "text_completion"},
-                "choices": _list(text_choice),
-                "hearthmesh": ref("Answerer"),
-            },
-            {"usage": or_null(_USAGE)},
-        ),
+        **_openai_answers(),
         "Model": _all_of(
             {"id": _TEXT, "object": {"const": "model"}, "created": _COUNT, "owned_by": _TEXT, "hearthmesh": _HELD}
         ),
         "ModelList": _all_of({"object": {"const": "list"}, "data": _list(ref("Model"))}),
-        "OllamaChatReply": _ollama_reply(
-            {"message": _all_of({"role": {"const": "assistant"}, "content": _TEXT}, {"tool_calls": _list(ollama_call)})}
-        ),
-        "OllamaGenerateReply": _ollama_reply({"response": _TEXT}),
-        "OllamaModels": _all_of({"models": _list(ollama_model)}),
-        "OllamaShow": _all_of(
-            {
-                "license": _TEXT,
-                "details": _DETAILS,
-                "model_info": {"type": "object"},
-                "capabilities": _list(_TEXT),
-                "hearthmesh": _HELD,
-            }
-        ),
-        "OllamaVersion": _all_of({"version": _TEXT}),
+        **_ollama_answers(),
         "Health": _all_of({"status": {"const": "ok"}, "node_id": _TEXT}),
         "Readiness": _all_of({"ready": _FLAG, "missing": _list(_TEXT)}),
-        "Error": _all_of(
-            {
-                "error": _all_of(
-                    {
-                        "message": _TEXT,
-                        "type": {"enum": ["invalid_request_error", "server_error"]},
-                        "param": or_null(_TEXT),
-                        "code": _TEXT,
-                        "hint": _TEXT,
-                    }
-                )
-            },
-            about="What happened, which field is at fault (param), and what to do next (hint).",
-        ),
-        "OllamaError": _all_of({"error": _TEXT, "code": _TEXT, "hint": _TEXT}),
+        **_errors(),
     }

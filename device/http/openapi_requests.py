@@ -172,106 +172,103 @@ def _conversation(call_arguments: Schema) -> Schema:
     }
 
 
+_MESSAGES: Final = {"type": "array", "minItems": 1, "maxItems": MAX_MESSAGES}
+_TOOL: Final = _object(
+    ["function"],
+    {
+        "type": {"enum": ["function", None]},
+        "function": _object(
+            ["name"],
+            {
+                "name": _TOOL_NAME,
+                "description": or_null({"type": "string"}),
+                "parameters": or_null({"type": "object", "description": "A JSON Schema."}),
+            },
+        ),
+    },
+)
+_TOOLS: Final = or_null(
+    {
+        "type": "array",
+        "maxItems": MAX_TOOLS,
+        "uniqueItems": True,
+        "items": ref("Tool"),
+        "description": "Each name once.",
+    }
+)
+_TOOL_CHOICE: Final = {
+    "description": "Whether a tool must be called, or which; only with tools.",
+    "anyOf": [
+        {"enum": [*TOOL_CHOICES, None]},
+        _object(
+            ["type", "function"],
+            {"type": {"const": "function"}, "function": _object(["name"], {"name": _TOOL_NAME})},
+        ),
+    ],
+}
+_RESPONSE_FORMAT: Final = {
+    "description": "What form the answer has.",
+    "anyOf": [
+        _object(["type"], {"type": {"enum": ["text", "json_object"]}}),
+        _object(
+            ["type", "json_schema"],
+            {
+                "type": {"const": "json_schema"},
+                "json_schema": _object(["schema"], {"schema": {"type": "object", "description": "A JSON Schema."}}),
+            },
+        ),
+    ],
+}
+_BEGINNING: Final = {
+    "description": "The text to go on with.",
+    "anyOf": [
+        {"type": "string", "minLength": 1},
+        {"type": "array", "minItems": 1, "maxItems": 1, "items": {"type": "string", "minLength": 1}},
+    ],
+}
+_NOTHING_ASKED: Final = "None: only find out whether the model is there."
+
+
+def _openai_bodies() -> Schema:
+    """What is sent to OpenAI's two ways of asking."""
+    chat = {
+        "messages": {**_MESSAGES, "items": ref("Message")},
+        **_OPENAI,
+        "tools": _TOOLS,
+        "tool_choice": ref("ToolChoice"),
+        "parallel_tool_calls": flag("Whether the answer may call more than one tool."),
+        "response_format": or_null(ref("ResponseFormat")),
+        "logprobs": flag("Whether to tell how likely the tokens were."),
+        "top_logprobs": _LOGPROBS,
+    }
+    completion = {"prompt": _BEGINNING, **_OPENAI, "logprobs": _LOGPROBS}
+    return {"ChatRequest": _object(["messages"], chat), "CompletionRequest": _object(["prompt"], completion)}
+
+
+def _ollama_bodies() -> Schema:
+    """What is sent to Ollama's ways of asking."""
+    messages = {**_MESSAGES, "minItems": 0, "items": ref("OllamaMessage"), "description": _NOTHING_ASKED}
+    generate = {
+        "prompt": or_null({"type": "string", "description": _NOTHING_ASKED}),
+        "system": or_null({"type": "string"}),
+        "raw": flag("Whether the prompt is a text to go on with, not a question; then without system."),
+        **_OLLAMA,
+    }
+    return {
+        "OllamaChatRequest": _object(["model"], {"messages": or_null(messages), **_OLLAMA, "tools": _TOOLS}),
+        "OllamaGenerateRequest": _object(["model"], generate),
+        "OllamaShowRequest": _object(["model"], {"model": _OLLAMA["model"]}),
+    }
+
+
 def request_schemas() -> Schema:
     """Every schema of a body that may be sent, by name."""
-    messages = {"type": "array", "minItems": 1, "maxItems": MAX_MESSAGES}
-    named_once = {"uniqueItems": True, "items": ref("Tool"), "description": "Each name once."}
-    tools = or_null({"type": "array", "maxItems": MAX_TOOLS, **named_once})
     return {
         "Message": _conversation({"type": "string", "contentMediaType": "application/json"}),
         "OllamaMessage": _conversation({"type": "object"}),
-        "Tool": _object(
-            ["function"],
-            {
-                "type": {"enum": ["function", None]},
-                "function": _object(
-                    ["name"],
-                    {
-                        "name": _TOOL_NAME,
-                        "description": or_null({"type": "string"}),
-                        "parameters": or_null({"type": "object", "description": "A JSON Schema."}),
-                    },
-                ),
-            },
-        ),
-        "ResponseFormat": {
-            "description": "What form the answer has.",
-            "anyOf": [
-                _object(["type"], {"type": {"enum": ["text", "json_object"]}}),
-                _object(
-                    ["type", "json_schema"],
-                    {
-                        "type": {"const": "json_schema"},
-                        "json_schema": _object(
-                            ["schema"], {"schema": {"type": "object", "description": "A JSON Schema."}}
-                        ),
-                    },
-                ),
-            ],
-        },
-        "ToolChoice": {
-            "description": "Whether a tool must be called, or which; only with tools.",
-            "anyOf": [
-                {"enum": [*TOOL_CHOICES, None]},
-                _object(
-                    ["type", "function"],
-                    {
-                        "type": {"const": "function"},
-                        "function": _object(["name"], {"name": _TOOL_NAME}),
-                    },
-                ),
-            ],
-        },
-        "ChatRequest": _object(
-            ["messages"],
-            {
-                "messages": {**messages, "items": ref("Message")},
-                **_OPENAI,
-                "tools": tools,
-                "tool_choice": ref("ToolChoice"),
-                "parallel_tool_calls": flag("Whether the answer may call more than one tool."),
-                "response_format": or_null(ref("ResponseFormat")),
-                "logprobs": flag("Whether to tell how likely the tokens were."),
-                "top_logprobs": _LOGPROBS,
-            },
-        ),
-        "CompletionRequest": _object(
-            ["prompt"],
-            {
-                "prompt": {
-                    "description": "The text to go on with.",
-                    "anyOf": [
-                        {"type": "string", "minLength": 1},
-                        {"type": "array", "minItems": 1, "maxItems": 1, "items": {"type": "string", "minLength": 1}},
-                    ],
-                },
-                **_OPENAI,
-                "logprobs": _LOGPROBS,
-            },
-        ),
-        "OllamaChatRequest": _object(
-            ["model"],
-            {
-                "messages": or_null(
-                    {
-                        **messages,
-                        "minItems": 0,
-                        "items": ref("OllamaMessage"),
-                        "description": "None: only find out whether the model is there.",
-                    }
-                ),
-                **_OLLAMA,
-                "tools": tools,
-            },
-        ),
-        "OllamaGenerateRequest": _object(
-            ["model"],
-            {
-                "prompt": or_null({"type": "string", "description": "None: only find out whether the model is there."}),
-                "system": or_null({"type": "string"}),
-                "raw": flag("Whether the prompt is a text to go on with, not a question; then without system."),
-                **_OLLAMA,
-            },
-        ),
-        "OllamaShowRequest": _object(["model"], {"model": _OLLAMA["model"]}),
+        "Tool": _TOOL,
+        "ResponseFormat": _RESPONSE_FORMAT,
+        "ToolChoice": _TOOL_CHOICE,
+        **_openai_bodies(),
+        **_ollama_bodies(),
     }
