@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Final
 
@@ -23,7 +23,7 @@ from device.data_directory import DataDirectory, bind_unix_socket, unusable
 from device.errands import Errands
 from device.errors import DeviceError, NodeFailedError, PortInUseError
 from device.guests import Guests
-from device.http.app import build_apps
+from device.http.app import Apps, build_apps
 from device.http.lan import LanServer, Port
 from device.http.server import HttpServer
 from device.keyring import FILE_NAME as KEYS_NAME
@@ -145,69 +145,75 @@ class HearthNode:
         Raises DeviceError, MeshError or ModelsError when something cannot start or go on.
         """
         started_at = time.monotonic()
-        config, errands = self.config, Errands()
-        with (
-            DataDirectory(config.data_dir) as directory,
-            _loopback_listener(config.http.port) as public,
-            _https_port(config) as https_port,
-            _owner_listener(config) as owner,
-        ):
-            # In this order: what may refuse to start does so before anything runs that must be stopped again.
-            library = _library(config, errands)
-            mesh = MeshNode(_mesh_config(config))
-            keyring = KeyRing(config.data_dir / KEYS_NAME)
-            queries = Queries(
-                mesh=mesh,
-                library=library,
-                errands=errands,
-                default_model=config.models.default,
-                meter=keyring.meter,
-                offering=_offering(config),
-                waiting=Bounds.of_queue(config.queue.waiting),
-            )
-            library.on_change = queries.models_changed
-            keyring.on_revoked = queries.revoked
-            port, certificate = public.getsockname()[1], _certificate(config)
-            https = HttpsAddress(port=https_port, fingerprint=certificate.fingerprint) if certificate else None
-            ports = (Port(port), *([Port(https_port, certificate.context)] if certificate else ()))
-            administration = Administration(
-                mesh=mesh,
-                queries=queries,
-                library=library,
-                guests=Guests(keyring, self.lan, mesh=mesh, port=port, always_open=config.http.lan, https=https),
-                http=HttpAddress(host=HOST, port=port),
-                https=https,
-                version=version("hearthmesh"),
-                started_at=started_at,
-                restart=self.restart,
-            )
-            apps = build_apps(queries, administration, keyring)
-            servers = (
-                HttpServer(apps.loopback, public, grace_s=self._grace_s + CLOSING_S),
-                HttpServer(apps.owner, owner, grace_s=self._grace_s + CLOSING_S),
-            )
+        with DataDirectory(self.config.data_dir) as directory, _open_doors(self.config) as doors:
+            # What may refuse to start does so before anything runs that must be stopped again.
+            parts = self._build(doors, started_at)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     mesh_ready = asyncio.Event()
-                    mesh_task = tasks.create_task(mesh.run(mesh_ready), name="mesh")
+                    mesh_task = tasks.create_task(parts.mesh.run(mesh_ready), name="mesh")
                     await mesh_ready.wait()
-                    self._administration = administration
+                    self._administration = parts.administration
                     directory.write_run_file(self._facts())
-                    keyring_task = tasks.create_task(keyring.run(), name="keyring")
-                    async with errands.open():
-                        queries.start()
-                        lan_task = tasks.create_task(self.lan.run(apps.lan, *ports), name="lan")
-                        administration.guests.start()
-                        await self._serve(servers, queries, ready)
+                    keyring_task = tasks.create_task(parts.keyring.run(), name="keyring")
+                    async with parts.errands.open():
+                        parts.queries.start()
+                        lan_task = tasks.create_task(self.lan.run(parts.apps.lan, *parts.lan_ports), name="lan")
+                        parts.administration.guests.start()
+                        await self._serve(parts.servers, parts.queries, ready)
                         await asyncio.wait((lan_task,))
                     mesh_task.cancel()
                     keyring_task.cancel()
             except ExceptionGroup as group:
                 raise _cause(group) from group
             finally:
-                await library.aclose()
-                await keyring.aclose()
+                await parts.library.aclose()
+                await parts.keyring.aclose()
         log.info("stopped")
+
+    def _build(self, doors: "_Doors", started_at: float) -> "_Parts":
+        """Make everything and join it; nothing runs yet."""
+        config, errands = self.config, Errands()
+        library = _library(config, errands)
+        mesh = MeshNode(_mesh_config(config))
+        keyring = KeyRing(config.data_dir / KEYS_NAME)
+        queries = Queries(
+            mesh=mesh,
+            library=library,
+            errands=errands,
+            default_model=config.models.default,
+            meter=keyring.meter,
+            offering=_offering(config),
+            waiting=Bounds.of_queue(config.queue.waiting),
+        )
+        library.on_change = queries.models_changed
+        keyring.on_revoked = queries.revoked
+        port, certificate = doors.public.getsockname()[1], _certificate(config)
+        https = HttpsAddress(port=doors.https_port, fingerprint=certificate.fingerprint) if certificate else None
+        administration = Administration(
+            mesh=mesh,
+            queries=queries,
+            library=library,
+            guests=Guests(keyring, self.lan, mesh=mesh, port=port, always_open=config.http.lan, https=https),
+            http=HttpAddress(host=HOST, port=port),
+            https=https,
+            version=version("hearthmesh"),
+            started_at=started_at,
+            restart=self.restart,
+        )
+        apps = build_apps(queries, administration, keyring)
+        answers = ((apps.loopback, doors.public), (apps.owner, doors.owner))
+        return _Parts(
+            errands=errands,
+            library=library,
+            mesh=mesh,
+            keyring=keyring,
+            queries=queries,
+            administration=administration,
+            apps=apps,
+            servers=tuple(HttpServer(app, at, grace_s=self._grace_s + CLOSING_S) for app, at in answers),
+            lan_ports=(Port(port), *([Port(doors.https_port, certificate.context)] if certificate else ())),
+        )
 
     async def _serve(self, servers: Sequence[HttpServer], queries: Queries, ready: asyncio.Event) -> None:
         """Answer until `stop`, then let running answers end."""
@@ -240,6 +246,41 @@ class HearthNode:
             "door_port": mesh.door_port,
             "socket": str(self.config.socket_path),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Doors:
+    """The sockets of one life.  https_port: held for the LAN, 0 where HTTPS is not wanted."""
+
+    public: socket.socket
+    owner: socket.socket
+    https_port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """Everything that one life of a node is made of."""
+
+    errands: Errands
+    library: Library
+    mesh: MeshNode
+    keyring: KeyRing
+    queries: Queries
+    administration: Administration
+    apps: Apps
+    servers: tuple[HttpServer, ...]
+    lan_ports: tuple[Port, ...]
+
+
+@contextlib.contextmanager
+def _open_doors(config: HearthConfig) -> Iterator[_Doors]:
+    """Bind what this node listens on by itself.  Raises PortInUseError, DeviceError."""
+    with (
+        _loopback_listener(config.http.port) as public,
+        _https_port(config) as https_port,
+        _owner_listener(config) as owner,
+    ):
+        yield _Doors(public=public, owner=owner, https_port=https_port)
 
 
 def _library(config: HearthConfig, errands: Errands) -> Library:

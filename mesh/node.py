@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from mesh import replacement
-from mesh.access import Access
 from mesh.belonging import Belonging, BelongingEvents
-from mesh.broker import Broker
-from mesh.community import CommunityStore
 from mesh.config import MeshConfig
 from mesh.core.door_messages import Grant, Ports
 from mesh.core.entries import Entry
@@ -25,9 +22,9 @@ from mesh.double import Double
 from mesh.errors import StorageError
 from mesh.exchange import Exchange, ExchangeEvents
 from mesh.facts import MeshFacts
-from mesh.hardware import HomeBoard, read_board
+from mesh.foundations import Foundations
 from mesh.host_name import HostName
-from mesh.identity import Identity, fingerprint
+from mesh.identity import fingerprint
 from mesh.inbox import Inbox
 from mesh.interfaces import choose, routable, survey
 from mesh.links import LinkEvents
@@ -52,37 +49,32 @@ class MeshNode:
 
     def __init__(self, config: MeshConfig) -> None:
         """Open or make the node's identity and community.  Errors: MeshError."""
-        directory = config.data_dir / "mesh"
         self.name = config.name
+        self._config = config
         self._received, self._announced = Signal[[Received]](), Signal[[str, bytes]]()
         self._changed = Signal[[]]()
         self._counters = Counters()
-        self._config = config
-        self._directory = directory
-        replacement.carry_out(directory)
-        self._identity = Identity.open(directory / "identity")
-        self._home = HomeBoard(directory / "board", read_board(self._identity.raw_id, config.hardware))
-        try:
-            self._access = Access(self._identity, directory / "tls")
-            self._broker = Broker(
-                owner_id=self._identity.node_id,
-                directory=directory / "broker",
-                authority=self._access.authority,
-                kind=config.broker,
-                port=config.mqtt_port,
-                bind_address=config.bind_address,
-            )
-        except OSError as error:
-            raise StorageError(f"the data directory cannot be read or written: {error}") from error
-        self._store = CommunityStore(directory / "community.db", self._identity)  # closed when `run` ends
-        self._store.may_sign = not self._home.changed
+        own = Foundations.open(config)
+        self._identity, self._home, self._access, self._broker = own.identity, own.home, own.access, own.broker
+        self._store = own.store  # closed when `run` ends
         self._visitor = Visitor(
             identity=self._identity, name=self.name, store=self._store, access=self._access, ports=self._ports
         )
         self._double = Double(
             identity=self._identity, store=self._store, visitor=self._visitor, ports=self._ports, on_news=self._changed
         )
-        self._reception = Reception(
+        self._reception = self._build_reception()
+        self._door = Door(
+            config.door_port, self._reception.answer, bind_address=config.bind_address, counters=self._counters
+        )
+        self._exchange = self._build_exchange()
+        self._neighbourhood = self._build_neighbourhood()
+        self._examination = self._build_examination()
+        self._host_name = HostName(self._identity.node_id, on_change=self._changed)
+        self._belonging = self._build_belonging()
+
+    def _build_reception(self) -> Reception:
+        return Reception(
             identity=self._identity,
             name=self.name,
             store=self._store,
@@ -95,10 +87,9 @@ class MeshNode:
                 on_double=self._double.seen,
             ),
         )
-        self._door = Door(
-            config.door_port, self._reception.answer, bind_address=config.bind_address, counters=self._counters
-        )
-        self._exchange = Exchange(
+
+    def _build_exchange(self) -> Exchange:
+        return Exchange(
             identity=self._identity,
             store=self._store,
             links=lambda: self._neighbourhood.links,
@@ -115,7 +106,9 @@ class MeshNode:
             ),
             counters=self._counters,
         )
-        self._neighbourhood = Neighbourhood(
+
+    def _build_neighbourhood(self) -> Neighbourhood:
+        return Neighbourhood(
             identity=self._identity,
             store=self._store,
             access=self._access,
@@ -130,20 +123,23 @@ class MeshNode:
             on_change=self._links_changed,
             on_frame=self._exchange.frame_arrived,
         )
-        self._examination = Examination(
+
+    def _build_examination(self) -> Examination:
+        return Examination(
             node_id=self._identity.node_id,
             store=self._store,
             broker=self._broker,
             door=self._door,
             places=self._neighbourhood,
             neighbours=self.neighbours,
-            interfaces=config.interfaces,
-            static_peers=config.static_peers,
+            interfaces=self._config.interfaces,
+            static_peers=self._config.static_peers,
             home=self._home,
             double=self._double,
         )
-        self._host_name = HostName(self._identity.node_id, on_change=self._changed)
-        self._belonging = Belonging(
+
+    def _build_belonging(self) -> Belonging:
+        return Belonging(
             identity=self._identity,
             name=self.name,
             store=self._store,
@@ -151,7 +147,7 @@ class MeshNode:
             visitor=self._visitor,
             neighbourhood=self._neighbourhood,
             exchange=self._exchange,
-            static_peers=config.static_peers,
+            static_peers=self._config.static_peers,
             events=BelongingEvents(on_ledger=self._ledger_changed, on_met=self._met),
         )
 
@@ -286,7 +282,7 @@ class MeshNode:
 
     def replace_identity(self) -> Path:
         """Be another node from the next start on; return where the old identity will be kept.  Errors: StorageError."""
-        return replacement.request(self._directory)
+        return replacement.request(self._config.data_dir / "mesh")
 
     def counters(self) -> Mapping[str, int]:
         """What was dropped, sent and received since the start, by name (mesh/counters.py)."""
