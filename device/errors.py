@@ -110,6 +110,12 @@ class AnswerLostError(DeviceError):
     hint = "ask again"
 
 
+class EnginesEndedError(DeviceError):
+    """One engine after the other ended on the same question; nobody else is asked, what had arrived was handed on."""
+
+    hint = "ask in another way, or another model; the logs of those nodes say how their engines ended"
+
+
 class NeighbourMisbehavedError(DeviceError):
     """A neighbour sent something the protocol does not allow; its answer was dropped."""
 

@@ -193,6 +193,9 @@ class Queries:
                         yield event
             except (DeviceError, MeshError, ModelsError) as error:
                 so_far.begun = so_far.tokens > 0
+                so_far.turn_ended(error)
+                if so_far.ends_engines:
+                    raise so_far.given_up(error) from error
                 if not so_far.may_pass_on(error):
                     raise
                 successor = None if pinned else await self._successor(so_far)

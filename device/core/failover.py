@@ -8,13 +8,27 @@ from typing import Final
 
 from device.api import Answerer, AnswerPart
 from device.core.routing import SHORT_ID
-from device.errors import AnswerLostError, BusyError, NeighbourFailedError
+from device.errors import AnswerLostError, BusyError, EnginesEndedError, NeighbourFailedError
 from mesh.errors import LinkDownError, QueueFullError
 from models.core.request import GenerationRequest, TokensGenerated
-from models.errors import InvalidRequestError, InvalidTemplateError, ModelsError, PromptTooLongError, UnforeseenError
+from models.errors import (
+    EngineError,
+    InvalidRequestError,
+    InvalidTemplateError,
+    ModelsError,
+    OutOfMemoryError,
+    PromptTooLongError,
+    UnforeseenError,
+    WorkerDiedError,
+    WorkerProtocolError,
+)
 
 # What a neighbour says of itself; the other codes speak of the question, which is the same everywhere.
 OF_THE_NODE: Final = frozenset({"no_such_model", "busy", "stopping", "engine_failed"})
+# An engine that came to an end, a neighbour's and the own one.
+ENDED_THERE: Final = frozenset({"engine_failed", "unforeseen"})
+ENDED_HERE: Final = (EngineError, OutOfMemoryError, WorkerDiedError, WorkerProtocolError)
+MOST_ENDED: Final = 2  # on one question: one engine may have a trouble of its own, two have the question in common
 TOO_LONG: Final = "prompt_too_long"
 
 
@@ -28,6 +42,7 @@ class AnswerSoFar:
         self.by = by
         self.begun = False
         self.failed: set[str] = set()
+        self._ended: list[Answerer] = []  # whose engines did, in this answer
         self._question = question
         self._ids: list[int] = []
         self._characters = 0
@@ -72,8 +87,19 @@ class AnswerSoFar:
         ends = [start for _, start in self._turns[1:]] + [self.tokens]
         return [(by, start, end - start) for (by, start), end in zip(self._turns, ends, strict=True)]
 
+    def turn_ended(self, error: Exception) -> None:
+        """Keep what ended the turn, before anything is made of it."""
+        there = isinstance(error, NeighbourFailedError) and error.code in ENDED_THERE
+        if there or isinstance(error, ENDED_HERE):
+            self._ended.append(self.by)
+
+    @property
+    def ends_engines(self) -> bool:
+        """Whether so many ended on this question that it is not let loose on those of all who hold the model."""
+        return len(self._ended) >= MOST_ENDED
+
     def may_pass_on(self, error: Exception) -> bool:
-        """Whether another node could do better than the one that ended with `error`.
+        """Whether another node could do better than the one whose turn ended with `error`.
 
         A neighbour that breaks the protocol ends the answer: what it sent before may be as wrong.
         """
@@ -87,12 +113,20 @@ class AnswerSoFar:
                 return False  # what fails so at one engine would take those of all others, one after the other
         return isinstance(error, AnswerLostError | BusyError | LinkDownError | QueueFullError | ModelsError)
 
+    def given_up(self, error: Exception) -> EnginesEndedError:
+        """What the asker is told when `error` ended the last engine that may end on this question."""
+        where = " and ".join(_named(one) for one in self._ended)
+        return EnginesEndedError(f"{len(self._ended)} engines ended on this question, at {where}: {error}")
+
     def broken_off(self, error: Exception, *, pinned: bool) -> Exception:
         """What the asker is told when `error` ended the answer and nobody goes on; pinned: nobody else was to."""
         if not self.tokens or (self.by.local and not self.failed):
             return error  # there is no more to say
-        by = f"{self.by.node_name} ({self.by.node_id[:SHORT_ID]})"
-        why = f"only {by} was to give it" if pinned else f"nobody else in reach holds {self.by.model}"
-        lost = AnswerLostError(f"the answer broke off after {self.tokens} tokens at {by}: {error}; {why}")
+        why = f"only {_named(self.by)} was to give it" if pinned else f"nobody else in reach holds {self.by.model}"
+        lost = AnswerLostError(f"the answer broke off after {self.tokens} tokens at {_named(self.by)}: {error}; {why}")
         lost.hint = "ask again, without a node of your choice" if pinned else "ask again"
         return lost
+
+
+def _named(by: Answerer) -> str:
+    return f"{by.node_name} ({by.node_id[:SHORT_ID]})"

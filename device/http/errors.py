@@ -41,6 +41,7 @@ STATUS: Final[Mapping[type[Exception], tuple[int, str]]] = {
     device.errors.AmbiguousNodeError: (400, "node_ambiguous"),
     device.errors.NodeUnreachableError: (503, "node_unreachable"),
     device.errors.AnswerLostError: (502, "answer_lost"),
+    device.errors.EnginesEndedError: (400, "engines_ended"),  # no 5xx: clients would send it again by themselves
     device.errors.NeighbourMisbehavedError: (502, "neighbour_misbehaved"),
     device.errors.BusyError: (503, "busy"),
     device.errors.StoppingError: (503, "stopping"),

@@ -19,7 +19,7 @@ from device.administration import Administration
 from device.answers import Answer
 from device.api import AnswerFinished, AnswerPart, AnswerPiece, HttpAddress
 from device.core.query_messages import Cancel, Done, Failed, Query, Tokens, parse_message
-from device.errors import AnswerLostError, NeighbourFailedError
+from device.errors import AnswerLostError, EnginesEndedError, NeighbourFailedError
 from device.guests import Guests
 from device.http.app import public_routes
 from device.http.gate import OwnersGate
@@ -86,6 +86,24 @@ class Street:
 
         for name in names:
             self.mid_answer(name, cutting(name))
+
+    def kill_engine_in_mid_answer(self, *names: str) -> None:
+        """Kill each of these nodes' engines in the middle of its answer, as a fault in it would."""
+
+        def killing(name: str) -> Callable[[], bool]:
+            killed: list[int] = []
+
+            def happens() -> bool:
+                worker = self.homes[name].engine._worker
+                if worker is not None and not killed:
+                    killed.append(worker.pid)
+                    os.kill(worker.pid, signal.SIGKILL)
+                return False
+
+            return happens
+
+        for name in names:
+            self.mid_answer(name, killing(name))
 
     async def settled(self) -> bool:
         """Return once nobody works on an answer; False if somebody never stops."""
@@ -192,18 +210,23 @@ async def test_a_lost_part_costs_no_answer(street: Street) -> None:
 
 async def test_a_worker_that_dies_over_there_costs_no_answer(street: Street) -> None:
     """The neighbour says that its engine failed; another goes on."""
-    killed: list[int] = []
-
-    def happens() -> bool:
-        worker = street["ember"].engine._worker
-        if worker is not None and not killed:
-            killed.append(worker.pid)
-            os.kill(worker.pid, signal.SIGKILL)
-        return False
-
-    street.mid_answer("ember", happens)
+    street.kill_engine_in_mid_answer("ember")
     _, finished = await heard(street["spark"], chat(max_tokens=20 * TOKENS))
     assert parts_of(street, finished) == ["ember", "attic"]
+
+
+async def test_a_question_that_kills_engines_reaches_two(street: Street, tmp_path: Path, shared_cache: Path) -> None:
+    """The third node that holds the model never hears of it; the asker hears where it ended engines."""
+    cellar = Home(street.net, "cellar", tmp_path, shared_cache)
+    async with cellar.open(holds="tiny"):
+        street.homes["cellar"] = cellar
+        street.net.link(street["spark"].mesh, cellar.mesh, hops=3)
+        await until(lambda: bool(street["spark"].queries.models_of(street.id("cellar"))))
+        street.kill_engine_in_mid_answer("ember", "attic")
+        with pytest.raises(EnginesEndedError, match=r"2 engines ended on this question, at ember .* and attic "):
+            await heard(street["spark"], chat(max_tokens=20 * TOKENS))
+        assert await street.settled()
+    assert not cellar.mesh.seen[Query.KIND]
 
 
 async def test_a_worker_that_dies_at_home_costs_no_answer(street: Street) -> None:

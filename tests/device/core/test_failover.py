@@ -7,7 +7,7 @@ import pytest
 from device.api import Answerer, AnswerPart
 from device.core.failover import AnswerSoFar
 from device.core.query_messages import FAILURES
-from device.errors import AnswerLostError, BusyError, NeighbourFailedError, NeighbourMisbehavedError
+from device.errors import AnswerLostError, BusyError, EnginesEndedError, NeighbourFailedError, NeighbourMisbehavedError
 from mesh.errors import LinkDownError, MessageTooLargeError, QueueFullError
 from models.core.request import GenerationRequest, Message, SamplingParams, TokensGenerated
 from models.errors import (
@@ -15,9 +15,11 @@ from models.errors import (
     InvalidRequestError,
     InvalidTemplateError,
     ModelNotFoundError,
+    OutOfMemoryError,
     PromptTooLongError,
     UnforeseenError,
     WorkerDiedError,
+    WorkerProtocolError,
 )
 
 QUESTION = GenerationRequest((Message("user", "Hello"),), SamplingParams(max_tokens=9))
@@ -129,6 +131,35 @@ def test_every_code_is_decided_about() -> None:
         "stopping",
         "engine_failed",
     }
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (NeighbourFailedError("engine_failed", "killed"), NeighbourFailedError("unforeseen", "a panic")),
+        (WorkerDiedError("killed"), NeighbourFailedError("engine_failed", "killed")),
+        (OutOfMemoryError("too long"), WorkerProtocolError("noise")),
+    ],
+)
+def test_a_question_that_two_engines_ended_on_is_given_up(first: Exception, second: Exception) -> None:
+    """One may have had a trouble of its own; after the second nobody else is asked, and the asker hears where."""
+    so_far = begun(1)
+    so_far.turn_ended(first)
+    assert (so_far.ends_engines, so_far.may_pass_on(first)) == (False, True)
+    so_far.pass_on(node("attic"))
+    so_far.turn_ended(second)
+    assert so_far.ends_engines
+    words = rf"2 engines ended on this question, at ember \(emberemb\) and attic \(atticatt\): {second}"
+    with pytest.raises(EnginesEndedError, match=words):
+        raise so_far.given_up(second)
+
+
+def test_nodes_that_are_lost_count_for_nothing() -> None:
+    """However many: the question had no part in it."""
+    so_far = begun(1)
+    for error in (AnswerLostError("silence"), LinkDownError("no link"), NeighbourFailedError("stopping", "")) * 2:
+        so_far.turn_ended(error)
+        assert not so_far.ends_engines
 
 
 def test_an_answer_that_never_began_ends_with_its_own_error() -> None:
