@@ -163,6 +163,8 @@ async def test_an_engine_that_just_ends_is_a_failure(ends: tuple[SimulatedMesh, 
         answerer = Answerer(ember, Turns(library), errands, on_end=lambda: None)
         answerer.query(spark.node_id, bytes(16), cut)
         await until(lambda: len(spark.seen[Failed.KIND]) == 1)
+    (said,) = spark.seen[Failed.KIND]
+    assert parse_message(said.kind, said.body) == Failed("engine_failed", "the answer stopped before its end")
 
 
 async def test_a_neighbour_that_reads_nothing_gets_no_more(

@@ -57,9 +57,10 @@ def test_no_reply_brings_the_client_down(value: object) -> None:
     """Any JSON is either taken or refused by name."""
     for kind in (Status, Peers, Models, AnswerFinished):
         try:
-            parse(kind, value)
+            parsed = parse(kind, value)
         except MalformedReplyError:
             continue
+        assert type(parsed) is kind
 
 
 @given(st.text(st.characters()))

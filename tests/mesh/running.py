@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ from mesh.broker import Broker
 from mesh.certificates import BrokerAuthority, TlsKey, client_context
 from mesh.core.topic_policy import INBOX, CommonName, Role
 from mesh.mqtt import MqttClient, MqttTuning
+from tests.models.waiting import until
 
 OWNER = "o" * 52
 ALICE = "a" * 52
@@ -21,13 +22,6 @@ IMPATIENT = MqttTuning(backoff_first_s=0.02, backoff_max_s=0.1)
 
 Kind = Literal["mosquitto", "amqtt"]
 KINDS: tuple[Kind, ...] = ("mosquitto", "amqtt")
-
-
-async def until(condition: Callable[[], bool], *, within_s: float = DEADLINE_S) -> None:
-    """Wait for a condition that no event announces."""
-    async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110  the conditions are other processes' states
-            await asyncio.sleep(0.005)
 
 
 @dataclass

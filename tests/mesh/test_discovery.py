@@ -22,7 +22,7 @@ from mesh.discovery import SERVICE, Discovery, sighting_of
 from mesh.facts import Hearing
 from mesh.interfaces import Interface
 from mesh.sightings import MAX_ADDRESSES, Sighting
-from tests.mesh.running import until
+from tests.models.waiting import until
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 NODE = "n" * 52
@@ -523,13 +523,14 @@ def ip(*words):
 
 async def main():
     seen = asyncio.Queue()
-    def node(letter, sighted):
+    def node(letter, sighted, ready):
         return Discovery(node_id=letter * 52, mqtt_port=20001, door_port=20002, interfaces=("lo", "late0"),
-                         on_sighting=sighted, poll_s=0.1).run(asyncio.Event())
-    tasks = [asyncio.create_task(node("a", lambda _: None))]
-    await asyncio.sleep(0.5)
+                         on_sighting=sighted, poll_s=0.1).run(ready)
+    ready = asyncio.Event()
+    tasks = [asyncio.create_task(node("a", lambda _: None, ready))]
+    await ready.wait()
     ip("link", "set", "lo", "up")
-    tasks.append(asyncio.create_task(node("b", seen.put_nowait)))
+    tasks.append(asyncio.create_task(node("b", seen.put_nowait, asyncio.Event())))
     first = await asyncio.wait_for(seen.get(), 10)
     ip("link", "add", "late0", "type", "veth", "peer", "name", "late1")
     ip("addr", "add", "10.66.0.1/24", "dev", "late0")

@@ -88,6 +88,7 @@ async def test_malformed_frames_are_dropped_and_counted(tmp_path: Path, kind: Ki
             link(ben, anna).carry(Lane.CTL, payload)
         await counts(anna, "dropped_malformed", before + len(bad))
         await still_talks(ben, anna)
+        assert counted(anna, "dropped_malformed") == before + len(bad)
 
 
 async def test_replayed_and_reordered_frames_count_once(tmp_path: Path) -> None:

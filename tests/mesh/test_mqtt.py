@@ -21,7 +21,8 @@ from mesh.core.topic_policy import CommonName, Role, inbox_topic
 from mesh.errors import LinkDownError, MessageTooLargeError, QueueFullError
 from mesh.mqtt import MqttClient, MqttTuning
 from tests.mesh import raw_mqtt
-from tests.mesh.running import ALICE, IMPATIENT, RunningBroker, running_broker, until
+from tests.mesh.running import ALICE, IMPATIENT, RunningBroker, running_broker
+from tests.models.waiting import until
 
 NAME = CommonName(ALICE, Role.CTL)
 TOPIC = inbox_topic(NAME)

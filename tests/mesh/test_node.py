@@ -36,7 +36,7 @@ from mesh.links import LinkState
 from mesh.mqtt import MqttClient
 from mesh.node import MeshConfig, MeshNode, Received
 from mesh.sightings import Sighting
-from tests.mesh.running import until
+from tests.models.waiting import until
 
 Kind = Literal["mosquitto", "amqtt"]
 DEADLINE_S = 30.0

@@ -11,7 +11,8 @@ from mesh.certificates import BrokerAuthority
 from mesh.core.topic_policy import INBOX, CommonName, Role, inbox_topic
 from tests.mesh import raw_mqtt
 from tests.mesh.raw_mqtt import raw_client
-from tests.mesh.running import ALICE, BOB, KINDS, OWNER, RunningBroker, running_broker, until
+from tests.mesh.running import ALICE, BOB, KINDS, OWNER, RunningBroker, running_broker
+from tests.models.waiting import until
 
 ALICE_CTL = CommonName(ALICE, Role.CTL)
 BOB_CTL = CommonName(BOB, Role.CTL)
