@@ -1,6 +1,7 @@
 """Asking a neighbour: a QUERY goes out, its answer comes back part by part."""
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections import Counter, deque
@@ -100,11 +101,10 @@ class Asker:
             raise BusyError(f"{self._places[peer]} questions from here are at that neighbour already")
         self._places[peer] += 1
         reply = _Reply(peer, query.request, silence_s=self._silence_s)
-        try:
+        with contextlib.ExitStack() as unsent:
+            unsent.callback(self._leave, peer)
             message_id = await self._mesh.send(peer, Query.KIND, query.to_body(), ttl_s=QUERY_TTL_S)
-        except BaseException:
-            self._leave(peer)
-            raise
+            unsent.pop_all()
         self._open[message_id] = reply
         try:
             event = None

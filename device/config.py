@@ -35,7 +35,7 @@ MAX_SLOTS: Final = 32
 MAX_PREFIX_MB: Final = 65_536
 AUTOMATIC: Final = -1
 MIN_WAITING: Final = 2
-MAX_WAITING: Final = 1000  # each holds a connection, some 50 kB
+MAX_WAITING: Final = 512  # half of it, which one client may have, is what one door has connections for
 MAX_CELSIUS: Final = 120
 MAX_PERCENT: Final = 100
 

@@ -1,6 +1,7 @@
 """TLS connections opened without blocking the loop, for clients that own their socket."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 
@@ -12,8 +13,8 @@ async def dial(host: str, port: int, *, tls: ssl.SSLContext, silence_ms: int = S
     """Open a TCP connection and do the TLS handshake without blocking the loop.  Raises OSError."""
     loop = asyncio.get_running_loop()
     family, kind, protocol, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
-    plain = socket.socket(family, kind, protocol)
-    try:
+    with contextlib.ExitStack() as opened:
+        plain = opened.enter_context(socket.socket(family, kind, protocol))
         plain.setblocking(False)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # without it every round trip costs 44 ms
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, silence_ms)
@@ -21,15 +22,9 @@ async def dial(host: str, port: int, *, tls: ssl.SSLContext, silence_ms: int = S
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_S)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_S)
         await loop.sock_connect(plain, address)
-        sock = tls.wrap_socket(plain, do_handshake_on_connect=False)
-    except BaseException:
-        plain.close()
-        raise
-    try:
+        sock = opened.enter_context(tls.wrap_socket(plain, do_handshake_on_connect=False))
         await _shake_hands(sock)
-    except BaseException:
-        sock.close()
-        raise
+        opened.pop_all()
     return sock
 
 

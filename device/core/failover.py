@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from device.api import Answerer, AnswerPart
-from device.core.routing import SHORT_ID
+from device.core.routing import named
 from device.errors import AnswerLostError, BusyError, EnginesEndedError, NeighbourFailedError
 from mesh.errors import LinkDownError, QueueFullError
 from models.core.request import GenerationRequest, TokensGenerated
@@ -115,18 +115,15 @@ class AnswerSoFar:
 
     def given_up(self, error: Exception) -> EnginesEndedError:
         """What the asker is told when `error` ended the last engine that may end on this question."""
-        where = " and ".join(_named(one) for one in self._ended)
+        where = " and ".join(named(one.node_name, one.node_id) for one in self._ended)
         return EnginesEndedError(f"{len(self._ended)} engines ended on this question, at {where}: {error}")
 
     def broken_off(self, error: Exception, *, pinned: bool) -> Exception:
         """What the asker is told when `error` ended the answer and nobody goes on; pinned: nobody else was to."""
         if not self.tokens or (self.by.local and not self.failed):
             return error  # there is no more to say
-        why = f"only {_named(self.by)} was to give it" if pinned else f"nobody else in reach holds {self.by.model}"
-        lost = AnswerLostError(f"the answer broke off after {self.tokens} tokens at {_named(self.by)}: {error}; {why}")
+        by = named(self.by.node_name, self.by.node_id)
+        why = f"only {by} was to give it" if pinned else f"nobody else in reach holds {self.by.model}"
+        lost = AnswerLostError(f"the answer broke off after {self.tokens} tokens at {by}: {error}; {why}")
         lost.hint = "ask again, without a node of your choice" if pinned else "ask again"
         return lost
-
-
-def _named(by: Answerer) -> str:
-    return f"{by.node_name} ({by.node_id[:SHORT_ID]})"

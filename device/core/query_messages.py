@@ -21,7 +21,7 @@ place, whenever that is another; empty TOKENS say "still at it" in between, and 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, get_args
 
 from device.api import HeldModel
 from device.core.question_items import MAX_QUESTION_ITEMS, MILLIONTHS, all_of, read_request, written_request
@@ -52,20 +52,11 @@ MAX_FAILURE_CHARACTERS: Final = 500
 MAX_COUNT: Final = 2**31
 MAX_MILLISECONDS: Final = 2**40
 DIGEST_BYTES: Final = 32
-FINISH_REASONS: Final = ("stop", "length", "cancelled")
 
 FailureCode = Literal[
     "no_such_model", "prompt_too_long", "invalid_request", "busy", "stopping", "engine_failed", "unforeseen"
 ]
-FAILURES: Final[tuple[FailureCode, ...]] = (
-    "no_such_model",
-    "prompt_too_long",
-    "invalid_request",
-    "busy",
-    "stopping",
-    "engine_failed",
-    "unforeseen",
-)
+FAILURES: Final[tuple[FailureCode, ...]] = get_args(FailureCode)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,5 +139,10 @@ def _no_such_model(wanted: str, nodes: Iterable[Candidate], where: str) -> NoSuc
     return error
 
 
+def named(name: str, node_id: str) -> str:
+    """Name a node to people, who may call several the same."""
+    return f"{name} ({node_id[:SHORT_ID]})"
+
+
 def _shown(node: Candidate) -> str:
-    return f"{node.name} ({node.node_id[:SHORT_ID]})"
+    return named(node.name, node.node_id)

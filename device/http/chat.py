@@ -65,10 +65,10 @@ class ChatCompletion:
         return events_of(self._objects(turn))
 
     async def _objects(self, turn: Turn) -> AsyncGenerator[dict[str, Any], None]:
-        called = begun = 0
+        called, begun = 0, False
         async for item in turn:
             if not begun:
-                begun = 1
+                begun = True
                 yield self._chunk(item, delta={"role": "assistant", "content": ""})
             if isinstance(item, AnswerFinished):
                 yield self._chunk(item, delta={}, finish_reason=item.finish_reason)

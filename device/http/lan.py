@@ -83,10 +83,6 @@ class LanServer:
         self._open = False
         self._follow()
 
-    def look_again(self) -> None:
-        """The network has changed."""
-        self._news.set()
-
     async def run(self, app: ASGIApp, *ports: Port) -> None:
         """Serve `app` on those ports and follow the addresses until `stop`."""
         self._app, self._ports = app, ports

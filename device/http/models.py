@@ -65,16 +65,21 @@ def _fields(one: Offered) -> dict[str, Any]:
         "object": "model",
         "created": 0,  # a model is its content: it has no date
         "owned_by": one.nodes[0],
-        "hearthmesh": {
-            "model_digest": one.model.digest,
-            "nodes": list(one.nodes),
-            "local": one.local,
-            "card": card_of(one.model),
-        },
+        "hearthmesh": about_model(one),
     }
 
 
-def card_of(model: HeldModel) -> dict[str, str]:
+def about_model(one: Offered) -> dict[str, Any]:
+    """What stands under "hearthmesh" of a model: which it is, who holds it, and its card."""
+    return {
+        "model_digest": one.model.digest,
+        "nodes": list(one.nodes),
+        "local": one.local,
+        "card": _card(one.model),
+    }
+
+
+def _card(model: HeldModel) -> dict[str, str]:
     """What people should know of a model; what is not known of it, or only where it is held, is "unknown"."""
     known = model if isinstance(model, Model) else None
     return {

@@ -23,7 +23,7 @@ from device.core.chat_request import ChatRequest
 from device.core.ollama_request import OllamaRequest, parse_ollama_chat, parse_ollama_generate, parse_ollama_show
 from device.http.errors import ollama_error
 from device.http.gate import caller_of
-from device.http.models import card_of, find_offered, offered
+from device.http.models import about_model, find_offered, offered
 from device.http.requests import read_body
 from device.http.token_logprobs import token_fields
 from device.http.turns import OWN_ERRORS, TOOL_CALLS, Piece, Turn, TurnStream, about, answered
@@ -72,12 +72,7 @@ def _model_routes(administration: Administration) -> list[Route]:
                 "details": DETAILS,
                 "model_info": {"general.name": one.model.name, "general.license": licence},
                 "capabilities": ["completion", "tools"],
-                "hearthmesh": {
-                    "model_digest": one.model.digest,
-                    "nodes": list(one.nodes),
-                    "local": one.local,
-                    "card": card_of(one.model),
-                },
+                "hearthmesh": about_model(one),
             }
         )
 

@@ -46,10 +46,10 @@ class _Connection(H11Protocol):
         self._patience = patience
         self._deadline: asyncio.TimerHandle | None = None
         self._refused = False
-        self._made_at = self.loop.time()
+        self.made_at = self.loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport) or not self._finds_room(transport):
+        if not isinstance(transport, asyncio.Transport) or not self.finds_room(transport):
             # Too many: closed without a word, before it costs anything.
             self._refused = True
             transport.close()
@@ -58,7 +58,7 @@ class _Connection(H11Protocol):
         super().connection_made(transport)
         self._expect(self._patience.head_within_s)
 
-    def _finds_room(self, transport: asyncio.Transport) -> bool:
+    def finds_room(self, transport: asyncio.Transport) -> bool:
         """Where all connections are taken, one that asks nothing makes room: the oldest of the network with most."""
         source = _source(transport)
         others = [one for one in self.connections if isinstance(one, _Connection)]
@@ -68,18 +68,18 @@ class _Connection(H11Protocol):
             return True
         networks = {one: network_of(_source(one.transport)) for one in others}
         sizes = Counter(networks.values())
-        idle = (one for one in others if not one._is_answering())  # noqa: SLF001  of this very class
-        leaves = min(idle, key=lambda one: (-sizes[networks[one]], one._made_at), default=None)  # noqa: SLF001  same
+        idle = (one for one in others if not one.is_answering())
+        leaves = min(idle, key=lambda one: (-sizes[networks[one]], one.made_at), default=None)
         if leaves is not None:
             self.connections.discard(leaves)
-            leaves._cut()  # noqa: SLF001  same
+            leaves.cut()
         return leaves is not None
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
         super().data_received(data)
-        if self._is_answering():
+        if self.is_answering():
             self._stop_expecting()
         elif self._deadline is None:
             self._expect(self._patience.head_within_s)
@@ -101,19 +101,19 @@ class _Connection(H11Protocol):
         if not self._refused:
             super().connection_lost(exc)
 
-    def _is_answering(self) -> bool:
+    def is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def _expect(self, within_s: float) -> None:
         self._stop_expecting()
-        self._deadline = self.loop.call_later(within_s, self._cut)
+        self._deadline = self.loop.call_later(within_s, self.cut)
 
     def _stop_expecting(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
         self.transport.abort()
 
 
@@ -132,7 +132,7 @@ class _Handshake(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         connection = self._connection
-        if not isinstance(transport, asyncio.Transport) or not connection._finds_room(transport):  # noqa: SLF001  of this module
+        if not isinstance(transport, asyncio.Transport) or not connection.finds_room(transport):
             transport.close()
             return
         connection.transport = transport  # so that whoever looks at it sees its source, and can end it

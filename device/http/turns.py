@@ -8,7 +8,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol, Self
 
@@ -163,17 +163,15 @@ async def answered(request: Request, queries: Queries, chat: ChatRequest, wordin
     """Ask, and answer the request in the words of an API.  Raises what goes wrong before the first piece."""
     turn = Turn(chat, await while_connected(request.receive, queries.ask(chat, caller_of(request))))
     words = wording(chat, turn)
-    try:
+    async with AsyncExitStack() as ends_here:
+        ends_here.push_async_callback(turn.aclose)
         if not chat.stream:
-            async with aclosing(turn):
-                body = await while_connected(request.receive, words.whole(turn))
+            body = await while_connected(request.receive, words.whole(turn))
             return JSONResponse(body, headers=_headers(turn.first))
         place = await while_connected(request.receive, turn.begin())
         while place and words.media_type != EVENT_STREAM:  # has no comments: its header waits for the first piece
             place = await while_connected(request.receive, turn.begin())
-    except BaseException:
-        await turn.aclose()
-        raise
+        ends_here.pop_all()
     return TurnStream(words.chunks(turn), turn, media_type=words.media_type, place=place)
 
 

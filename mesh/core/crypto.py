@@ -18,7 +18,6 @@ KEY_BYTES: Final = 32
 TAG_BYTES: Final = 16
 SIGNATURE_BYTES: Final = 64
 NO_COMMUNITY: Final = bytes(32)  # what stands for the community in signatures that belong to none
-ID_LENGTH: Final = 52  # characters of a node id
 
 _STRETCH_OPS: Final = 2
 _STRETCH_MEMORY_BYTES: Final = 64 * 1024 * 1024  # 64 MiB: affordable on a 512 MB board, once a join

@@ -223,7 +223,7 @@ async def test_addresses_are_followed(tmp_path_factory: pytest.TempPathFactory) 
         await DaemonClient(config.socket_path).open_guests()
         assert node.lan.addresses == node.lan.tls_addresses == (LAN,)
         networks[:] = [Interface("wlan0", up=True, networks=("127.0.0.3/8",))]
-        node.lan.look_again()
+        node.lan._news.set()  # as the kernel does
         await until(lambda: node.lan.addresses == node.lan.tls_addresses == ("127.0.0.3",))
         assert await _listens("127.0.0.3", https_of(node).port)
 

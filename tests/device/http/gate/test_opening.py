@@ -100,7 +100,7 @@ async def test_a_network_that_comes_later_is_served(tmp_path_factory: pytest.Tem
         await DaemonClient(node.config.socket_path).open_guests()
         assert lan.addresses == (LAN,)
         networks[:] = [Interface("wlan0", up=True, networks=("127.0.0.3/8", "8.8.8.8/24", "127.0.0.1/8"))]
-        lan.look_again()
+        lan._news.set()  # as the kernel does
         await until(lambda: lan.addresses == ("127.0.0.3",))
         async with reaching(node, "127.0.0.3") as phone:
             assert (await phone.get("/health")).status_code == 200
