@@ -5,127 +5,22 @@ import itertools
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
-import httpx
 import pytest
-from starlette.applications import Starlette
 
-from device.administration import Administration
 from device.answers import Answer
-from device.api import AnswerFinished, AnswerPart, AnswerPiece, HttpAddress
-from device.core.query_messages import Cancel, Done, Failed, Query, Tokens, parse_message
+from device.api import AnswerFinished, AnswerPiece
+from device.core.query_messages import Cancel, Failed, Query, parse_message
 from device.errors import AnswerLostError, EnginesEndedError, NeighbourFailedError
-from device.guests import Guests
-from device.http.app import public_routes
-from device.http.gate import OwnersGate
-from mesh.node import MeshNode, Received
 from tests.models.waiting import until
 from tests.sim.home import Home, asked, chat, heard
-from tests.sim.mesh_net import SimulatedNet
+from tests.sim.street import Street
 from tests.sim.tiny_model import install_tiny
 
 TOKENS = 400
 QUESTION = chat(max_tokens=TOKENS)
-
-
-@dataclass
-class Street:
-    """`spark` asks; whoever else is here holds the model."""
-
-    net: SimulatedNet
-    homes: dict[str, Home] = field(default_factory=dict)
-
-    def __getitem__(self, name: str) -> Home:
-        return self.homes[name]
-
-    def id(self, name: str) -> str:
-        """Somebody's node id."""
-        return self.homes[name].mesh.node_id
-
-    def name(self, node_id: str) -> str:
-        """Whose id it is."""
-        return self.net.nodes[node_id].name
-
-    def cut(self, name: str) -> None:
-        """Nothing reaches that node any more."""
-        for other in self.homes:
-            if other != name:
-                self.net.cut(self.homes[name].mesh, self.homes[other].mesh)
-
-    def mid_answer(self, name: str, happens: Callable[[], bool]) -> None:
-        """Call `happens` with what that node says after its first words; the message is lost if it says so."""
-        heard: set[bytes | None] = set()
-        others = self.net.lost
-
-        def lost(received: Received) -> bool:
-            message = parse_message(received.kind, received.body)
-            if self.name(received.peer) != name or not isinstance(message, Tokens | Done | Failed):
-                return others(received)
-            if received.re in heard:
-                return happens()
-            if isinstance(message, Tokens) and message.tokens.text:
-                heard.add(received.re)
-            return False
-
-        self.net.lost = lost
-
-    def cut_in_mid_answer(self, *names: str) -> None:
-        """Cut each of these nodes off in the middle of its answer."""
-
-        def cutting(name: str) -> Callable[[], bool]:
-            def happens() -> bool:
-                self.cut(name)
-                return False
-
-            return happens
-
-        for name in names:
-            self.mid_answer(name, cutting(name))
-
-    def kill_engine_in_mid_answer(self, *names: str) -> None:
-        """Kill each of these nodes' engines in the middle of its answer, as a fault in it would."""
-
-        def killing(name: str) -> Callable[[], bool]:
-            killed: list[int] = []
-
-            def happens() -> bool:
-                worker = self.homes[name].engine._worker
-                if worker is not None and not killed:
-                    killed.append(worker.pid)
-                    os.kill(worker.pid, signal.SIGKILL)
-                return False
-
-            return happens
-
-        for name in names:
-            self.mid_answer(name, killing(name))
-
-    async def settled(self) -> bool:
-        """Return once nobody works on an answer; False if somebody never stops."""
-        await until(lambda: all(home.queries.counts().running == 0 for home in self.homes.values()))
-        return True
-
-
-@pytest.fixture
-async def street(tmp_path: Path, shared_cache: Path) -> AsyncIterator[Street]:
-    """`spark` has no model; `ember` and `attic` hold the same one, and `ember` is asked first."""
-    street = Street(SimulatedNet())
-    async with AsyncExitStack() as stack:
-        for name in ("spark", "ember", "attic"):
-            home = Home(street.net, name, tmp_path, shared_cache, still_at_it_s=0.2)
-            await stack.enter_async_context(home.open(holds="" if name == "spark" else "tiny"))
-            street.homes[name] = home
-        street.net.link(street["spark"].mesh, street["ember"].mesh)
-        street.net.link(street["spark"].mesh, street["attic"].mesh, hops=2)
-        await until(
-            lambda: all(street["spark"].queries.models_of(street.id(name)) for name in ("ember", "attic")),
-        )
-        yield street
 
 
 async def last(answer: Answer) -> AnswerFinished:
@@ -374,53 +269,3 @@ async def test_a_question_that_nobody_foresaw_is_asked_of_one_engine(street: Str
         with pytest.raises(NeighbourFailedError, match="the engine failed"):
             await last(answer)
     assert not street["attic"].mesh.seen[Query.KIND]
-
-
-@pytest.fixture
-async def program(street: Street) -> AsyncIterator[httpx.AsyncClient]:
-    """A program that asks `spark` over the public API."""
-    spark = street["spark"]
-    administration = Administration(
-        mesh=cast("MeshNode", spark.mesh),  # of which nothing is asked here
-        queries=spark.queries,
-        library=spark.library,
-        guests=cast("Guests", None),
-        http=HttpAddress(host="127.0.0.1", port=0),
-        version="0",
-        started_at=0.0,
-        restart=lambda: None,
-    )
-    app = OwnersGate(Starlette(routes=public_routes(spark.queries, administration)))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://spark") as client:
-        yield client
-
-
-async def test_a_program_is_told_the_parts(street: Street, program: httpx.AsyncClient) -> None:
-    """The headers name the first node, the extension lists all of them."""
-    street.cut_in_mid_answer("ember")
-    body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": TOKENS}
-    reply = await program.post("/v1/chat/completions", json=body)
-    about = reply.json()["hearthmesh"]
-    assert [part["node_name"] for part in about["parts"]] == ["ember", "attic"]
-    assert set(about["parts"][0]) == {"node_id", "node_name", "from_token", "tokens"}
-    assert reply.headers["x-hearthmesh-node"] == about["node_id"] == street.id("ember")
-    assert reply.json()["usage"]["completion_tokens"] == TOKENS
-
-
-async def test_each_chunk_names_its_node(street: Street, program: httpx.AsyncClient) -> None:
-    """And the last lists the parts; an answer of one node has none."""
-    body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": TOKENS, "stream": True}
-
-    async def chunks() -> list[dict[str, dict[str, object]]]:
-        reply = await program.post("/v1/chat/completions", json=body)
-        data = [line.removeprefix("data: ") for line in reply.text.split("\n\n") if line]
-        return [json.loads(line) for line in data if line != "[DONE]"]
-
-    assert all("parts" not in chunk["hearthmesh"] for chunk in await chunks())
-    street.cut_in_mid_answer("ember")
-    told = await chunks()
-    names = [str(chunk["hearthmesh"]["node_name"]) for chunk in told]
-    assert (names[0], names[-2], names[-1]) == ("ember", "attic", "ember")
-    parts = told[-1]["hearthmesh"]["parts"]
-    assert isinstance(parts, list)
-    assert [AnswerPart(**part).node_name for part in parts] == ["ember", "attic"]
