@@ -17,6 +17,11 @@ def short_id(node_id: str) -> str:
     return node_id[:SHORT_ID_CHARACTERS]
 
 
+def named(name: str, node_id: str) -> str:
+    """A node, where several may have the same name: `ember (gknbzabw)`."""
+    return f"{name} ({short_id(node_id)})"
+
+
 def size(count: float) -> str:
     """A number of bytes in decimal units, three figures at most: `98.1 MB`."""
     for unit in _UNITS[:-1]:
@@ -67,10 +72,10 @@ def answered_by(finished: "AnswerFinished", *, one: str = "") -> str:
     """
     by = finished.answerer
     if not finished.parts:
-        return f"{one or _node(by.node_name, by.node_id)} with {by.model}"
+        return f"{one or named(by.node_name, by.node_id)} with {by.model}"
     first, *later = finished.parts
-    names = [_node(first.node_name, first.node_id)]
-    names += [f"then {_node(part.node_name, part.node_id)} from token {part.from_token}" for part in later]
+    names = [named(first.node_name, first.node_id)]
+    names += [f"then {named(part.node_name, part.node_id)} from token {part.from_token}" for part in later]
     return f"{', '.join(names)}, with {by.model}"
 
 
@@ -92,10 +97,6 @@ def budget(key: "ApiKey") -> str:
     if key.tokens_left is None or key.renews_in_s is None or key.tokens_left == key.per_day:
         return allowed
     return f"{allowed}, {key.tokens_left} left for {duration(key.renews_in_s)}"
-
-
-def _node(name: str, node_id: str) -> str:
-    return f"{name} ({short_id(node_id)})"
 
 
 class Pace:

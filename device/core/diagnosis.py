@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from device.api import Diagnosis, Finding
+from device.wording import short_id
 from mesh.facts import Knock, MeshFacts, Reach
 from mesh.interfaces import AUTO, Interface, Kind, is_wanted, unknown
 
@@ -11,7 +12,6 @@ FAULT: Final = "fault"
 WARNING: Final = "warning"
 NOTE: Final = "note"
 LISTED: Final = 4  # of many, so many are named
-SHORT_ID: Final = 8
 
 
 def diagnose(facts: MeshFacts) -> Diagnosis:
@@ -145,7 +145,7 @@ def _multicast(facts: MeshFacts) -> Iterator[Finding]:
 
 
 def _community(facts: MeshFacts) -> Iterator[Finding]:
-    ids = _listed([node_id[:SHORT_ID] for node_id in facts.strangers])
+    ids = _listed([short_id(node_id) for node_id in facts.strangers])
     if facts.community is None or not (facts.others or facts.blocked):
         what = "this node belongs to no community" if facts.community is None else "this community has no other member"
         seen = f"; in reach, not paired: {ids}" if facts.strangers else "; no other hearth is in sight"
@@ -218,7 +218,7 @@ def _blocked(facts: MeshFacts) -> Iterator[Finding]:
     for name, node_id in facts.blocked:
         yield _note(
             f"{name} is blocked on this node",
-            f"to speak with it again: hearth peers unblock {node_id[:SHORT_ID]}",
+            f"to speak with it again: hearth peers unblock {short_id(node_id)}",
         )
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from device.api import Answerer, AnswerPart
-from device.core.routing import named
 from device.errors import AnswerLostError, BusyError, EnginesEndedError, NeighbourFailedError
+from device.wording import named
 from mesh.errors import LinkDownError, QueueFullError
 from models.core.request import GenerationRequest, TokensGenerated
 from models.errors import (

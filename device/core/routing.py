@@ -6,13 +6,13 @@ from typing import Final
 
 from device.api import HeldModel
 from device.errors import AmbiguousNodeError, NodeUnreachableError, NoSuchModelError, NoSuchNodeError
+from device.wording import named
 
 AUTO: Final = "auto"
 LOCAL: Final = "local"
 DEFAULT_MODEL: Final = "default"
 MIN_DIGEST_PREFIX: Final = 8  # characters; shorter ones are names
 MIN_ID_PREFIX: Final = 4
-SHORT_ID: Final = 8  # characters shown to people
 MAX_LISTED: Final = 10
 
 
@@ -137,11 +137,6 @@ def _no_such_model(wanted: str, nodes: Iterable[Candidate], where: str) -> NoSuc
             "get one (hearth models pull smollm2-135m), or pair with a neighbour that has one (hearth join WORDS)"
         )
     return error
-
-
-def named(name: str, node_id: str) -> str:
-    """Name a node to people, who may call several the same."""
-    return f"{name} ({node_id[:SHORT_ID]})"
 
 
 def _shown(node: Candidate) -> str:
