@@ -10,8 +10,10 @@ from starlette.applications import Starlette
 
 from device.administration import Administration
 from device.api import AnswerPart, HttpAddress
+from device.errors import DeviceError
 from device.guests import Guests
 from device.http.app import public_routes
+from device.http.errors import on_error
 from device.http.gate import OwnersGate
 from mesh.node import MeshNode
 from tests.sim.street import Street
@@ -33,7 +35,8 @@ async def program(street: Street) -> AsyncIterator[httpx.AsyncClient]:
         started_at=0.0,
         restart=lambda: None,
     )
-    app = OwnersGate(Starlette(routes=public_routes(spark.queries, administration)))
+    routes = public_routes(spark.queries, administration)
+    app = OwnersGate(Starlette(routes=routes, exception_handlers={DeviceError: on_error}))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://spark") as client:
         yield client
 
@@ -67,3 +70,14 @@ async def test_each_chunk_names_its_node(street: Street, program: httpx.AsyncCli
     parts = told[-1]["hearthmesh"]["parts"]
     assert isinstance(parts, list)
     assert [AnswerPart(**part).node_name for part in parts] == ["ember", "attic"]
+
+
+async def test_a_program_is_told_what_its_question_does(street: Street, program: httpx.AsyncClient) -> None:
+    """With a status that no client takes for a reason to send it once more."""
+    street.kill_engine_in_mid_answer("ember", "attic")
+    body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 20 * TOKENS}
+    reply = await program.post("/v1/chat/completions", json=body, timeout=60)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"]) == (400, "engines_ended")
+    assert "2 engines ended on this question, at ember" in error["message"]
+    assert "ask in another way" in error["hint"]
