@@ -15,7 +15,7 @@ from mesh import host_name
 from mesh.discovery import Discovery
 from mesh.host_name import DNS_A, DNS_IN, DNS_QUERY, HostName
 from mesh.interfaces import Interface
-from tests.mesh.test_discovery import Machine, random_id
+from tests.mesh.discovering import Machine, random_id
 from tests.models.waiting import until
 
 ONE = Interface("wlan0", up=True, networks=("127.0.0.1/32",))
