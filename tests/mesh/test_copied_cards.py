@@ -7,7 +7,7 @@ import pytest
 
 from mesh.errors import BoardChangedError
 from mesh.identity import Identity
-from tests.mesh.test_node import Running, paired, running
+from tests.mesh.nodes import Running, paired, running
 
 
 def board(root: Path, serial: str) -> Path:

@@ -7,7 +7,7 @@ import pytest
 
 from mesh import double
 from mesh.facts import StaticPeer
-from tests.mesh.test_node import paired, running
+from tests.mesh.nodes import paired, running
 
 
 async def test_a_lone_node_knows_its_own_ports(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from mesh.core.envelope import Envelope, MeshKind
 from mesh.core.frames import Frame, FrameType, Header, Lane
 from mesh.core.routes import LinksAdvert, short_id
 from mesh.links import Link
-from tests.mesh.test_node import PING, Kind, Running
+from tests.mesh.nodes import PING, Kind, Running
 from tests.mesh.test_routing import around, hops, reaches
 
 MAX_GROWTH_BYTES = 48 * 1024 * 1024

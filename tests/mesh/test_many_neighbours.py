@@ -11,7 +11,7 @@ from mesh import choosing, neighbourhood
 from mesh.core import crypto, neighbour_choice
 from mesh.links import LinkState
 from mesh.sightings import Sighting
-from tests.mesh.test_node import PING, Running, running
+from tests.mesh.nodes import PING, Running, running
 from tests.mesh.test_routing import NOWHERE, admitted, hops
 
 

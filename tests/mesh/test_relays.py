@@ -6,7 +6,7 @@ from mesh.core.frames import Frame
 from mesh.core.routes import LAN_METRIC, LinksAdvert, RouteTable, short_id
 from mesh.links import Link
 from tests.mesh.core.world import Person
-from tests.mesh.test_node import PING
+from tests.mesh.nodes import PING
 from tests.mesh.test_routing import around, reaches
 
 ADA, BEN, CLEO, DORA, EVE = (Person(name) for name in ("ada", "ben", "cleo", "dora", "eve"))

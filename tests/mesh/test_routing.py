@@ -15,7 +15,7 @@ from mesh.errors import LinkDownError
 from mesh.node import Lane
 from mesh.sightings import Sighting
 from tests.mesh.core.world import Person
-from tests.mesh.test_node import PING, PONG, Kind, Running, running
+from tests.mesh.nodes import PING, PONG, Kind, Running, running
 from tests.models.waiting import until
 
 NOWHERE = ()  # no interface for mDNS: nodes know only the addresses they are told
