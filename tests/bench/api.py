@@ -81,7 +81,7 @@ def rows() -> list[Row]:
         beside = [_side_by_side(ours, address, clients=clients) for clients in (1, CLIENTS)]
         peer.close()
         hearth.stop()
-        env["HEARTH_QUEUE_WAITING"] = str(IDLE_QUEUE)
+        env |= {"HEARTH_QUEUE_WAITING": str(IDLE_QUEUE), "HEARTH_ENGINE_SLOTS": "1"}
         patient = stack.enter_context(Hearth(Path(folder) / "api", name="api", env=env))
         ours = "http://{host}:{port}".format(**patient.json("status")["http"])
         _ask(ours, "warm up", SHORT_TOKENS)
