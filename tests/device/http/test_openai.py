@@ -81,7 +81,10 @@ async def test_a_streamed_answer_says_the_same(public: httpx.AsyncClient) -> Non
     assert "".join(delta.get("content", "") for delta in deltas) == whole["choices"][0]["message"]["content"]
     assert deltas[-1] == {}
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == [None] * (len(chunks) - 1) + ["length"]
-    assert (usage["choices"], usage["usage"]) == ([], whole["usage"])
+    assert (usage["choices"], usage["usage"]["completion_tokens"]) == ([], whole["usage"]["completion_tokens"])
+    read, told = usage["usage"]["prompt_tokens"], usage["usage"]["prompt_tokens_details"]
+    assert read == whole["usage"]["prompt_tokens"]
+    assert 0 < told["cached_tokens"] < read  # it has been asked just before
     assert all(chunk["hearthmesh"]["model_digest"] == whole["hearthmesh"]["model_digest"] for chunk in chunks)
     assert usage["hearthmesh"]["tokens_per_s"] > 0
 
