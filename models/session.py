@@ -29,14 +29,14 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
-def open_session(graph_dir: Path, *, threads: int) -> ort.InferenceSession:
-    """Load the graph of a directory that `models.graph.convert` wrote.  Raises EngineError."""
+def open_session(graph_dir: Path, *, threads: int, file: str = MODEL_FILE) -> ort.InferenceSession:
+    """Load a graph of a directory that `models.graph.convert` wrote.  Raises EngineError."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors; they arrive as exceptions too
     try:
-        return ort.InferenceSession(str(graph_dir / MODEL_FILE), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(graph_dir / file), options, providers=["CPUExecutionProvider"])
     except RUNTIME_ERRORS as error:
         raise EngineError(f"the converted graph cannot be loaded: {error}") from error
 
