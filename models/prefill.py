@@ -20,7 +20,7 @@ from models.kv_cache import KeyValues
 from models.session import RUNTIME_ERRORS, open_session
 
 MIN_TOKENS: Final = 16  # fewer are as fast through the graph that decodes
-OPEN_TOKENS: Final = 64  # what a prompt must have for it to be worth the opening
+OPEN_TOKENS: Final = 128  # what a prompt must have for it to be worth the opening
 OPEN_MEMORY: Final = 2.5  # of its data's size must be free for it: mapped, packed, and what it computes with
 MEMINFO: Final = Path("/proc/meminfo")
 MAX_MEMINFO_BYTES: Final = 64 * 1024

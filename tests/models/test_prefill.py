@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from models.core.batching import MOST_TOKENS
@@ -15,7 +16,14 @@ from models.prefill import MIN_TOKENS, OPEN_TOKENS, PrefillGraph
 from tests.models.tiny import TOKENS, TinyLlama, write_tiny
 
 IDS = [int(token) for token in np.random.default_rng(5).integers(0, len(TOKENS), 2 * MOST_TOKENS)]
+# Relative rms errors: of eight bits for whole rows; of sums in another order, which now and then move a quant by one.
+INT8, ROUNDING = 0.06, 0.01
 PROFILE = BoardProfile.parse("exact/int8")
+
+
+def relative_error(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
+    """Give the rms of the difference as a part of the rms of what was expected."""
+    return float(np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2)))
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +50,7 @@ def test_pieces_give_the_keys_and_values_of_the_whole(graph: Path) -> None:
     prefill.run(IDS[:60], 0, dict(whole.arrays()))
     prefill.run(IDS[:35], 0, dict(pieces.arrays()))
     prefill.run(IDS[35:60], 35, dict(pieces.arrays()))
-    np.testing.assert_allclose(pieces.saved(0, 0, 60), whole.saved(0, 0, 60), atol=1e-4)
+    assert relative_error(pieces.saved(0, 0, 60), whole.saved(0, 0, 60)) < ROUNDING
 
 
 def test_short_prompts_are_not_taken(graph: Path) -> None:
@@ -71,9 +79,9 @@ def test_without_memory_nothing_is_taken(graph: Path, tmp_path: Path) -> None:
 def test_rest_costs_the_next_prompt_nothing_but_time(graph: Path) -> None:
     """After a rest the same prompt gives the same bits."""
     engine = Engine(graph, threads=1, context_tokens=MOST_TOKENS)
-    first = engine.append(0, 0, IDS[:100]).copy()
+    first = engine.append(0, 0, IDS[:150]).copy()
     engine.rest()
-    assert first.tobytes() == engine.append(0, 0, IDS[:100]).tobytes()
+    assert first.tobytes() == engine.append(0, 0, IDS[:150]).tobytes()
 
 
 def test_prompts_in_chunks_end_in_the_logits_of_the_whole(graph: Path) -> None:
@@ -81,14 +89,14 @@ def test_prompts_in_chunks_end_in_the_logits_of_the_whole(graph: Path) -> None:
     ids = IDS[: MOST_TOKENS + 100]
     engine = Engine(graph, threads=1, context_tokens=1024, slots=2)
     expected = engine.logits_for(ids)[-1]
-    engine.append(0, 0, IDS[-70:])
-    before = engine.cache.saved(0, 0, 70)
+    engine.append(0, 0, IDS[-150:])
+    before = engine.cache.saved(0, 0, 150)
     whole = engine.append(1, 0, ids).copy()
-    assert np.sqrt(np.mean((whole - expected) ** 2) / np.mean(expected**2)) < 0.06
+    assert relative_error(whole, expected) < INT8
     engine.append(1, 0, ids[:200])
     engine.append(1, 200, ids[200:350])
-    np.testing.assert_allclose(engine.append(1, 350, ids[350:]), whole, atol=1e-3)
-    assert before.tobytes() == engine.cache.saved(0, 0, 70).tobytes()
+    assert relative_error(engine.append(1, 350, ids[350:]), whole) < ROUNDING
+    assert before.tobytes() == engine.cache.saved(0, 0, 150).tobytes()
 
 
 def test_what_was_not_opened_does_not_run(graph: Path) -> None:
