@@ -79,8 +79,7 @@ class Engine:
         All keys and values are of the one kind, so that they do not depend on how a prompt was cut into chunks.
         """
         arrays = {name: array[slot : slot + 1] for name, array in self.cache.arrays()}
-        for at in range(0, len(ids), MOST_TOKENS):
-            prefill.run(ids[at : at + MOST_TOKENS], start + at, arrays)
+        prefill.run(ids, start, arrays)
         last = start + len(ids) - 1
         kept = self.cache.saved(slot, last, last + 1)
         self._append(slot, last, ids[-1:])

@@ -5,6 +5,7 @@ decodes.  The session is opened for the first prompt that is worth it, where the
 engine rests.
 """
 
+import ctypes
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ from models.session import RUNTIME_ERRORS, open_session
 MIN_TOKENS: Final = 16  # fewer are as fast through the graph that decodes
 OPEN_TOKENS: Final = 128  # what a prompt must have for it to be worth the opening
 OPEN_MEMORY: Final = 2.5  # of its data's size must be free for it: mapped, packed, and what it computes with
+PIECE_TOKENS: Final = 256  # computed at once: attention computes the upper half of every square too, for nothing
 MEMINFO: Final = Path("/proc/meminfo")
 MAX_MEMINFO_BYTES: Final = 64 * 1024
 
@@ -56,7 +58,19 @@ class PrefillGraph:
         """
         if self._session is None:
             raise EngineError("the graph for prompts is not open")
-        binding = self._session.io_binding()
+        for at in range(0, len(ids), PIECE_TOKENS):
+            self._run(self._session, ids[at : at + PIECE_TOKENS], start + at, key_values)
+
+    def release(self) -> None:
+        """Give its memory back; the next prompt opens it again."""
+        if self._session is not None:
+            self._session = None
+            ctypes.CDLL(None).malloc_trim(0)  # glibc would keep most of it for itself
+
+    def _run(
+        self, session: ort.InferenceSession, ids: Sequence[int], start: int, key_values: Mapping[str, KeyValues]
+    ) -> None:
+        binding = session.io_binding()
         stop = start + len(ids)
         inputs: list[tuple[str, npt.NDArray[Any]]] = [
             ("input_ids", np.array([ids], np.int64)),
@@ -69,13 +83,9 @@ class PrefillGraph:
         for name, array in key_values.items():
             binding.bind_output(f"present.{name}", "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         try:
-            self._session.run_with_iobinding(binding)
+            session.run_with_iobinding(binding)
         except RUNTIME_ERRORS as error:
             raise EngineError(f"the engine failed at token {start}: {error}") from error
-
-    def release(self) -> None:
-        """Give its memory back; the next prompt opens it again."""
-        self._session = None
 
     def _has_memory(self) -> bool:
         needed = OPEN_MEMORY * (self._graph_dir / PREFILL_DATA_FILE).stat().st_size

@@ -20,8 +20,12 @@ ROOMS = {
     "jinja2": {"models.templates"},
     "llguidance": {"models.constraints"},
     "nacl": {"mesh.core.crypto"},
-    "onnx": {"models.graph", "models.weights"},  # the graph, and the initializers written beside it
-    "onnxruntime": {"models.engine", "models.session"},
+    "onnx": {
+        "models.graph",
+        "models.llama_graph",
+        "models.weights",
+    },  # the graph, and the initializers written beside it
+    "onnxruntime": {"models.engine", "models.prefill", "models.session"},
     "paho": {"mesh.mqtt"},
     "segno": {"device.cli.qr"},
     "tokenizers": {"models.tokenizer"},
