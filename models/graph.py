@@ -15,6 +15,7 @@ from models.architecture import LlamaConfig
 from models.core.board_profile import EXACT_ONLY, BoardProfile, GraphForm
 from models.core.rotation import Rotation
 from models.gguf import GgufFile
+from models.int8_cache import for_decoding, for_prompts
 from models.int8_graph import Int8LlamaGraph
 from models.int8_weights import Int8WeightsWriter, has_int8_form, int8_bytes
 from models.llama_graph import CONTRIB, LlamaGraph
@@ -23,6 +24,8 @@ from models.weights import WeightsWriter
 CONVERTER_VERSION = 3  # part of the key under which graphs are cached: raise it when the bytes change
 MODEL_FILE = "model.onnx"
 DATA_FILE = "model.onnx.data"
+INT8_CACHE_FILE = "model.int8_cache.onnx"  # the same weights; keys and values are kept in a byte
+INT8_CACHE_PREFILL_FILE = "prefill.int8_cache.onnx"
 PREFILL_FILE = "prefill.onnx"  # a second form, for prompts; its data are int8 matrices, the rest is the model's
 PREFILL_DATA_FILE = "prefill.onnx.data"
 SPARE_BYTES = 256 * 1024 * 1024  # of the disk that a mere gain in speed leaves free
@@ -95,11 +98,13 @@ def _write(
             weights = int8_weights = Int8WeightsWriter(gguf, file, rotation=rotation, progress=hear[0])
             graph = Int8LlamaGraph(gguf, config, int8_weights, rotation).build()
     _save(graph, info, folder / MODEL_FILE)
+    _save(for_decoding(graph), info, folder / INT8_CACHE_FILE)
     if len(forms) > 1:
         with _writing(folder / PREFILL_DATA_FILE) as file:
             int8_weights = Int8WeightsWriter(gguf, file, rotation=rotation, lender=weights, progress=hear[1])
             graph = Int8LlamaGraph(gguf, config, int8_weights, rotation, with_logits=False).build()
         _save(graph, info, folder / PREFILL_FILE)
+    _save(for_prompts(graph), info, folder / INT8_CACHE_PREFILL_FILE)
     _sync(folder)
     return info
 

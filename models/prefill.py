@@ -16,7 +16,8 @@ import onnxruntime as ort
 
 from models.core.meminfo import available_bytes
 from models.errors import EngineError
-from models.graph import PREFILL_DATA_FILE, PREFILL_FILE
+from models.graph import DATA_FILE, INT8_CACHE_PREFILL_FILE, PREFILL_DATA_FILE, PREFILL_FILE
+from models.key_value_scales import KeyValueScales
 from models.kv_cache import KeyValues
 from models.session import RUNTIME_ERRORS, open_session
 
@@ -31,23 +32,29 @@ MAX_MEMINFO_BYTES: Final = 64 * 1024
 class PrefillGraph:
     """The prefill.onnx of a directory that `models.graph.convert` wrote; `of` gives None where there is none."""
 
-    def __init__(self, graph_dir: Path, *, threads: int, meminfo: Path = MEMINFO) -> None:
+    def __init__(
+        self, graph_dir: Path, *, threads: int, scales: KeyValueScales | None = None, meminfo: Path = MEMINFO
+    ) -> None:
+        """scales: of the cache that it fills, where that is int8."""
+        self._scales = dict(() if scales is None else scales.inputs())
+        self._file = PREFILL_FILE if scales is None else INT8_CACHE_PREFILL_FILE
         self._graph_dir = graph_dir
         self._threads = threads
         self._meminfo = meminfo
         self._session: ort.InferenceSession | None = None
 
     @classmethod
-    def of(cls, graph_dir: Path, *, threads: int) -> "PrefillGraph | None":
+    def of(cls, graph_dir: Path, *, threads: int, scales: KeyValueScales | None = None) -> "PrefillGraph | None":
         """Give the graph of a directory, if it has one."""
-        return cls(graph_dir, threads=threads) if (graph_dir / PREFILL_FILE).exists() else None
+        graph = cls(graph_dir, threads=threads, scales=scales)
+        return graph if (graph_dir / graph._file).exists() else None
 
     def takes(self, tokens: int) -> bool:
         """Whether so many tokens are worth it and the memory allows it.  Raises EngineError where it does not open."""
         if tokens < MIN_TOKENS:
             return False
         if self._session is None and tokens >= OPEN_TOKENS and self._has_memory():
-            self._session = open_session(self._graph_dir, threads=self._threads, file=PREFILL_FILE)
+            self._session = open_session(self._graph_dir, threads=self._threads, file=self._file)
         return self._session is not None
 
     def run(self, ids: Sequence[int], start: int, key_values: Mapping[str, KeyValues]) -> None:
@@ -77,18 +84,27 @@ class PrefillGraph:
             ("seqlens_k", np.array([stop - 1], np.int32)),
             ("total_sequence_length", np.array(stop, np.int32)),
             *((f"past.{name}", array) for name, array in key_values.items()),
+            *((f"scale.{name}", array) for name, array in self._scales.items()),
         ]
+        made: dict[str, KeyValues] = {}
         for name, array in inputs:
             binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         for name, array in key_values.items():
-            binding.bind_output(f"present.{name}", "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+            kind, target = "present", array
+            if self._scales:
+                _, kv_heads, _, head_dim = array.shape
+                kind, target = "new", made.setdefault(name, np.empty((1, len(ids), kv_heads, head_dim), np.int8))
+            binding.bind_output(f"{kind}.{name}", "cpu", 0, target.dtype.type, target.shape, target.ctypes.data)
         try:
             session.run_with_iobinding(binding)
         except RUNTIME_ERRORS as error:
             raise EngineError(f"the engine failed at token {start}: {error}") from error
+        for name, array in made.items():
+            key_values[name][:, :, start:stop] = array.transpose(0, 2, 1, 3)
 
     def _has_memory(self) -> bool:
-        needed = OPEN_MEMORY * (self._graph_dir / PREFILL_DATA_FILE).stat().st_size
+        data = self._graph_dir / PREFILL_DATA_FILE
+        needed = OPEN_MEMORY * (data if data.exists() else self._graph_dir / DATA_FILE).stat().st_size
         with self._meminfo.open("rb") as file:
             available = available_bytes(file.read(MAX_MEMINFO_BYTES).decode(errors="replace"))
         return available is None or available >= needed

@@ -141,8 +141,8 @@ class Worker:
 
     def _events(self, number: int, command: Command) -> Iterator[Event]:
         match command:
-            case Convert(gguf, graphs):
-                yield from self._convert(number, Path(gguf), Path(graphs))
+            case Convert(gguf, graphs, threads):
+                yield from self._convert(number, Path(gguf), Path(graphs), threads)
             case Load():
                 yield self._load(command)
             case Generate(request, scope):
@@ -153,26 +153,31 @@ class Worker:
                 if self._batch is not None:
                     yield from map(_told, self._batch.cancel(number))
 
-    def _convert(self, number: int, gguf: Path, graphs: Path) -> Iterator[Event]:
+    def _convert(self, number: int, gguf: Path, graphs: Path, threads: int) -> Iterator[Event]:
         from models.board import board_profile  # noqa: PLC0415  loaded with what needs it
-        from models.graph import convert  # noqa: PLC0415  a converter needs no runtime
+        from models.graph import convert  # noqa: PLC0415
+        from models.key_value_calibration import calibrate  # noqa: PLC0415
+        from models.key_value_scales import KeyValueScales  # noqa: PLC0415
 
         target = _graph_directory(gguf, graphs)
+        told = time.monotonic()
+
+        def progress(fraction: float) -> None:
+            nonlocal told
+            if time.monotonic() - told >= PROGRESS_INTERVAL_S:
+                told = time.monotonic()
+                self._report((number, Progressed(min(max(fraction, 0.0), 1.0))))
+
         if not target.is_dir():
             require_space(graphs, 2 * gguf.stat().st_size)  # 1.2 times a 4-bit file, with its embedding at 8 bits
-            told = time.monotonic()
-
-            def progress(fraction: float) -> None:
-                nonlocal told
-                if time.monotonic() - told >= PROGRESS_INTERVAL_S:
-                    told = time.monotonic()
-                    self._report((number, Progressed(min(max(fraction, 0.0), 1.0))))
-
             with writing(target):
-                convert(gguf, target, profile=board_profile(os.environ), progress=progress)
+                profile = board_profile(os.environ)
+                convert(gguf, target, profile=profile, progress=lambda done: progress(done / 2))
             for stale in graphs.glob(f"{gguf.name}.*"):
                 if stale != target:  # an older converter's
                     shutil.rmtree(stale, ignore_errors=True)
+        if KeyValueScales.load(target) is None:
+            calibrate(gguf, target, threads=threads, progress=lambda done: progress((1 + done) / 2))
         yield Progressed(1.0)
         yield Ready()
 
@@ -181,12 +186,14 @@ class Worker:
         from models.engine import Engine  # noqa: PLC0415
         from models.generation import Generator  # noqa: PLC0415
         from models.gguf import GgufFile  # noqa: PLC0415
+        from models.key_value_scales import KeyValueScales  # noqa: PLC0415
         from models.templates import ChatTemplate  # noqa: PLC0415
         from models.tokenizer import Tokenizer  # noqa: PLC0415
 
         self._batch = None
         graph = _graph_directory(Path(command.gguf), Path(command.graphs))
-        if not graph.is_dir():
+        scales = KeyValueScales.load(graph) if command.kv_cache == "int8" else None
+        if not graph.is_dir() or (command.kv_cache == "int8" and scales is None):
             return GraphMissing()
         with GgufFile.open(Path(command.gguf)) as gguf:
             tokenizer = Tokenizer.from_gguf(gguf)
@@ -196,7 +203,13 @@ class Worker:
         template = None  # of a model that only completes texts
         if source:
             template = ChatTemplate(source, bos_token=tokenizer.bos_token, eos_token=tokenizer.eos_token)
-        engine = Engine(graph, threads=command.threads, context_tokens=command.context_tokens, slots=command.slots)
+        engine = Engine(
+            graph,
+            threads=command.threads,
+            context_tokens=command.context_tokens,
+            slots=command.slots,
+            scales=scales,
+        )
         generator = Generator(tokenizer, template, context_tokens=engine.context_tokens)
         self._batch = Batch(engine, generator, prefix_bytes=command.prefix_bytes, on_unforeseen=tell_unforeseen)
         return Ready()

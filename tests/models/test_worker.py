@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -41,7 +42,8 @@ from models.errors import (
 )
 from models.generation import Generator
 from models.gguf import GgufFile
-from models.graph import convert
+from models.graph import MODEL_FILE, convert
+from models.key_value_scales import SCALES_FILE
 from models.tokenizer import Tokenizer
 from models.worker import Worker, tell_unforeseen
 from tests.models.tiny import TOKENS, TinyLlama, write_tiny
@@ -154,6 +156,22 @@ def test_convert_load_generate(gguf: Path, tmp_path: Path) -> None:
         assert sum(len(event.ids) for event in tokens if isinstance(event, TokensGenerated)) == 3
         assert isinstance(finished, GenerationFinished)
         assert finished.reason == "length"
+
+
+def test_what_was_measured_and_is_lost_is_measured_again(gguf: Path, tmp_path: Path) -> None:
+    """A cut file is as none: the graph is not built anew, and a float32 cache needs no scales."""
+    with _working() as daemon:
+        daemon.ask(1, Convert(str(gguf), str(tmp_path)))
+        [graph] = tmp_path.iterdir()
+        scales, built = graph / SCALES_FILE, (graph / MODEL_FILE).stat().st_mtime_ns
+        whole = scales.read_bytes()
+        scales.write_bytes(whole[:-1])
+        assert daemon.ask(2, _load(gguf, tmp_path)) == [GraphMissing()]
+        assert daemon.ask(3, replace(_load(gguf, tmp_path), kv_cache="float32")) == [Ready()]
+        assert daemon.ask(4, Convert(str(gguf), str(tmp_path)))[-1] == Ready()
+        assert daemon.ask(5, _load(gguf, tmp_path)) == [Ready()]
+    assert whole == scales.read_bytes()
+    assert built == (graph / MODEL_FILE).stat().st_mtime_ns
 
 
 def test_a_template_replaces_the_models_own(gguf: Path, tmp_path: Path) -> None:
