@@ -51,7 +51,8 @@ class Engine:
         self._total = np.zeros((), np.int32)
         self._rows = np.arange(slots, dtype=np.int64)[None]
         self._logits = _room_for(slots, self.info.vocabulary)
-        self._rounds: dict[tuple[int, int], ort.IOBinding] = {}
+        self._rounds: dict[tuple[int, int], ort.IOBinding] = {}  # by first slot and count
+        self._singles: dict[int, ort.IOBinding] = {}  # by slot
 
     @property
     def slots(self) -> int:
@@ -80,9 +81,8 @@ class Engine:
         self._total[()] = max(held) + 1
         key = (first, count)
         if key not in self._rounds:
-            self._rounds[key] = self._bind(
-                slice(first, first + count), self._tokens[:count], self._rows[:, :count], self._logits[:, :count]
-            )
+            self._rounds[key] = self._cache_bound(first, count)
+            _bind_call(self._rounds[key], self._tokens[:count], self._rows[:, :count], self._logits[:, :count])
         self._run(self._rounds[key], f"{count} sequences")
         logits: FloatArray = self._logits[0, :count]
         return logits
@@ -133,30 +133,26 @@ class Engine:
     ) -> None:
         self._last_held[0] = start + ids.shape[1] - 1
         self._total[()] = start + ids.shape[1]
-        self._run(self._bind(slice(slot, slot + 1), ids, rows, logits), f"token {start}")
+        if slot not in self._singles:
+            self._singles[slot] = self._cache_bound(slot, 1)
+        binding = self._singles[slot]
+        _bind_call(binding, ids, rows, logits)
+        self._run(binding, f"token {start}")
 
-    def _bind(
-        self, slots: slice, ids: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], logits: FloatArray
-    ) -> ort.IOBinding:
-        """Name the memory that a run reads and writes; the arrays must outlive the binding."""
+    def _cache_bound(self, first: int, count: int) -> ort.IOBinding:
+        """Name the memory of some slots, once for all runs over them: it takes as long as computing a token."""
         binding = self._session.io_binding()
-        cache = {name: array[slots] for name, array in self.cache.arrays()}
+        cache = {name: array[first : first + count] for name, array in self.cache.arrays()}
         inputs: dict[str, npt.NDArray[Any]] = {
-            "input_ids": ids,
-            "seqlens_k": self._last_held[: len(ids)],
+            "seqlens_k": self._last_held[:count],
             "total_sequence_length": self._total,
-            "rows": rows,
             **{f"past.{name}": array for name, array in cache.items()},
             **{f"scale.{name}": array for name, array in self.cache.scales()},
         }
-        outputs: dict[str, npt.NDArray[Any]] = {
-            "logits": logits,
-            **{f"present.{name}": array for name, array in cache.items()},
-        }
         for name, array in inputs.items():
             binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-        for name, array in outputs.items():
-            binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        for name, array in cache.items():
+            binding.bind_output(f"present.{name}", "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         return binding
 
     def _run(self, binding: ort.IOBinding, what: str) -> None:
@@ -164,6 +160,15 @@ class Engine:
             self._session.run_with_iobinding(binding)
         except RUNTIME_ERRORS as error:
             raise EngineError(f"the engine failed at {what}: {error}") from error
+
+
+def _bind_call(
+    binding: ort.IOBinding, ids: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], logits: FloatArray
+) -> None:
+    """Name what differs from call to call; the arrays must live until the run is over."""
+    for name, array in (("input_ids", ids), ("rows", rows)):
+        binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+    binding.bind_output("logits", "cpu", 0, logits.dtype.type, logits.shape, logits.ctypes.data)
 
 
 def _room_for(rows: int, vocabulary: int) -> FloatArray:
