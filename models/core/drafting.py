@@ -11,7 +11,9 @@ from typing import Final
 MATCHED: Final = 3  # tokens that have to stand there once more
 FEWEST: Final = 3
 MOST: Final = 15  # with the token before them they make one run of 16
-TOKEN_COST: Final = 0.21  # of one more token in a run, in runs of one token: 1.65 for 4, 2.5 for 8, 4.1 for 16
+TOKEN_COST: Final = (
+    0.25  # of one more token in a run, in runs of one token: 2.0 for 4, 2.7 for 8, 4.9 for 16, as measured
+)
 NEWEST_WEIGHT: Final = 0.3  # of the last guess in the mean
 TRY_AGAIN_AFTER: Final = 32  # tokens, once guessing has not paid
 

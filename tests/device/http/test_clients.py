@@ -71,7 +71,9 @@ async def test_openai_chats(program: Client, node: HearthNode) -> None:
     chunks = [chunk async for chunk in stream]
     words = "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1])
     assert words == said.choices[0].message.content
-    assert chunks[-1].usage == said.usage
+    assert chunks[-1].usage.prompt_tokens == said.usage.prompt_tokens
+    assert chunks[-1].usage.completion_tokens == said.usage.completion_tokens
+    assert chunks[-1].usage.prompt_tokens_details.cached_tokens > 0  # it was asked just before
     assert (said.choices[0].finish_reason, chunks[-2].choices[0].finish_reason) == ("length", "length")
     assert whole.headers["x-hearthmesh-node"] == node.administration.mesh.node_id
     assert said.model_extra["hearthmesh"]["model_digest"] == whole.headers["x-hearthmesh-model-digest"]
