@@ -11,7 +11,7 @@ head size); outputs: logits (1, wanted, vocabulary) and present.N.key|value, whi
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,27 +19,14 @@ import onnx
 from onnx import TensorProto, helper
 
 from models.architecture import LlamaConfig
+from models.core.graph_info import DATA_FILE, MODEL_FILE, GraphInfo
 from models.core.quantization import BLOCK, offset_spread, rope_tables
 from models.errors import CorruptModelError
 from models.gguf import GgufFile
 from models.weights import Matrix, Part, WeightsWriter
 
-CONVERTER_VERSION = 2  # part of the key under which graphs are cached: raise it when the bytes change
-MODEL_FILE = "model.onnx"
-DATA_FILE = "model.onnx.data"
 CONTRIB = "com.microsoft"
 INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level; level 1 (float32) is fourteen times slower
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphInfo:
-    """What an engine must know of a graph; kept in the graph's own metadata."""
-
-    layers: int
-    kv_heads: int
-    head_dim: int
-    vocabulary: int
-    context_tokens: int
 
 
 def convert(gguf_path: Path, out_dir: Path, *, progress: Callable[[float], None] | None = None) -> GraphInfo:
@@ -249,8 +236,8 @@ class _LlamaGraph:
         if matrix.scales is None:
             rows = self._node("Gather", [matrix.values, "input_ids"], ["embedded.rows"], axis=0)
             return self._node("Cast", [rows], ["embedded"], to=TensorProto.FLOAT)
-        shape = self._weights.constant("embedding.shape", np.array([matrix.rows, -1], np.int64))
-        quants = self._node("Reshape", [matrix.values, shape], ["embedding.rows"])
+        row_bytes = (matrix.columns + matrix.offset_columns) * matrix.bits // 8
+        quants = self._weights.reshaped(matrix.values, "embedding.rows", (matrix.rows, row_bytes))
         gather = {"bits": matrix.bits, "block_size": BLOCK, "gather_axis": 0, "quantize_axis": 1}
         embedded = self._node(
             "GatherBlockQuantized", [quants, "input_ids", matrix.scales], ["embedded.scaled"], CONTRIB, **gather

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from models.graph import GraphInfo
+from models.core.graph_info import GraphInfo
 
 KeyValues = npt.NDArray[np.float32]
 

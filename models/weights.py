@@ -106,6 +106,17 @@ class WeightsWriter:
             position += raw.nbytes
         return Matrix(type=kind, rows=rows, columns=columns, values=f"{name}.values")
 
+    def reshaped(self, name: str, other: str, shape: tuple[int, int]) -> str:
+        """Name an initializer's bytes again, in another shape: what a Reshape gives would be a copy in memory."""
+        [first] = [tensor for tensor in self.initializers if tensor.name == name]
+        second = TensorProto()
+        second.CopyFrom(first)
+        second.name = other
+        del second.dims[:]
+        second.dims.extend(shape)
+        self.initializers.append(second)
+        return other
+
     def _quantized(self, name: str, parts: tuple[Part, ...], kind: TensorType, rows: int, columns: int) -> Matrix:
         offsets = offset_columns(columns // BLOCK) if kind is TensorType.Q4_1 else 0
         blocks, block_bytes = (columns + offsets) // BLOCK, BLOCK * BITS[kind] // 8

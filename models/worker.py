@@ -41,8 +41,9 @@ from models.core.worker_protocol import (
     encode_report,
     parse_order,
 )
-from models.errors import EngineError, ModelsError, OutOfMemoryError, UnforeseenError
-from models.files import require_space, writing
+from models.errors import EngineError, ModelsError, NotEnoughSpaceError, OutOfMemoryError, UnforeseenError
+from models.files import require_space, sync_directory, writing
+from models.graph_cache import GraphCache
 
 if TYPE_CHECKING:
     from models.batch import Batch
@@ -145,10 +146,12 @@ class Worker:
                     yield from map(_told, self._batch.cancel(number))
 
     def _convert(self, number: int, gguf: Path, graphs: Path) -> Iterator[Event]:
-        from models.graph import convert  # noqa: PLC0415  a converter needs no runtime
+        from models.graph import convert  # noqa: PLC0415  an engine needs no converter
+        from models.packing import pack  # noqa: PLC0415
 
-        target = _graph_directory(gguf, graphs)
-        if not target.is_dir():
+        cache = _graph_cache(graphs)
+        target = cache.path(gguf)
+        if not _sound(cache, target):
             require_space(graphs, 2 * gguf.stat().st_size)  # 1.2 times a 4-bit file, with its embedding at 8 bits
             told = time.monotonic()
 
@@ -158,11 +161,19 @@ class Worker:
                     told = time.monotonic()
                     self._report((number, Progressed(min(max(fraction, 0.0), 1.0))))
 
+            unsealed = target.with_name(f".{target.name}.unsealed")
             with writing(target):
-                convert(gguf, target, progress=progress)
-            for stale in graphs.glob(f"{gguf.name}.*"):
-                if stale != target:  # an older converter's
-                    shutil.rmtree(stale, ignore_errors=True)
+                convert(gguf, unsealed, progress=lambda fraction: progress(fraction / 2))
+                try:
+                    pack(unsealed, progress=lambda fraction: progress(0.5 + fraction / 2))
+                except (NotEnoughSpaceError, EngineError) as error:
+                    print(f"weights stay unpacked, and take more memory: {error}", flush=True)  # noqa: T201  the daemon logs it
+                cache.seal(unsealed)
+                shutil.rmtree(target, ignore_errors=True)
+                unsealed.rename(target)
+                sync_directory(graphs)
+            for other in cache.others(gguf):
+                shutil.rmtree(other, ignore_errors=True)
         yield Progressed(1.0)
         yield Ready()
 
@@ -175,8 +186,9 @@ class Worker:
         from models.tokenizer import Tokenizer  # noqa: PLC0415
 
         self._batch = None
-        graph = _graph_directory(Path(command.gguf), Path(command.graphs))
-        if not graph.is_dir():
+        cache = _graph_cache(Path(command.graphs))
+        graph = cache.path(Path(command.gguf))
+        if not _sound(cache, graph):
             return GraphMissing()
         with GgufFile.open(Path(command.gguf)) as gguf:
             tokenizer = Tokenizer.from_gguf(gguf)
@@ -212,11 +224,20 @@ def _unforeseen(error: BaseException) -> str:
     return f"unforeseen {type(error).__name__} at {places}"
 
 
-def _graph_directory(gguf: Path, graphs: Path) -> Path:
-    """Where the graph of a GGUF lies: it is there whole or not at all, and belongs to one converter."""
-    from models.graph import CONVERTER_VERSION  # noqa: PLC0415  loaded with what needs it
+def _graph_cache(graphs: Path) -> GraphCache:
+    from models.session import RUNTIME_VERSION  # noqa: PLC0415  loaded with what needs it
 
-    return graphs / f"{gguf.name}.v{CONVERTER_VERSION}"
+    return GraphCache(graphs, runtime=RUNTIME_VERSION)
+
+
+def _sound(cache: GraphCache, graph: Path) -> bool:
+    """Whether a graph is there to be loaded; says why one that is there is not."""
+    if not graph.exists():
+        return False
+    flaw = cache.flaw(graph)
+    if flaw is not None:
+        print(f"the converted graph {graph.name} is built again: {flaw}", flush=True)  # noqa: T201  the daemon logs it
+    return flaw is None
 
 
 def confine() -> None:

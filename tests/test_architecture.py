@@ -20,7 +20,11 @@ ROOMS = {
     "jinja2": {"models.templates"},
     "llguidance": {"models.constraints"},
     "nacl": {"mesh.core.crypto"},
-    "onnx": {"models.graph", "models.weights"},  # the graph, and the initializers written beside it
+    "onnx": {
+        "models.graph",
+        "models.packing",
+        "models.weights",
+    },  # the graph, its initializers, their packed form
     "onnxruntime": {"models.engine", "models.session"},
     "paho": {"mesh.mqtt"},
     "segno": {"device.cli.qr"},

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Type
 
+from models.core.graph_info import DATA_FILE, MODEL_FILE
 from models.engine import Engine
 from models.errors import CorruptModelError, UnsupportedModelError
 from models.gguf import GgufFile
-from models.graph import DATA_FILE, MODEL_FILE, convert
+from models.graph import convert
 from tests.models.memory import peak_growth_bytes
 from tests.models.reference import reference_logits
 from tests.models.tiny import TOKENS, TinyLlama, write_tiny

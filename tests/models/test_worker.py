@@ -1,5 +1,6 @@
 """The worker over a socket, as the daemon sees it; here in a thread, so that every line of it can be watched."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import NoReturn
 import pytest
 
 from models.batch import Batch
+from models.core.graph_info import DATA_FILE
 from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
 from models.core.worker_protocol import (
     MAX_REPORT_BYTES,
@@ -199,6 +201,23 @@ def test_a_failed_order_leaves_the_worker_working(gguf: Path, tmp_path: Path) ->
         daemon.ask(4, Convert(str(gguf), str(graphs)))
         daemon.ask(5, _load(gguf, graphs, context_tokens=8))
         assert _error(daemon.ask(6, Generate(LONG))) is PromptTooLongError
+
+
+def test_a_damaged_graph_is_built_again(gguf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is not loaded, the log says why, and a graph of an older converter goes in passing."""
+    older = tmp_path / f"{gguf.name}.v1"
+    older.mkdir()
+    with _working() as daemon:
+        daemon.ask(1, Convert(str(gguf), str(tmp_path)))
+        assert not older.exists()
+        [data] = tmp_path.glob(f"{gguf.name}.*/{DATA_FILE}")
+        os.truncate(data, data.stat().st_size - 1)
+        assert daemon.ask(2, _load(gguf, tmp_path)) == [GraphMissing()]
+        assert daemon.ask(3, Convert(str(gguf), str(tmp_path)))[-1] == Ready()
+        assert daemon.ask(4, _load(gguf, tmp_path)) == [Ready()]
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 2
+    assert all(f"is built again: {DATA_FILE} is not what was written" in line for line in said)
 
 
 def test_a_conversion_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:

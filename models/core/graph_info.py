@@ -1,0 +1,23 @@
+"""What converter and engine say to each other through a graph: its files' names, its form's version, its description.
+
+The engine imports this module and not the converter: the ONNX library alone takes six megabytes.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+CONVERTER_VERSION: Final = 3  # part of the key under which graphs are cached: raise it when the bytes change
+MODEL_FILE: Final = "model.onnx"
+DATA_FILE: Final = "model.onnx.data"
+PACKED_FILE: Final = "model.packed.onnx"  # the same graph, with its matrices as this board's kernels read them
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphInfo:
+    """What an engine must know of a graph; kept in the graph's own metadata."""
+
+    layers: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    context_tokens: int

@@ -1,0 +1,112 @@
+"""Weights in the form in which this machine's kernels read them, made once and mapped from then on.
+
+onnxruntime rewrites ("prepacks") the matrices of a graph whenever it loads one, into memory that nothing but the
+process can use.  It can save them too, and map what was saved.  Here each matrix is packed in a graph of its own, so
+that packing needs memory for one of them, and what comes out is put behind the weights that it was made of.
+The form belongs to the processor and to the version of the runtime: see models.graph_cache.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import onnx
+from onnx import TensorProto, helper
+
+from models.core.graph_info import DATA_FILE, MODEL_FILE, PACKED_FILE
+from models.errors import EngineError
+from models.files import CHUNK_BYTES, require_space
+from models.session import save_packed
+from models.weights import ALIGNMENT
+
+PACKED_OPERATORS: Final = frozenset({"MatMulNBits", "MatMul", "FusedMatMul"})  # whose second input is packed
+MIN_BYTES: Final = ALIGNMENT  # smaller matrices cost less than the page that they would fill
+SPARE_BYTES: Final = 256 * 1024 * 1024  # of the disk that a mere gain in memory leaves free
+
+
+def pack(graph_dir: Path, *, progress: Callable[[float], None] | None = None, spare_bytes: int = SPARE_BYTES) -> None:
+    """Put the packed matrices behind the data of a graph, and write PACKED_FILE, which names them.
+
+    The graph must be nobody else's yet; `spare_bytes` of the disk stay free.  Where it fails there is no PACKED_FILE,
+    and the graph is as it was.
+    Raises NotEnoughSpaceError, EngineError; OSError where the disk refuses.
+    """
+    model = onnx.load(graph_dir / MODEL_FILE, load_external_data=False)
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = [node for node in model.graph.node if _packable(node, weights)]
+    data = graph_dir / DATA_FILE
+    size = data.stat().st_size
+    try:
+        with tempfile.TemporaryDirectory(prefix=".packing", dir=graph_dir) as folder, data.open("r+b") as target:
+            for done, node in enumerate(nodes, 1):
+                require_space(graph_dir, spare_bytes)
+                for tensor, entry in _packed(model, node, weights, graph_dir, Path(folder)):
+                    _append(entry, Path(folder) / DATA_FILE, target, weights[tensor])
+                if progress is not None:
+                    progress(done / len(nodes))
+        (graph_dir / PACKED_FILE).write_bytes(model.SerializeToString(deterministic=True))
+    except BaseException:
+        (graph_dir / PACKED_FILE).unlink(missing_ok=True)
+        with data.open("r+b") as target:
+            target.truncate(size)
+        raise
+
+
+def _packable(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
+    tensor = weights.get(node.input[1]) if node.op_type in PACKED_OPERATORS else None
+    return tensor is not None and int(_external(tensor).get("length", "0")) >= MIN_BYTES
+
+
+def _packed(
+    model: onnx.ModelProto, node: onnx.NodeProto, weights: dict[str, TensorProto], graph_dir: Path, folder: Path
+) -> Iterator[tuple[str, str]]:
+    """Pack what one node multiplies by; yield the tensor's name and what the runtime says of its packed form."""
+    inputs = [name for name in node.input if name and name not in weights]
+    graph = helper.make_graph(
+        [node],
+        "packing",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in inputs],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in node.output],
+        [weights[name] for name in dict.fromkeys(node.input) if name in weights],
+    )
+    single = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    save_packed(single.SerializeToString(), weights=graph_dir, model=folder / MODEL_FILE, data=folder / DATA_FILE)
+    for tensor in onnx.load(folder / MODEL_FILE, load_external_data=False).graph.initializer:
+        for key, entry in _external(tensor).items():
+            if key.startswith("prepacked_"):
+                yield tensor.name, entry
+
+
+def _append(entry: str, source: Path, target: BinaryIO, tensor: TensorProto) -> None:
+    """Copy packed bytes to the end of the data, and tell the tensor where they are.
+
+    entry: `key|offset;length;checksum|...`.  Source: onnxruntime, tensor_external_data_info.cc.
+    """
+    key, *stretches = entry.split("|")
+    known = [value.partition("|")[0] for name, value in _external(tensor).items() if name.startswith("prepacked_")]
+    if key in known:
+        return  # two nodes multiply by the same matrix
+    copied = []
+    with source.open("rb") as packed:
+        for stretch in stretches:
+            offset, length, checksum = stretch.split(";")
+            position = -(-target.seek(0, 2) // ALIGNMENT) * ALIGNMENT
+            target.seek(position)
+            packed.seek(int(offset))
+            _copy(packed, target, int(length))
+            copied.append(f"{position};{length};{checksum}")
+    tensor.external_data.add(key=f"prepacked_{len(known)}", value="|".join([key, *copied]))
+
+
+def _copy(source: BinaryIO, target: BinaryIO, length: int) -> None:
+    while length:
+        chunk = source.read(min(CHUNK_BYTES, length))
+        if not chunk:
+            raise EngineError("the runtime saved less of a packed matrix than it says")
+        target.write(chunk)
+        length -= len(chunk)
+
+
+def _external(tensor: TensorProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in tensor.external_data}
