@@ -201,6 +201,7 @@ class Worker:
         engine = Engine(graph, threads=command.threads, context_tokens=command.context_tokens, slots=command.slots)
         generator = Generator(tokenizer, template, context_tokens=engine.context_tokens)
         self._batch = Batch(engine, generator, prefix_bytes=command.prefix_bytes, on_unforeseen=tell_unforeseen)
+        ctypes.CDLL(None).malloc_trim(0)  # what was parsed and packed on the way goes back to the board
         return Ready()
 
 
