@@ -43,6 +43,7 @@ from models.core.worker_protocol import (
 )
 from models.errors import EngineError, ModelsError, NotEnoughSpaceError, OutOfMemoryError, UnforeseenError
 from models.files import require_space, sync_directory, writing
+from models.free_memory import free_bytes
 from models.graph_cache import GraphCache
 
 if TYPE_CHECKING:
@@ -59,8 +60,15 @@ FRAMES_LOGGED: Final = 6
 class Worker:
     """Reads orders from a connected socket, carries them out, reports on the same socket."""
 
-    def __init__(self, channel: socket.socket, *, when_alone: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        channel: socket.socket,
+        *,
+        when_alone: Callable[[], None],
+        free_memory: Callable[[], int | None] = free_bytes,
+    ) -> None:
         self._channel = channel
+        self._free_memory = free_memory
         self._when_alone = when_alone  # called in the reading thread when the daemon has gone
         self._orders: queue.Queue[Order | None] = queue.Queue(MAX_ORDERS)
         self._batch: Batch | None = None
@@ -179,9 +187,11 @@ class Worker:
 
     def _load(self, command: Load) -> Event:
         from models.batch import Batch  # noqa: PLC0415  an engine needs no converter
+        from models.core.batching import MOST_TOKENS  # noqa: PLC0415
         from models.engine import Engine  # noqa: PLC0415
         from models.generation import Generator  # noqa: PLC0415
         from models.gguf import GgufFile  # noqa: PLC0415
+        from models.memory import need_of  # noqa: PLC0415
         from models.templates import ChatTemplate  # noqa: PLC0415
         from models.tokenizer import Tokenizer  # noqa: PLC0415
 
@@ -191,6 +201,11 @@ class Worker:
         if not _sound(cache, graph):
             return GraphMissing()
         with GgufFile.open(Path(command.gguf)) as gguf:
+            need, free, slots = need_of(gguf, chunk_tokens=MOST_TOKENS), self._free_memory(), command.slots
+            if free is not None:
+                need.require(context_tokens=command.context_tokens, free_bytes=free)
+                fitting = need.sequences_that_fit(command.context_tokens, free - command.prefix_bytes)
+                slots = min(slots, max(1, fitting))  # the others wait for them
             tokenizer = Tokenizer.from_gguf(gguf)
             source = command.template
             if source is None:
@@ -198,7 +213,7 @@ class Worker:
         template = None  # of a model that only completes texts
         if source:
             template = ChatTemplate(source, bos_token=tokenizer.bos_token, eos_token=tokenizer.eos_token)
-        engine = Engine(graph, threads=command.threads, context_tokens=command.context_tokens, slots=command.slots)
+        engine = Engine(graph, threads=command.threads, context_tokens=command.context_tokens, slots=slots)
         generator = Generator(tokenizer, template, context_tokens=engine.context_tokens)
         self._batch = Batch(engine, generator, prefix_bytes=command.prefix_bytes, on_unforeseen=tell_unforeseen)
         ctypes.CDLL(None).malloc_trim(0)  # what was parsed and packed on the way goes back to the board

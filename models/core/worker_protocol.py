@@ -42,6 +42,7 @@ MAX_SCOPE_CHARACTERS: Final = 256
 ERROR_ARGUMENTS: Final[Mapping[str, tuple[type, ...]]] = {
     "PromptTooLongError": (int, int),
     "NotEnoughSpaceError": (int, int, str),
+    "NotEnoughMemoryError": (int, int, int, int),
 }  # every other error carries its message alone
 
 

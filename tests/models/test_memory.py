@@ -4,10 +4,27 @@ import re
 from pathlib import Path
 
 import pytest
+from gguf import GGMLQuantizationType as Type
 
 from models.catalogue import CatalogueEntry
 from models.core.worker_protocol import Convert, Load, Ready
+from models.gguf import GgufFile
+from models.memory import need_of
 from models.worker_process import WorkerProcess
+from tests.models.tiny import TinyLlama, write_tiny
+
+
+def test_what_a_token_reads_counts(tmp_path: Path) -> None:
+    """A head is read whole for every token, an embedding besides it by the row."""
+    weights = {}
+    for tied in (True, False):
+        model = TinyLlama(matrices=Type.F32, embedding=Type.F32, tied=tied)
+        with GgufFile.open(write_tiny(tmp_path / f"{tied}.gguf", model)) as file:
+            need = need_of(file, chunk_tokens=512)
+            weights[tied] = need.weights_bytes
+            assert sum(info.nbytes for info in file.tensors.values()) >= need.weights_bytes
+            assert need.most_tokens == model.context_tokens
+    assert weights[True] == weights[False]
 
 
 @pytest.mark.slow

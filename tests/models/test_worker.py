@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
@@ -36,6 +36,7 @@ from models.engine import Engine
 from models.errors import (
     CorruptModelError,
     EngineError,
+    NotEnoughMemoryError,
     NotEnoughSpaceError,
     PromptTooLongError,
     StoreWriteError,
@@ -92,7 +93,7 @@ class Daemon:
 
 
 @contextmanager
-def _working(batch: Batch | None = None) -> Iterator[Daemon]:
+def _working(batch: Batch | None = None, free_memory: Callable[[], int | None] = lambda: None) -> Iterator[Daemon]:
     """Run a worker until the daemon hangs up; it must end by itself then."""
     ours, theirs = socket.socketpair()
     alone = threading.Event()
@@ -101,7 +102,7 @@ def _working(batch: Batch | None = None) -> Iterator[Daemon]:
     def work() -> None:
         with theirs:
             try:
-                worker = Worker(theirs, when_alone=alone.set)
+                worker = Worker(theirs, when_alone=alone.set, free_memory=free_memory)
                 worker._batch = batch
                 worker.run()
             except OSError as error:
@@ -218,6 +219,18 @@ def test_a_damaged_graph_is_built_again(gguf: Path, tmp_path: Path, capsys: pyte
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 2
     assert all(f"is built again: {DATA_FILE} is not what was written" in line for line in said)
+
+
+def test_a_model_that_will_not_fit_the_memory_is_refused(gguf: Path, tmp_path: Path) -> None:
+    """Before it is loaded, with the context that would fit; the model that was there is gone."""
+    with _working(free_memory=lambda: 50_000_000) as daemon:
+        daemon.ask(1, Convert(str(gguf), str(tmp_path)))
+        [failed] = daemon.ask(2, _load(gguf, tmp_path))
+        assert isinstance(failed, Failed)
+        assert isinstance(failed.error, NotEnoughMemoryError)
+        assert failed.error.free_bytes == 50_000_000 < failed.error.needed_bytes
+        assert 0 < failed.error.fitting_tokens < failed.error.context_tokens
+        assert daemon.ask(3, _load(gguf, tmp_path, context_tokens=failed.error.fitting_tokens)) == [Ready()]
 
 
 def test_a_conversion_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:

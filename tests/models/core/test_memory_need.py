@@ -1,0 +1,90 @@
+"""What a model needs and what there is, from figures alone."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.core.memory_need import CONTEXT_STEP, Group, MemoryNeed, available_bytes, parse_group
+from models.errors import NotEnoughMemoryError
+
+MB = 1_000_000
+NEED = MemoryNeed(weights_bytes=100 * MB, fixed_bytes=50 * MB, token_bytes=50_000, most_tokens=8192)
+
+
+def test_the_default_model_is_reckoned_as_measured() -> None:
+    """SmolLM2-135M: 124 MB of packed weights, 46 kB a token (twice 192 floats for each of 30 layers)."""
+    need = MemoryNeed.of(
+        weights_bytes=124 * MB,
+        layers=30,
+        kv_width=192,
+        width=576,
+        feed_forward=1536,
+        vocabulary=49_152,
+        chunk_tokens=512,
+        most_tokens=8192,
+    )
+    assert need.token_bytes == 46_080
+    assert 200 * MB < need.bytes_for(0) < 250 * MB
+    assert need.bytes_for(2048) == need.bytes_for(0) + 2048 * 46_080
+
+
+def test_what_fits_is_not_refused() -> None:
+    """To the last byte; a context beyond the model's own costs no more than that."""
+    NEED.require(context_tokens=2048, free_bytes=NEED.bytes_for(2048))
+    NEED.require(context_tokens=100_000, free_bytes=NEED.bytes_for(8192))
+
+
+def test_what_does_not_fit_is_refused_with_what_would() -> None:
+    """Both figures are named, and the context to ask for."""
+    with pytest.raises(NotEnoughMemoryError) as caught:
+        NEED.require(context_tokens=2048, free_bytes=200 * MB)
+    assert (
+        str(caught.value) == "the model with a context of 2048 tokens needs 252 MB, 200 MB are free; "
+        "a context of 992 would fit"
+    )
+    with pytest.raises(NotEnoughMemoryError, match="no context would fit"):
+        NEED.require(context_tokens=16, free_bytes=150 * MB)
+
+
+@given(st.integers(0, 10**12))
+def test_the_context_named_fits_and_the_next_does_not(free: int) -> None:
+    """Whoever sets it is not refused again."""
+    tokens = NEED.context_that_fits(free)
+    assert tokens == 0 or NEED.bytes_for(tokens) <= free
+    assert NEED.bytes_for(tokens + CONTEXT_STEP) > free
+
+
+@pytest.mark.parametrize(("context", "sequences"), [(2048, 9), (1024, 18), (100_000, 2)])
+def test_how_many_sequences_fit(context: int, sequences: int) -> None:
+    """Each has the whole context; none is longer than the model's own."""
+    assert sequences == NEED.sequences_that_fit(context, 1_100 * MB)
+    assert NEED.sequences_that_fit(context, 100 * MB) == 0
+
+
+V1 = "cache 5\nactive_file 1\ninactive_file 2\ntotal_cache 99\ntotal_active_file 3000\ntotal_inactive_file 4000\n"
+V2 = "anon 7\nactive_file 100\ninactive_file 200\nworkingset_refault_file 5\n"
+
+
+def test_groups_of_both_versions() -> None:
+    """Files in the cache give way, also those of the groups below; `max` is no limit."""
+    assert parse_group("100000\n", "60000\n", V1) == Group(limit_bytes=100_000, used_bytes=60_000, cached_bytes=7000)
+    assert parse_group("100000\n", "60000\n", V2) == Group(limit_bytes=100_000, used_bytes=60_000, cached_bytes=300)
+    assert parse_group("1\n", "1\n", "") == Group(limit_bytes=1, used_bytes=1, cached_bytes=0)
+    assert parse_group("max\n", "60000\n", V2) is None
+    assert parse_group("", "", "") is None
+
+
+@pytest.mark.parametrize(("used", "cached", "free"), [(60, 7, 47), (60, 70, 100), (200, 10, 0)])
+def test_what_a_group_leaves(used: int, cached: int, free: int) -> None:
+    """Never more than its limit, never less than nothing."""
+    assert free == Group(limit_bytes=100, used_bytes=used, cached_bytes=cached).free_bytes
+
+
+def test_the_tightest_bound_counts() -> None:
+    """Of the board and of all groups; a system that says nothing bounds nothing."""
+    meminfo = "MemTotal:  9 kB\nMemAvailable:   100 kB\n"
+    group = Group(limit_bytes=50_000, used_bytes=0, cached_bytes=0)
+    assert available_bytes(meminfo, []) == 102_400
+    assert available_bytes(meminfo, [group]) == 50_000
+    assert available_bytes("", [group]) == 50_000
+    assert available_bytes("", []) is None
