@@ -106,15 +106,12 @@ class WeightsWriter:
             position += raw.nbytes
         return Matrix(type=kind, rows=rows, columns=columns, values=f"{name}.values")
 
-    def reshaped(self, name: str, other: str, shape: tuple[int, int]) -> str:
-        """Name an initializer's bytes again, in another shape: what a Reshape gives would be a copy in memory."""
-        [first] = [tensor for tensor in self.initializers if tensor.name == name]
-        second = TensorProto()
-        second.CopyFrom(first)
-        second.name = other
-        del second.dims[:]
-        second.dims.extend(shape)
-        self.initializers.append(second)
+    def view(self, name: str, other: str, shape: tuple[int, ...], *, start: int = 0) -> str:
+        """Name bytes of a matrix again, `start` from its beginning: what a Reshape or a Slice gives would be a copy."""
+        [whole] = [tensor for tensor in self.initializers if tensor.name == name]
+        [offset] = [int(entry.value) for entry in whole.external_data if entry.key == "offset"]
+        [dtype] = [dtype for dtype, number in ONNX_TYPES.items() if number == whole.data_type]
+        self._point(other, dtype, shape, offset + start)
         return other
 
     def _quantized(self, name: str, parts: tuple[Part, ...], kind: TensorType, rows: int, columns: int) -> Matrix:
@@ -146,6 +143,7 @@ class WeightsWriter:
             for start in range(0, len(raw), step):
                 chosen = slice(start, start + step) if order is None else order[start : start + step]
                 yield raw[chosen]
+                self._gguf.release(part.info.name)
             self._done += part.info.nbytes
             if self._progress is not None:
                 self._progress(self._done / self._total)
@@ -153,14 +151,18 @@ class WeightsWriter:
     def _allocate(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
         """Reserve a page-aligned stretch of the file for an initializer; return where it begins."""
         offset = -(-self._end // ALIGNMENT) * ALIGNMENT
+        self._end = offset + self._point(name, dtype, shape, offset)
+        return offset
+
+    def _point(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int) -> int:
+        """Add an initializer that lies at `offset` in the file; return its length."""
         nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        self._end = offset + nbytes
         tensor = _initializer(name, dtype, shape)
         tensor.data_location = TensorProto.EXTERNAL
         for key, value in (("location", Path(self._file.name).name), ("offset", offset), ("length", nbytes)):
             tensor.external_data.add(key=key, value=str(value))
         self.initializers.append(tensor)
-        return offset
+        return nbytes
 
     def _write(self, position: int, array: npt.NDArray[Any]) -> None:
         self._file.seek(position)
