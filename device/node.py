@@ -292,6 +292,7 @@ def _library(config: HearthConfig, errands: Errands) -> Library:
         context_tokens=config.engine.context_tokens,
         slots=_slots(config),
         prefix_bytes=_prefix_bytes(config),
+        idle_s=60 * config.engine.idle_minutes,
     )
     return Library(store=store, catalogue=Catalogue.load(), engine=engine, cache_dir=cache_dir, errands=errands)
 

@@ -68,6 +68,7 @@ def test_later_sources_win(tmp_path: Path) -> None:
         ("[discovery]\ninterfaces = [1]", "discovery.interfaces in .*: not a list of texts"),
         ("[discovery]\ninterfaces = []", "discovery.interfaces and discovery.peers"),
         ("[engine]\ncontext_tokens = 1", "engine.context_tokens: 16 to"),
+        ("[engine]\nidle_minutes = -1", "engine.idle_minutes: 0"),
         ("[engine]\nthreads = -1", "engine.threads: 0"),
         ("[queue]\nwaiting = 1", "queue.waiting: 2 to 512 questions"),
         ("[queue]\nwaiting = 513", "queue.waiting: 2 to 512 questions"),
