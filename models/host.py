@@ -47,6 +47,7 @@ class EngineHost:
         self._context_tokens = context_tokens
         self._prefix_bytes = prefix_bytes
         self._line = _Line(slots)
+        self._coming: tuple[str, float] | None = None
         self._idle_s = idle_s
         self._idle: asyncio.TimerHandle | None = None
         self._resting: asyncio.Task[None] | None = None
@@ -60,6 +61,11 @@ class EngineHost:
     def loaded(self) -> str | None:
         """Digest of the model that is ready to answer."""
         return self._loaded if self._worker is not None and self._worker.running else None
+
+    @property
+    def loading(self) -> tuple[str, float] | None:
+        """Digest of the model that is being made ready for a question, and how far its conversion is, 0 to 1."""
+        return self._coming
 
     @property
     def slots(self) -> int:
@@ -162,17 +168,29 @@ class EngineHost:
             await self._unload(self._worker)
             if self._closing:
                 raise WorkerDiedError("the engine is being stopped")
-            load = await asyncio.to_thread(self._load_order, model)
-            worker = await WorkerProcess.start()
+            self._come(model, 0.0)
             try:
-                if isinstance(await worker.last(load), GraphMissing):
-                    await self.prepare(model, lambda _: None)
-                    await worker.last(load)
-            except BaseException:
-                await worker.close()
-                raise
+                worker = await self._load(model)
+            finally:
+                self._coming = None
             self._worker, self._loaded = worker, model.digest
             return worker
+
+    async def _load(self, model: StoredModel) -> WorkerProcess:
+        """Start a worker that has the model loaded, converted first where it must be."""
+        load = await asyncio.to_thread(self._load_order, model)
+        worker = await WorkerProcess.start()
+        try:
+            if isinstance(await worker.last(load), GraphMissing):
+                await self.prepare(model, lambda fraction: self._come(model, fraction))
+                await worker.last(load)
+        except BaseException:
+            await worker.close()
+            raise
+        return worker
+
+    def _come(self, model: StoredModel, converted: float) -> None:
+        self._coming = (model.digest, converted)
 
     def _load_order(self, model: StoredModel) -> Load:
         template = model.manifest.blob(TEMPLATE)

@@ -216,6 +216,22 @@ async def test_a_killed_worker_ends_all_its_answers(broad: EngineHost, model: St
     assert isinstance((await _answer(broad, model, _ask()))[-1], GenerationFinished)
 
 
+async def test_whoever_waits_for_a_model_can_see_it_come(host: EngineHost, model: StoredModel) -> None:
+    """Its first question converts and loads it."""
+    asking = asyncio.create_task(_answer(host, model, _ask()))
+    seen: list[tuple[str, float]] = []
+
+    def converted() -> bool:
+        seen.extend(filter(None, [host.loading]))
+        return bool(seen) and host.loading is None
+
+    await until(converted, within_s=60)
+    await asking
+    assert {digest for digest, _ in seen} == {model.digest}
+    assert sorted(seen) == seen
+    assert host.loaded == model.digest
+
+
 async def test_an_idle_model_is_unloaded(store: ModelStore, model: StoredModel, tmp_path: Path) -> None:
     """Not while it answers, however long that takes; the next question loads it again."""
     host = EngineHost(store=store, cache_dir=tmp_path / "cache", threads=1, context_tokens=CONTEXT_TOKENS, idle_s=0.01)
