@@ -34,7 +34,8 @@ def pack(graph_dir: Path, *, progress: Callable[[float], None] | None = None, sp
     """
     model = onnx.load(graph_dir / MODEL_FILE, load_external_data=False)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    nodes = [node for node in model.graph.node if _packable(node, weights)]
+    # Nodes that multiply by the same matrix in the same way share its packed form.
+    nodes = list({_way(node): node for node in model.graph.node if _packable(node, weights)}.values())
     data = graph_dir / DATA_FILE
     size = data.stat().st_size
     try:
@@ -56,6 +57,12 @@ def pack(graph_dir: Path, *, progress: Callable[[float], None] | None = None, sp
 def _packable(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
     tensor = weights.get(node.input[1]) if node.op_type in PACKED_OPERATORS else None
     return tensor is not None and int(_external(tensor).get("length", "0")) >= MIN_BYTES
+
+
+def _way(node: onnx.NodeProto) -> tuple[str, tuple[str, ...], tuple[bytes, ...]]:
+    """Tell apart what is packed by what it is made of: operator, weights, attributes."""
+    attributes = (attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
+    return node.op_type, tuple(node.input[1:]), tuple(sorted(attributes))
 
 
 def _packed(
@@ -84,9 +91,7 @@ def _append(entry: str, source: Path, target: BinaryIO, tensor: TensorProto) -> 
     entry: `key|offset;length;checksum|...`.  Source: onnxruntime, tensor_external_data_info.cc.
     """
     key, *stretches = entry.split("|")
-    known = [value.partition("|")[0] for name, value in _external(tensor).items() if name.startswith("prepacked_")]
-    if key in known:
-        return  # two nodes multiply by the same matrix
+    known = [name for name in _external(tensor) if name.startswith("prepacked_")]
     copied = []
     with source.open("rb") as packed:
         for stretch in stretches:
