@@ -111,6 +111,10 @@ class Batch:
             for event in events:
                 yield sequence.number, event
 
+    def rest(self) -> None:
+        """Give back what only speeds up questions: none is expected soon."""
+        self._engine.rest()
+
     def abandon(self) -> list[int]:
         """Forget all questions; return their numbers."""
         numbers = [sequence.number for sequence in (*self._running, *self._waiting)]

@@ -11,6 +11,7 @@ import onnxruntime as ort
 from models.core.batching import MOST_TOKENS
 from models.errors import EngineError, PromptTooLongError
 from models.kv_cache import KeyValueCache
+from models.prefill import PrefillGraph
 from models.session import RUNTIME_ERRORS, graph_info, open_session
 
 FloatArray = npt.NDArray[np.float32]
@@ -25,6 +26,7 @@ class Engine:
 
     def __init__(self, graph_dir: Path, *, threads: int, context_tokens: int, slots: int = 1) -> None:
         self._session = open_session(graph_dir, threads=threads)
+        self._prefill = PrefillGraph.of(graph_dir, threads=threads)
         self.info = graph_info(self._session)
         self.context_tokens = min(context_tokens, self.info.context_tokens)
         self.cache = KeyValueCache(self.info, slots=slots, room=self.context_tokens)
@@ -43,10 +45,10 @@ class Engine:
     def append(self, slot: int, start: int, ids: Sequence[int]) -> FloatArray:
         """Put tokens behind the first `start` of a slot; return the last one's logits, (vocabulary,)."""
         self._require_room(start + len(ids))
-        for at in range(0, len(ids), MOST_TOKENS):
-            chunk = np.array([ids[at : at + MOST_TOKENS]], np.int64)
-            last = np.array([[chunk.shape[1] - 1]], np.int64)
-            self._compute(slot, start + at, chunk, last, self._logits[:, :1])
+        if self._prefill is not None and self._prefill.takes(len(ids)):
+            self._append_prompt(self._prefill, slot, start, ids)
+        else:
+            self._append(slot, start, ids)
         logits: FloatArray = self._logits[0, 0]
         return logits
 
@@ -65,6 +67,29 @@ class Engine:
         self._run(self._rounds[key], f"{count} sequences")
         logits: FloatArray = self._logits[0, :count]
         return logits
+
+    def rest(self) -> None:
+        """Give back the memory that only prompts need."""
+        if self._prefill is not None:
+            self._prefill.release()
+
+    def _append_prompt(self, prefill: PrefillGraph, slot: int, start: int, ids: Sequence[int]) -> None:
+        """Have keys and values made by the graph for prompts, and the last token's logits by the one that decodes.
+
+        All keys and values are of the one kind, so that they do not depend on how a prompt was cut into chunks.
+        """
+        arrays = {name: array[slot : slot + 1] for name, array in self.cache.arrays()}
+        prefill.run(ids, start, arrays)
+        last = start + len(ids) - 1
+        kept = self.cache.saved(slot, last, last + 1)
+        self._append(slot, last, ids[-1:])
+        self.cache.restore(slot, last, kept)
+
+    def _append(self, slot: int, start: int, ids: Sequence[int]) -> None:
+        for at in range(0, len(ids), MOST_TOKENS):
+            chunk = np.array([ids[at : at + MOST_TOKENS]], np.int64)
+            last = np.array([[chunk.shape[1] - 1]], np.int64)
+            self._compute(slot, start + at, chunk, last, self._logits[:, :1])
 
     def logits_for(self, ids: Sequence[int], *, slot: int = 0, start: int = 0) -> FloatArray:
         """Append tokens as `append` does; return the logits after each, (tokens, vocabulary), which costs memory."""

@@ -30,13 +30,13 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
-def open_session(graph_dir: Path, *, threads: int) -> ort.InferenceSession:
-    """Load the graph of a directory that `models.graph.convert` wrote, its weights mapped where they were packed.
+def open_session(graph_dir: Path, *, threads: int, file: str = MODEL_FILE) -> ort.InferenceSession:
+    """Load a graph of a directory that `models.graph.convert` wrote, its weights mapped where they were packed.
 
     Raises EngineError.
     """
     packed = graph_dir / PACKED_FILE
-    return _session(str(packed if packed.exists() else graph_dir / MODEL_FILE), _options(threads))
+    return _session(str(packed if file == MODEL_FILE and packed.exists() else graph_dir / file), _options(threads))
 
 
 def save_packed(graph: bytes, *, weights: Path, model: Path, data: Path) -> None:

@@ -38,6 +38,7 @@ ONNX_TYPES: Mapping[np.dtype[Any], int] = MappingProxyType(
         np.dtype("float32"): TensorProto.FLOAT,
         np.dtype("float16"): TensorProto.FLOAT16,
         np.dtype("uint8"): TensorProto.UINT8,
+        np.dtype("int8"): TensorProto.INT8,
         np.dtype("int64"): TensorProto.INT64,
     }
 )
@@ -83,6 +84,7 @@ class WeightsWriter:
         self._total = sum(info.nbytes for info in gguf.tensors.values() if info.rows > 1)
         self._progress = progress
         self.initializers: list[TensorProto] = []
+        self.matrices: dict[str, Matrix] = {}
 
     def constant(self, name: str, array: npt.NDArray[Any]) -> str:
         """Add a small array; return its name."""
@@ -95,6 +97,10 @@ class WeightsWriter:
 
     def matrix(self, name: str, parts: tuple[Part, ...]) -> Matrix:
         """Add the rows of `parts`, all of one type and length, as one matrix."""
+        self.matrices[name] = self._matrix(name, parts)
+        return self.matrices[name]
+
+    def _matrix(self, name: str, parts: tuple[Part, ...]) -> Matrix:
         kind, columns = parts[0].info.type, parts[0].info.columns
         rows = sum(part.info.rows for part in parts)
         if kind in REWRITE:
@@ -109,9 +115,9 @@ class WeightsWriter:
     def view(self, name: str, other: str, shape: tuple[int, ...], *, start: int = 0) -> str:
         """Name bytes of a matrix again, `start` from its beginning: what a Reshape or a Slice gives would be a copy."""
         [whole] = [tensor for tensor in self.initializers if tensor.name == name]
-        [offset] = [int(entry.value) for entry in whole.external_data if entry.key == "offset"]
+        where = {entry.key: entry.value for entry in whole.external_data}
         [dtype] = [dtype for dtype, number in ONNX_TYPES.items() if number == whole.data_type]
-        self._point(other, dtype, shape, offset + start)
+        self._point(other, dtype, shape, int(where["offset"]) + start, file=where["location"])
         return other
 
     def _quantized(self, name: str, parts: tuple[Part, ...], kind: TensorType, rows: int, columns: int) -> Matrix:
@@ -134,32 +140,35 @@ class WeightsWriter:
             offset_columns=offsets,
         )
 
-    def _slices(self, parts: tuple[Part, ...]) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield the raw rows of `parts` in the graph's order, SLICE_BYTES at a time."""
+    def _slices(self, parts: tuple[Part, ...], *, nbytes: int = SLICE_BYTES) -> Iterator[npt.NDArray[np.uint8]]:
+        """Yield the raw rows of `parts` in the graph's order, some `nbytes` at a time."""
         for part in parts:
             raw = self._gguf.data(part.info.name)
             order = None if part.rope_heads is None else rope_row_order(len(raw), part.rope_heads)
-            step = max(1, SLICE_BYTES // raw.shape[1])
+            step = max(1, nbytes // raw.shape[1])
             for start in range(0, len(raw), step):
                 chosen = slice(start, start + step) if order is None else order[start : start + step]
                 yield raw[chosen]
                 self._gguf.release(part.info.name)
-            self._done += part.info.nbytes
-            if self._progress is not None:
-                self._progress(self._done / self._total)
+            self._count(part)
+
+    def _count(self, part: Part) -> None:
+        self._done += part.info.nbytes
+        if self._progress is not None:
+            self._progress(self._done / self._total)
 
     def _allocate(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
         """Reserve a page-aligned stretch of the file for an initializer; return where it begins."""
         offset = -(-self._end // ALIGNMENT) * ALIGNMENT
-        self._end = offset + self._point(name, dtype, shape, offset)
+        self._end = offset + self._point(name, dtype, shape, offset, file=Path(self._file.name).name)
         return offset
 
-    def _point(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int) -> int:
-        """Add an initializer that lies at `offset` in the file; return its length."""
+    def _point(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int, *, file: str) -> int:
+        """Add an initializer that lies at `offset` in a file; return its length."""
         nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         tensor = _initializer(name, dtype, shape)
         tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", Path(self._file.name).name), ("offset", offset), ("length", nbytes)):
+        for key, value in (("location", file), ("offset", offset), ("length", nbytes)):
             tensor.external_data.add(key=key, value=str(value))
         self.initializers.append(tensor)
         return nbytes

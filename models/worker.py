@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 MAX_ORDERS: Final = 2 * MAX_SLOTS  # read ahead; the daemon sends no more than there are slots for
 PROGRESS_INTERVAL_S: Final = 0.1
+REST_AFTER_S: Final = 120.0  # without a question: between two of one person, mostly, nothing is let go of
 MEMORY_PART: Final = 0.9  # of the machine's memory that this process may fill
 OOM_SCORE: Final = 800  # of 1000: before anything else on the board
 PR_SET_PDEATHSIG: Final = 1
@@ -102,10 +103,18 @@ class Worker:
     def _hear(self) -> None:
         """Carry out what has been ordered; wait for an order where there is nothing else to do."""
         while not (self._batch is not None and self._batch.busy and self._orders.empty()):
-            order = self._orders.get()
+            order = self._next_order()
             if order is None:
                 raise _Alone
             self._obey(order.number, order.command)
+
+    def _next_order(self) -> Order | None:
+        """Wait for an order, at rest when none comes for a while."""
+        with contextlib.suppress(queue.Empty):
+            return self._orders.get(timeout=REST_AFTER_S)
+        if self._batch is not None:
+            self._batch.rest()
+        return self._orders.get()
 
     def _step(self) -> None:
         """Have the answers go on, and report all that came of it at once."""
@@ -154,6 +163,7 @@ class Worker:
                     yield from map(_told, self._batch.cancel(number))
 
     def _convert(self, number: int, gguf: Path, graphs: Path) -> Iterator[Event]:
+        from models.board import board_profile  # noqa: PLC0415  loaded with what needs it
         from models.graph import convert  # noqa: PLC0415  an engine needs no converter
         from models.packing import pack  # noqa: PLC0415
 
@@ -171,7 +181,8 @@ class Worker:
 
             unsealed = target.with_name(f".{target.name}.unsealed")
             with writing(target):
-                convert(gguf, unsealed, progress=lambda fraction: progress(fraction / 2))
+                profile = board_profile(os.environ)
+                convert(gguf, unsealed, profile=profile, progress=lambda fraction: progress(fraction / 2))
                 try:
                     pack(unsealed, progress=lambda fraction: progress(0.5 + fraction / 2))
                 except (NotEnoughSpaceError, EngineError) as error:

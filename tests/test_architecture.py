@@ -22,10 +22,11 @@ ROOMS = {
     "nacl": {"mesh.core.crypto"},
     "onnx": {
         "models.graph",
+        "models.llama_graph",
         "models.packing",
         "models.weights",
-    },  # the graph, its initializers, their packed form
-    "onnxruntime": {"models.engine", "models.session"},
+    },  # nodes and weights
+    "onnxruntime": {"models.engine", "models.prefill", "models.session"},
     "paho": {"mesh.mqtt"},
     "segno": {"device.cli.qr"},
     "tokenizers": {"models.tokenizer"},

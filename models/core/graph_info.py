@@ -6,9 +6,11 @@ The engine imports this module and not the converter: the ONNX library alone tak
 from dataclasses import dataclass
 from typing import Final
 
-CONVERTER_VERSION: Final = 3  # part of the key under which graphs are cached: raise it when the bytes change
+CONVERTER_VERSION: Final = 4  # part of the key under which graphs are cached: raise it when the bytes change
 MODEL_FILE: Final = "model.onnx"
 DATA_FILE: Final = "model.onnx.data"
+PREFILL_FILE: Final = "prefill.onnx"  # a second form, for prompts; its data are int8 matrices, the rest is the model's
+PREFILL_DATA_FILE: Final = "prefill.onnx.data"
 PACKED_FILE: Final = "model.packed.onnx"  # the same graph, with its matrices as this board's kernels read them
 
 

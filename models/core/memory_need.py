@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from models.core.meminfo import available_bytes as board_bytes
 from models.errors import NotEnoughMemoryError
 
 ENGINE_BYTES: Final = 32_000_000  # of libraries and session, besides what the process has when it asks
@@ -101,6 +102,5 @@ def parse_group(limit: str, used: str, statistics: str) -> Group | None:
 
 def available_bytes(meminfo: str, groups: Iterable[Group]) -> int | None:
     """Give what a process can still use, by /proc/meminfo and the groups it is in; None where nobody says."""
-    found = re.search(r"^MemAvailable: +(\d+) kB$", meminfo, re.MULTILINE)
-    known = [group.free_bytes for group in groups] + ([int(found[1]) * 1024] if found else [])
-    return min(known, default=None)
+    board = board_bytes(meminfo)
+    return min([group.free_bytes for group in groups] + ([] if board is None else [board]), default=None)

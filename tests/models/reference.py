@@ -19,7 +19,9 @@ def reference_logits(path: Path, ids: list[int]) -> Float32Array:
 
     heads, kv_heads = int(key("attention.head_count")), int(key("attention.head_count_kv"))
     epsilon = key("attention.layer_norm_rms_epsilon")
-    head_dim = int(key("attention.key_length"))
+    head_dim = int(key("embedding_length")) // heads
+    if "llama.attention.key_length" in reader.fields:
+        head_dim = int(key("attention.key_length"))
     frequencies = key("rope.freq_base") ** -(np.arange(0, head_dim, 2) / head_dim)
     angles = np.arange(len(ids))[:, None] * (frequencies / weights.get("rope_freqs.weight", 1.0))
 

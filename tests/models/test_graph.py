@@ -12,7 +12,8 @@ from models.core.graph_info import DATA_FILE, MODEL_FILE
 from models.engine import Engine
 from models.errors import CorruptModelError, UnsupportedModelError
 from models.gguf import GgufFile
-from models.graph import PRODUCT_BYTES, convert
+from models.graph import convert
+from models.llama_graph import PRODUCT_BYTES
 from models.packing import pack
 from tests.models.large import write_large
 from tests.models.memory import peak_growth_bytes

@@ -172,4 +172,4 @@ def test_small_boards_keep_the_memory_that_huge_pages_cost() -> None:
     """Only the tunable differs; nothing of the daemon's environment is passed on."""
     small, large = worker_environment(500_000_000), worker_environment(2_000_000_000)
     assert set(large) - set(small) == {"GLIBC_TUNABLES"}
-    assert set(small) == {"LANG", "MALLOC_ARENA_MAX"}
+    assert set(small) == {"LANG", "MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS"}

@@ -1,0 +1,22 @@
+"""The profile of the board this process runs on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from models.core.board_profile import MAX_CPUINFO_BYTES, BoardProfile, cpu_features
+
+CPUINFO: Final = Path("proc/cpuinfo")
+OVERRIDE: Final = "HEARTH_GRAPH_FORMS"
+
+
+def board_profile(environ: Mapping[str, str], *, root: Path = Path("/")) -> BoardProfile:
+    """Choose the forms of graphs by $HEARTH_GRAPH_FORMS, else by the processor.  Raises InvalidRequestError."""
+    if text := environ.get(OVERRIDE, ""):
+        return BoardProfile.parse(text)
+    try:
+        with (root / CPUINFO).open("rb") as file:
+            cpuinfo = file.read(MAX_CPUINFO_BYTES).decode(errors="replace")
+    except OSError:  # a container without /proc; onnxruntime could not map weights there either
+        cpuinfo = ""
+    return BoardProfile.of(cpu_features(cpuinfo))

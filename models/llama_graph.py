@@ -1,0 +1,279 @@
+"""The nodes of a llama-architecture model over the file's own quants, in the order they run.
+
+Weights keep ggml's quants. Q4_0 and Q8_0 are exactly MatMulNBits' form; Q4_1 has a minimum for each block besides,
+which meets the sums of x's blocks in further columns (see core.quantization). F16 and F32 matrices are multiplied as
+float32: whoever keeps them that wide wants them exact, and onnxruntime has no faster exact kernel for the CPU.
+Inputs: input_ids (batch, tokens), seqlens_k (batch) = tokens held after this run - 1, total_sequence_length,
+rows (1, wanted) = flat indices of the tokens whose logits are wanted, past.N.key|value (batch, kv heads, room,
+head size); outputs: logits (1, wanted, vocabulary) and present.N.key|value, which may share the memory of past.
+"""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from models.architecture import LlamaConfig
+from models.core.quantization import BLOCK, offset_spread, rope_tables
+from models.errors import CorruptModelError
+from models.gguf import GgufFile
+from models.weights import Matrix, Part, WeightsWriter
+
+CONTRIB = "com.microsoft"
+PRODUCT_BYTES = 64 * 1024 * 1024  # of quants multiplied in one product: the runtime packs each of them in memory
+PRODUCT_ROWS = 1024  # whole pages, whatever the length of a row
+SCALE_BYTES = 4
+INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level; level 1 (float32) is fourteen times slower
+
+
+class LlamaGraph:
+    """Builds the nodes in the order they run; a value is known by its name."""
+
+    def __init__(
+        self, gguf: GgufFile, config: LlamaConfig, weights: WeightsWriter, *, with_logits: bool = True
+    ) -> None:
+        """with_logits: False for a graph that only fills the cache; it takes no `rows`."""
+        self._gguf = gguf
+        self._config = config
+        self._weights = weights
+        self._with_logits = with_logits
+        self._nodes: list[onnx.NodeProto] = []
+        self._extended: dict[str, str] = {}  # activations with what meets the offsets behind them
+        self._spreads: dict[int, str] = {}
+
+    def build(self) -> onnx.GraphProto:
+        """Put the whole graph together, once."""
+        config = self._config
+        self._constants()
+        embedding = self._weights.matrix("embedding", (self._part("token_embd.weight"),))
+        hidden, delta = self._embed(embedding), ""
+        for layer in range(config.layers):
+            hidden, delta = self._layer(layer, hidden, delta)
+        if self._with_logits:
+            final, _ = self._norm("final_norm", hidden, delta, "output_norm.weight")
+            self._logits(final, embedding)
+        key_values = [(f"{layer}.{kind}") for layer in range(config.layers) for kind in ("key", "value")]
+        shape = ["batch", config.kv_heads, "room", config.head_dim]
+        wanted_rows, logits = [], []
+        if self._with_logits:
+            wanted_rows = [helper.make_tensor_value_info("rows", TensorProto.INT64, [1, "wanted"])]
+            logits = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, "wanted", config.vocabulary])]
+        inputs = [
+            helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"]),
+            helper.make_tensor_value_info("seqlens_k", TensorProto.INT32, ["batch"]),
+            helper.make_tensor_value_info("total_sequence_length", TensorProto.INT32, []),
+            *wanted_rows,
+            *(helper.make_tensor_value_info(f"past.{name}", TensorProto.FLOAT, shape) for name in key_values),
+        ]
+        outputs = [
+            *logits,
+            *(helper.make_tensor_value_info(f"present.{name}", TensorProto.FLOAT, shape) for name in key_values),
+        ]
+        return helper.make_graph(self._nodes, "llama", inputs, outputs, self._weights.initializers)
+
+    def _constants(self) -> None:
+        config = self._config
+        factors = self._gguf.floats("rope_freqs.weight") if "rope_freqs.weight" in self._gguf.tensors else None
+        if factors is not None and not (np.isfinite(factors).all() and (factors > 0).all()):
+            raise CorruptModelError("tensor 'rope_freqs.weight' holds a factor that is not positive")
+        cosines, sines = rope_tables(
+            positions=config.context_tokens, head_dim=config.head_dim, base=config.rope_base, factors=factors
+        )
+        self._weights.constant("rope.cosines", cosines)
+        self._weights.constant("rope.sines", sines)
+        self._weights.constant("last_axis", np.array([-1], np.int64))
+        self._weights.constant("blocks", np.array([0, 0, -1, BLOCK], np.int64))
+
+    def _part(self, name: str, rope_heads: int | None = None) -> Part:
+        return Part(info=self._gguf.tensors[name], rope_heads=rope_heads)
+
+    def _node(
+        self, operator: str, inputs: list[str], outputs: list[str], domain: str = "", **attributes: float | str
+    ) -> str:
+        """Add a node; return its first output's name."""
+        self._nodes.append(helper.make_node(operator, inputs, outputs, name=outputs[0], domain=domain, **attributes))
+        return outputs[0]
+
+    def _layer(self, layer: int, hidden: str, delta: str) -> tuple[str, str]:
+        """Add a decoder layer; hidden and delta are the residual stream and what is still to be added to it."""
+        source, name = f"blk.{layer}.", f"layers.{layer}."
+        normed, hidden = self._norm(f"{name}attention_norm", hidden, delta, f"{source}attn_norm.weight")
+        attended = self._attention(layer, normed)
+        if layer == self._config.layers - 1:
+            if not self._with_logits:
+                return hidden, ""  # the last keys and values are there
+            # Past the last attention only the wanted rows matter: a prefill needs one of hundreds.
+            attended = self._wanted_rows(f"{name}attended", attended, self._config.attention_width)
+            hidden = self._wanted_rows(f"{name}hidden", hidden, self._config.width)
+        delta = self._to_state(f"{name}output", attended, self._part(f"{source}attn_output.weight"))
+        normed, hidden = self._norm(f"{name}feed_forward_norm", hidden, delta, f"{source}ffn_norm.weight")
+        gate, up = self._gate_up(layer, normed)
+        silu = self._node("QuickGelu", [gate], [f"{name}silu"], CONTRIB, alpha=1.0)
+        product = self._node("Mul", [silu, up], [f"{name}product"])
+        return hidden, self._to_state(f"{name}down", product, self._part(f"{source}ffn_down.weight"))
+
+    def _attention(self, layer: int, normed: str) -> str:
+        config, name = self._config, f"layers.{layer}."
+        return self._node(
+            "GroupQueryAttention",
+            [
+                *self._query_key_value(layer, normed),
+                f"past.{layer}.key",
+                f"past.{layer}.value",
+                "seqlens_k",
+                "total_sequence_length",
+                "rope.cosines",
+                "rope.sines",
+            ],
+            [f"{name}attention", f"present.{layer}.key", f"present.{layer}.value"],
+            CONTRIB,
+            num_heads=config.heads,
+            kv_num_heads=config.kv_heads,
+            do_rotary=1,
+            scale=config.head_dim**-0.5,
+        )
+
+    def _query_key_value(self, layer: int, normed: str) -> tuple[str, str, str]:
+        """Name queries, keys and values; all three packed are the first, and the others empty."""
+        config, source, name = self._config, f"blk.{layer}.", f"layers.{layer}."
+        parts = (
+            self._part(f"{source}attn_q.weight", config.heads),
+            self._part(f"{source}attn_k.weight", config.kv_heads),
+            self._part(f"{source}attn_v.weight"),
+        )
+        gains = f"{source}attn_norm.weight"
+        if self._is_one_matrix(parts):
+            return self._from_state(f"{name}qkv", normed, parts, gains), "", ""
+        query, key, value = (
+            self._from_state(f"{name}{letter}", normed, (part,), gains)
+            for letter, part in zip("qkv", parts, strict=True)
+        )
+        return query, key, value
+
+    def _gate_up(self, layer: int, normed: str) -> tuple[str, str]:
+        source, name = f"blk.{layer}.", f"layers.{layer}."
+        parts = (self._part(f"{source}ffn_gate.weight"), self._part(f"{source}ffn_up.weight"))
+        gains = f"{source}ffn_norm.weight"
+        if not self._is_one_matrix(parts):
+            gate, up = (
+                self._from_state(f"{name}{kind}", normed, (part,), gains)
+                for kind, part in zip(("gate", "up"), parts, strict=True)
+            )
+            return gate, up
+        product = self._from_state(f"{name}gate_up", normed, parts, gains)
+        self._node("Split", [product], [f"{name}gate", f"{name}up"], axis=-1, num_outputs=2)
+        return f"{name}gate", f"{name}up"
+
+    def _is_one_matrix(self, parts: tuple[Part, ...]) -> bool:
+        """Whether `parts` can be multiplied in one product."""
+        return len({part.info.type for part in parts}) == 1
+
+    def _from_state(self, name: str, normed: str, parts: tuple[Part, ...], gains: str) -> str:  # noqa: ARG002  other forms fold them in
+        """Multiply a normalised hidden state; gains: the tensor of its norm's."""
+        return self._matmul(name, normed, self._weights.matrix(name, parts))
+
+    def _to_state(self, name: str, x: str, part: Part) -> str:
+        """Multiply to what is added to the hidden state."""
+        return self._matmul(name, x, self._weights.matrix(name, (part,)))
+
+    def _logits(self, final: str, embedding: Matrix) -> str:
+        # A tied head is the embedding read the other way: one initializer serves both.
+        head = embedding
+        if "output.weight" in self._gguf.tensors:
+            head = self._weights.matrix("head", (self._part("output.weight"),))
+        return self._matmul("logits", final, head)
+
+    def _norm(self, name: str, hidden: str, delta: str, gains: str) -> tuple[str, str]:
+        """Add RMS normalisation of hidden + delta; return the normed value and the sum."""
+        gain = self._gain(name, gains)
+        epsilon = self._config.epsilon
+        if not delta:
+            normed = self._node("SimplifiedLayerNormalization", [hidden, gain], [name], axis=-1, epsilon=epsilon)
+            return normed, hidden
+        total = f"{name}.sum"
+        self._node(
+            "SkipSimplifiedLayerNormalization", [hidden, delta, gain], [name, "", "", total], CONTRIB, epsilon=epsilon
+        )
+        return name, total
+
+    def _gain(self, name: str, gains: str) -> str:
+        return self._weights.constant(f"{name}.gain", self._gguf.floats(gains))
+
+    def _wanted_rows(self, name: str, x: str, width: int) -> str:
+        shape = self._weights.constant(f"{name}.shape", np.array([-1, width], np.int64))
+        flat = self._node("Reshape", [x, shape], [f"{name}.flat"])
+        return self._node("Gather", [flat, "rows"], [f"{name}.wanted"], axis=0)
+
+    def _embed(self, matrix: Matrix) -> str:
+        if matrix.scales is None:
+            rows = self._node("Gather", [matrix.values, "input_ids"], ["embedded.rows"], axis=0)
+            return self._node("Cast", [rows], ["embedded"], to=TensorProto.FLOAT)
+        row_bytes = (matrix.columns + matrix.offset_columns) * matrix.bits // 8
+        quants = self._weights.view(matrix.values, "embedding.rows", (matrix.rows, row_bytes))
+        gather = {"bits": matrix.bits, "block_size": BLOCK, "gather_axis": 0, "quantize_axis": 1}
+        embedded = self._node(
+            "GatherBlockQuantized", [quants, "input_ids", matrix.scales], ["embedded.scaled"], CONTRIB, **gather
+        )
+        if not matrix.offset_columns:
+            return embedded
+        ends = self._weights.constant("embedding.ends", np.array([matrix.columns, matrix.offset_columns], np.int64))
+        self._node("Split", [embedded, ends], ["embedded.quants", "embedded.digits"], axis=-1)
+        spread = self._spread(matrix.columns)
+        offsets = self._node("FusedMatMul", ["embedded.digits", spread], ["embedded.offsets"], CONTRIB, transB=1)
+        cut = self._node("Reshape", ["embedded.quants", "blocks"], ["embedded.cut"])
+        columns = self._node("Unsqueeze", [offsets, "last_axis"], ["embedded.columns"])
+        shifted = self._node("Add", [cut, columns], ["embedded.shifted"])
+        whole = self._weights.constant("embedded.whole", np.array([0, 0, -1], np.int64))
+        return self._node("Reshape", [shifted, whole], ["embedded"])
+
+    def _matmul(self, name: str, x: str, matrix: Matrix) -> str:
+        """Multiply x (..., columns) by the matrix transposed; return the name of (..., rows)."""
+        if matrix.scales is None:
+            values = matrix.values
+            if matrix.type.name == "F16":
+                values = self._node("Cast", [values], [f"{name}.widened"], to=TensorProto.FLOAT)
+            return self._node("FusedMatMul", [x, values], [name], CONTRIB, transB=1)
+        if matrix.offset_columns:
+            x = self._extend(x, matrix.columns)
+        blocks, block_bytes = (matrix.columns + matrix.offset_columns) // BLOCK, BLOCK * matrix.bits // 8
+        parts = -(-matrix.rows * blocks * block_bytes // PRODUCT_BYTES)
+        if parts == 1:
+            return self._product_of_rows(name, [x, matrix.values, matrix.scales], matrix, matrix.rows)
+        step = -(-matrix.rows // parts // PRODUCT_ROWS) * PRODUCT_ROWS
+        products = []
+        for first in range(0, matrix.rows, step):
+            rows, part = min(step, matrix.rows - first), f"{name}.from_{first}"
+            values = self._weights.view(
+                matrix.values, f"{part}.quants", (rows, blocks, block_bytes), start=first * blocks * block_bytes
+            )
+            scales = self._weights.view(
+                matrix.scales, f"{part}.scales", (rows, blocks), start=first * blocks * SCALE_BYTES
+            )
+            products.append(self._product_of_rows(part, [x, values, scales], matrix, rows))
+        return self._node("Concat", products, [name], axis=-1)
+
+    def _product_of_rows(self, name: str, inputs: list[str], matrix: Matrix, rows: int) -> str:
+        """Multiply by some rows of a quantised matrix; inputs: x, their quants, their scales."""
+        attributes = {
+            "N": rows,
+            "K": matrix.columns + matrix.offset_columns,
+            "bits": matrix.bits,
+            "block_size": BLOCK,
+            "accuracy_level": INT8_ACTIVATIONS,
+        }
+        return self._node("MatMulNBits", inputs, [name], CONTRIB, **attributes)
+
+    def _extend(self, x: str, columns: int) -> str:
+        """Put behind x (..., columns) what meets the offsets of Q4_1: the sums of its blocks, once for each digit."""
+        if x not in self._extended:
+            cut = self._node("Reshape", [x, "blocks"], [f"{x}.cut"])
+            sums = self._node("ReduceSum", [cut, "last_axis"], [f"{x}.sums"], keepdims=0)
+            spread = self._node("MatMul", [sums, self._spread(columns)], [f"{x}.spread"])
+            self._extended[x] = self._node("Concat", [x, spread], [f"{x}.extended"], axis=-1)
+        return self._extended[x]
+
+    def _spread(self, columns: int) -> str:
+        """Name the constant that spreads the sums of a row's blocks; one serves all rows of a length."""
+        if columns not in self._spreads:
+            spread = offset_spread(columns // BLOCK)
+            self._spreads[columns] = self._weights.constant(f"spread.{columns}", spread)
+        return self._spreads[columns]

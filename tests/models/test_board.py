@@ -1,0 +1,29 @@
+"""The profile comes from the processor's own description, unless the environment says otherwise."""
+
+import os
+from pathlib import Path
+
+from models.board import CPUINFO, OVERRIDE, board_profile
+
+
+def test_the_processor_decides(tmp_path: Path) -> None:
+    """What stands in cpuinfo is what counts."""
+    cpuinfo = tmp_path / CPUINFO
+    cpuinfo.parent.mkdir()
+    cpuinfo.write_text("processor\t: 0\nFeatures\t: fp asimd evtstrm crc32 cpuid\n", encoding="ascii")
+    assert str(board_profile({}, root=tmp_path)) == "int8/int8"
+
+
+def test_the_environment_overrules_it(tmp_path: Path) -> None:
+    """Tests, and owners who know better, choose."""
+    assert str(board_profile({OVERRIDE: "exact/int8"}, root=tmp_path)) == "exact/int8"
+
+
+def test_without_a_description_the_form_that_runs_everywhere_is_taken(tmp_path: Path) -> None:
+    """No /proc: four bits."""
+    assert str(board_profile({}, root=tmp_path)) == "exact/exact"
+
+
+def test_this_machine_has_a_profile() -> None:
+    """The real file parses."""
+    assert str(board_profile(dict(os.environ))) in {"exact/exact", "exact/int8", "int8/int8"}
