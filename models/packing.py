@@ -7,36 +7,51 @@ The form belongs to the processor and to the version of the runtime: see models.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, Final
 
 import onnx
 from onnx import TensorProto, helper
 
-from models.core.graph_info import DATA_FILE, MODEL_FILE, PACKED_FILE
+from models.core.graph_info import DATA_FILE, DATA_FILES, MODEL_FILE, PACKED_FILES
 from models.errors import EngineError
 from models.files import CHUNK_BYTES, require_space
 from models.session import save_packed
 from models.weights import ALIGNMENT
 
-PACKED_OPERATORS: Final = frozenset({"MatMulNBits", "MatMul", "FusedMatMul"})  # whose second input is packed
+# Operators whose second input is packed, and what their first one is.
+PACKED_OPERATORS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "MatMulNBits": TensorProto.FLOAT,
+        "MatMul": TensorProto.FLOAT,
+        "FusedMatMul": TensorProto.FLOAT,
+        "MatMulIntegerToFloat": TensorProto.UINT8,
+    }
+)
 MIN_BYTES: Final = ALIGNMENT  # smaller matrices cost less than the page that they would fill
 SPARE_BYTES: Final = 256 * 1024 * 1024  # of the disk that a mere gain in memory leaves free
 
 
-def pack(graph_dir: Path, *, progress: Callable[[float], None] | None = None, spare_bytes: int = SPARE_BYTES) -> None:
-    """Put the packed matrices behind the data of a graph, and write PACKED_FILE, which names them.
+def pack(
+    graph_dir: Path,
+    *,
+    file: str = MODEL_FILE,
+    progress: Callable[[float], None] | None = None,
+    spare_bytes: int = SPARE_BYTES,
+) -> None:
+    """Put the packed matrices behind the data of a graph, and write its packed form, which names them.
 
-    The graph must be nobody else's yet; `spare_bytes` of the disk stay free.  Where it fails there is no PACKED_FILE,
-    and the graph is as it was.
+    The graph must be nobody else's yet; `spare_bytes` of the disk stay free.  Where it fails there is no packed
+    form, and the graph is as it was.
     Raises NotEnoughSpaceError, EngineError; OSError where the disk refuses.
     """
-    model = onnx.load(graph_dir / MODEL_FILE, load_external_data=False)
+    model = onnx.load(graph_dir / file, load_external_data=False)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     # Nodes that multiply by the same matrix in the same way share its packed form.
-    nodes = list({_way(node): node for node in model.graph.node if _packable(node, weights)}.values())
-    data = graph_dir / DATA_FILE
+    nodes = list({_way(node): node for node in model.graph.node if _packable(node, weights, DATA_FILES[file])}.values())
+    data, packed = graph_dir / DATA_FILES[file], graph_dir / PACKED_FILES[file]
     size = data.stat().st_size
     try:
         with tempfile.TemporaryDirectory(prefix=".packing", dir=graph_dir) as folder, data.open("r+b") as target:
@@ -46,17 +61,18 @@ def pack(graph_dir: Path, *, progress: Callable[[float], None] | None = None, sp
                     _append(entry, Path(folder) / DATA_FILE, target, weights[tensor])
                 if progress is not None:
                     progress(done / len(nodes))
-        (graph_dir / PACKED_FILE).write_bytes(model.SerializeToString(deterministic=True))
+        packed.write_bytes(model.SerializeToString(deterministic=True))
     except BaseException:
-        (graph_dir / PACKED_FILE).unlink(missing_ok=True)
+        packed.unlink(missing_ok=True)
         with data.open("r+b") as target:
             target.truncate(size)
         raise
 
 
-def _packable(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
+def _packable(node: onnx.NodeProto, weights: dict[str, TensorProto], data: str) -> bool:
     tensor = weights.get(node.input[1]) if node.op_type in PACKED_OPERATORS else None
-    return tensor is not None and int(_external(tensor).get("length", "0")) >= MIN_BYTES
+    where = {} if tensor is None else _external(tensor)
+    return where.get("location") == data and int(where["length"]) >= MIN_BYTES
 
 
 def _way(node: onnx.NodeProto) -> tuple[str, tuple[str, ...], tuple[bytes, ...]]:
@@ -69,11 +85,16 @@ def _packed(
     model: onnx.ModelProto, node: onnx.NodeProto, weights: dict[str, TensorProto], graph_dir: Path, folder: Path
 ) -> Iterator[tuple[str, str]]:
     """Pack what one node multiplies by; yield the tensor's name and what the runtime says of its packed form."""
-    inputs = [name for name in node.input if name and name not in weights]
+    first = PACKED_OPERATORS[node.op_type]
+    kinds = {name: TensorProto.FLOAT if place else first for place, name in enumerate(node.input)}
     graph = helper.make_graph(
         [node],
         "packing",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in inputs],
+        [
+            helper.make_tensor_value_info(name, kind, None)
+            for name, kind in kinds.items()
+            if name and name not in weights
+        ],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in node.output],
         [weights[name] for name in dict.fromkeys(node.input) if name in weights],
     )

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from models.core.graph_info import PREFILL_DATA_FILE, PREFILL_FILE
+from models.core.graph_info import PACKED_FILES, PREFILL_DATA_FILE, PREFILL_FILE
 from models.core.meminfo import available_bytes
 from models.errors import EngineError
 from models.kv_cache import KeyValues
@@ -89,6 +89,8 @@ class PrefillGraph:
 
     def _has_memory(self) -> bool:
         needed = OPEN_MEMORY * (self._graph_dir / PREFILL_DATA_FILE).stat().st_size
+        if (self._graph_dir / PACKED_FILES[PREFILL_FILE]).exists():
+            needed /= 2  # half of the file is the packed form
         with self._meminfo.open("rb") as file:
             available = available_bytes(file.read(MAX_MEMINFO_BYTES).decode(errors="replace"))
         return available is None or available >= needed

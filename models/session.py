@@ -6,7 +6,7 @@ from pathlib import Path
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from models.core.graph_info import MODEL_FILE, PACKED_FILE, GraphInfo
+from models.core.graph_info import MODEL_FILE, PACKED_FILES, GraphInfo
 from models.errors import EngineError
 
 RUNTIME_VERSION: str = ort.__version__
@@ -35,8 +35,8 @@ def open_session(graph_dir: Path, *, threads: int, file: str = MODEL_FILE) -> or
 
     Raises EngineError.
     """
-    packed = graph_dir / PACKED_FILE
-    return _session(str(packed if file == MODEL_FILE and packed.exists() else graph_dir / file), _options(threads))
+    packed = graph_dir / PACKED_FILES[file]
+    return _session(str(packed if packed.exists() else graph_dir / file), _options(threads))
 
 
 def save_packed(graph: bytes, *, weights: Path, model: Path, data: Path) -> None:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from models.core.graph_info import PACKED_FILES
 from models.core.request import GenerationEvent
 from models.core.worker_protocol import (
     MAX_COMMAND_BYTES,
@@ -165,7 +166,6 @@ class Worker:
     def _convert(self, number: int, gguf: Path, graphs: Path) -> Iterator[Event]:
         from models.board import board_profile  # noqa: PLC0415  loaded with what needs it
         from models.graph import convert  # noqa: PLC0415  an engine needs no converter
-        from models.packing import pack  # noqa: PLC0415
 
         cache = _graph_cache(graphs)
         target = cache.path(gguf)
@@ -183,10 +183,7 @@ class Worker:
             with writing(target):
                 profile = board_profile(os.environ)
                 convert(gguf, unsealed, profile=profile, progress=lambda fraction: progress(fraction / 2))
-                try:
-                    pack(unsealed, progress=lambda fraction: progress(0.5 + fraction / 2))
-                except (NotEnoughSpaceError, EngineError) as error:
-                    print(f"weights stay unpacked, and take more memory: {error}", flush=True)  # noqa: T201  the daemon logs it
+                _pack(unsealed, progress=lambda fraction: progress(0.5 + fraction / 2))
                 cache.seal(unsealed)
                 shutil.rmtree(target, ignore_errors=True)
                 unsealed.rename(target)
@@ -249,6 +246,22 @@ def _unforeseen(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES_LOGGED:]
     places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
     return f"unforeseen {type(error).__name__} at {places}"
+
+
+def _pack(graph: Path, *, progress: Callable[[float], None]) -> None:
+    """Pack the graphs of a directory for this board; one that cannot be is left as it is, and that is said."""
+    from models.packing import pack  # noqa: PLC0415  loaded with what needs it
+
+    files = [file for file in PACKED_FILES if (graph / file).exists()]
+    for done, file in enumerate(files):
+
+        def tell(part: float, done: int = done) -> None:
+            progress((done + part) / len(files))
+
+        try:
+            pack(graph, file=file, progress=tell)
+        except (NotEnoughSpaceError, EngineError) as error:
+            print(f"{file} stays unpacked, and takes more memory: {error}", flush=True)  # noqa: T201  the daemon logs it
 
 
 def _graph_cache(graphs: Path) -> GraphCache:

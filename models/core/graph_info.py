@@ -3,7 +3,9 @@
 The engine imports this module and not the converter: the ONNX library alone takes six megabytes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 CONVERTER_VERSION: Final = 4  # part of the key under which graphs are cached: raise it when the bytes change
@@ -11,7 +13,11 @@ MODEL_FILE: Final = "model.onnx"
 DATA_FILE: Final = "model.onnx.data"
 PREFILL_FILE: Final = "prefill.onnx"  # a second form, for prompts; its data are int8 matrices, the rest is the model's
 PREFILL_DATA_FILE: Final = "prefill.onnx.data"
-PACKED_FILE: Final = "model.packed.onnx"  # the same graph, with its matrices as this board's kernels read them
+# The same graphs, with their matrices as this board's kernels read them.
+PACKED_FILES: Final[Mapping[str, str]] = MappingProxyType(
+    {MODEL_FILE: "model.packed.onnx", PREFILL_FILE: "prefill.packed.onnx"}
+)
+DATA_FILES: Final[Mapping[str, str]] = MappingProxyType({MODEL_FILE: DATA_FILE, PREFILL_FILE: PREFILL_DATA_FILE})
 
 
 @dataclass(frozen=True, kw_only=True)

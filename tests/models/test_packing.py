@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 from gguf import GGMLQuantizationType as Type
 
-from models.core.graph_info import DATA_FILE, PACKED_FILE
+from models.core.board_profile import BoardProfile
+from models.core.graph_info import DATA_FILE, MODEL_FILE, PACKED_FILES, PREFILL_FILE
 from models.engine import Engine
 from models.errors import NotEnoughSpaceError
 from models.gguf import GgufFile
@@ -35,8 +36,24 @@ def test_the_numbers_are_the_same(kind: Type, tied: bool, tmp_path: Path) -> Non
     convert(write_tiny(tmp_path / "tiny.gguf", TinyLlama(matrices=kind, embedding=kind, tied=tied)), tmp_path / "graph")
     expected = _logits(tmp_path / "graph")
     pack(tmp_path / "graph")
-    assert {path.name for path in (tmp_path / "graph").iterdir()} == {"model.onnx", DATA_FILE, PACKED_FILE}
+    assert {path.name for path in (tmp_path / "graph").iterdir()} == {"model.onnx", DATA_FILE, PACKED_FILES[MODEL_FILE]}
     np.testing.assert_array_equal(expected, _logits(tmp_path / "graph"))
+
+
+def test_prompts_are_computed_as_before_too(tmp_path: Path) -> None:
+    """By the graph that is made for them, which is packed beside the other."""
+    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(width=128, heads=8, context_tokens=256))
+    convert(path, tmp_path / "graph", profile=BoardProfile.parse("exact/int8"))
+    logits = []
+    for packed in (False, True):
+        if packed:
+            pack(tmp_path / "graph", file=PREFILL_FILE)
+        assert packed == (tmp_path / "graph" / PACKED_FILES[PREFILL_FILE]).exists()
+        engine = Engine(tmp_path / "graph", threads=1, context_tokens=256)
+        logits.append(engine.append(0, 0, IDS * 4).copy())
+        assert engine._prefill is not None
+        assert engine._prefill.takes(len(IDS))
+    np.testing.assert_array_equal(logits[0], logits[1])
 
 
 def test_matrices_that_differ_in_their_scales_alone_are_not_mistaken(tmp_path: Path) -> None:
