@@ -112,7 +112,8 @@ class EngineConfig:
     """[engine]: the worker that answers."""
 
     threads: int = 0  # 0 = every core this process may use, up to 8
-    context_tokens: int = 2048  # prompt and answer together; memory grows with it
+    context_tokens: int = 0  # prompt and answer together; 0 = what the model knows, as far as the memory reaches
+    kv_cache: Literal["int8", "float32"] = "int8"  # of what was read; float32 takes four times the memory
     slots: int = 0  # answers at a time; 0 = one for each GB of memory, up to 8
     idle_minutes: int = 30  # after which a model that nobody asks is unloaded; 0 = never. It is loaded in seconds
     prefix_mb: int = -1  # memory for beginnings of questions that come again; -1 = a sixteenth of it all, up to 512
@@ -120,8 +121,10 @@ class EngineConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.threads <= MAX_THREADS:
             raise ConfigError(f"engine.threads: 0 (all cores) to {MAX_THREADS}")
-        if not MIN_CONTEXT_TOKENS <= self.context_tokens <= MAX_CONTEXT_TOKENS:
-            raise ConfigError(f"engine.context_tokens: {MIN_CONTEXT_TOKENS} to {MAX_CONTEXT_TOKENS}")
+        if self.context_tokens and not MIN_CONTEXT_TOKENS <= self.context_tokens <= MAX_CONTEXT_TOKENS:
+            raise ConfigError(
+                f"engine.context_tokens: 0 (the model's limit) or {MIN_CONTEXT_TOKENS} to {MAX_CONTEXT_TOKENS}"
+            )
         if not 0 <= self.slots <= MAX_SLOTS:
             raise ConfigError(f"engine.slots: 0 (by the board's memory) to {MAX_SLOTS}")
         if not 0 <= self.idle_minutes <= MAX_IDLE_MINUTES:

@@ -290,6 +290,7 @@ def _library(config: HearthConfig, errands: Errands) -> Library:
         cache_dir=cache_dir,
         threads=_threads(config),
         context_tokens=config.engine.context_tokens,
+        kv_cache=config.engine.kv_cache,
         slots=_slots(config),
         prefix_bytes=_prefix_bytes(config),
         idle_s=60 * config.engine.idle_minutes,

@@ -9,7 +9,9 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from models.core.batching import MOST_TOKENS
+from models.core.graph_info import INT8_CACHE_FILE, MODEL_FILE
 from models.errors import EngineError, PromptTooLongError
+from models.key_value_scales import KeyValueScales
 from models.kv_cache import KeyValueCache
 from models.prefill import PrefillGraph
 from models.session import RUNTIME_ERRORS, graph_info, open_session
@@ -24,12 +26,25 @@ class Engine:
     forgotten.  Raises EngineError where the runtime fails, PromptTooLongError where a slot has no room.
     """
 
-    def __init__(self, graph_dir: Path, *, threads: int, context_tokens: int, slots: int = 1) -> None:
-        self._session = open_session(graph_dir, threads=threads)
-        self._prefill = PrefillGraph.of(graph_dir, threads=threads)
+    def __init__(
+        self,
+        graph_dir: Path,
+        *,
+        threads: int,
+        context_tokens: int,
+        slots: int = 1,
+        scales: KeyValueScales | None = None,
+    ) -> None:
+        """Keys and values are kept as int8 where there are `scales`, else as float32.
+
+        context_tokens: of a slot; 0 for as many as the model knows, whatever memory they take.
+        """
+        file = MODEL_FILE if scales is None else INT8_CACHE_FILE
+        self._session = open_session(graph_dir, threads=threads, file=file)
+        self._prefill = PrefillGraph.of(graph_dir, threads=threads, scales=scales)
         self.info = graph_info(self._session)
-        self.context_tokens = min(context_tokens, self.info.context_tokens)
-        self.cache = KeyValueCache(self.info, slots=slots, room=self.context_tokens)
+        self.context_tokens = min(context_tokens or self.info.context_tokens, self.info.context_tokens)
+        self.cache = KeyValueCache(self.info, slots=slots, room=self.context_tokens, scales=scales)
         self._tokens = np.zeros((slots, 1), np.int64)
         self._last_held = np.zeros((slots,), np.int32)
         self._total = np.zeros((), np.int32)
@@ -125,6 +140,7 @@ class Engine:
             "total_sequence_length": self._total,
             "rows": rows,
             **{f"past.{name}": array for name, array in cache.items()},
+            **{f"scale.{name}": array for name, array in self.cache.scales()},
         }
         outputs: dict[str, npt.NDArray[Any]] = {
             "logits": logits,

@@ -13,9 +13,18 @@ from onnx import helper
 
 from models.architecture import LlamaConfig
 from models.core.board_profile import EXACT_ONLY, BoardProfile, GraphForm
-from models.core.graph_info import DATA_FILE, MODEL_FILE, PREFILL_DATA_FILE, PREFILL_FILE, GraphInfo
+from models.core.graph_info import (
+    DATA_FILE,
+    INT8_CACHE_FILE,
+    INT8_CACHE_PREFILL_FILE,
+    MODEL_FILE,
+    PREFILL_DATA_FILE,
+    PREFILL_FILE,
+    GraphInfo,
+)
 from models.core.rotation import Rotation
 from models.gguf import GgufFile
+from models.int8_cache import for_decoding, for_prompts
 from models.int8_graph import Int8LlamaGraph
 from models.int8_weights import Int8WeightsWriter, has_int8_form, int8_bytes
 from models.llama_graph import CONTRIB, LlamaGraph
@@ -80,11 +89,13 @@ def _write(
             weights = int8_weights = Int8WeightsWriter(gguf, file, rotation=rotation, progress=hear[0])
             graph = Int8LlamaGraph(gguf, config, int8_weights, rotation).build()
     _save(graph, info, folder / MODEL_FILE)
+    _save(for_decoding(graph), info, folder / INT8_CACHE_FILE)
     if len(forms) > 1:
         with _writing(folder / PREFILL_DATA_FILE) as file:
             int8_weights = Int8WeightsWriter(gguf, file, rotation=rotation, lender=weights, progress=hear[1])
             graph = Int8LlamaGraph(gguf, config, int8_weights, rotation, with_logits=False).build()
         _save(graph, info, folder / PREFILL_FILE)
+    _save(for_prompts(graph), info, folder / INT8_CACHE_PREFILL_FILE)
     _sync(folder)
     return info
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from models.core.cpu import identity
-from models.core.graph_info import CONVERTER_VERSION
+from models.core.graph_info import CONVERTER_VERSION, SCALES_FILE
 from models.errors import CorruptStoreError
 from models.files import open_regular, sync_directory, write_atomically
 
@@ -83,7 +83,7 @@ def _read_seal(path: Path) -> object:
 
 
 def _flaw_of_files(graph: Path, files: dict[str, Any]) -> str | None:
-    found = {path.name for path in graph.iterdir()} - {SEAL_FILE}
+    found = {path.name for path in graph.iterdir()} - {SEAL_FILE, SCALES_FILE}
     if found != files.keys():
         return f"it should hold {', '.join(sorted(files))}; it holds {', '.join(sorted(found)) or 'nothing'}"
     for name, description in files.items():

@@ -11,7 +11,7 @@ from typing import Final
 
 from models.core.manifest import TEMPLATE
 from models.core.request import GenerationEvent, GenerationFinished, GenerationRequest, TokensGenerated
-from models.core.worker_protocol import Convert, Generate, GraphMissing, Load, Progressed
+from models.core.worker_protocol import Convert, Generate, GraphMissing, KvCache, Load, Progressed
 from models.errors import QueueFullError, WorkerDiedError, WorkerProtocolError
 from models.store import ModelStore, StoredModel
 from models.worker_process import WorkerProcess
@@ -39,6 +39,7 @@ class EngineHost:
         slots: int = 1,
         prefix_bytes: int = 0,
         idle_s: float = 0,
+        kv_cache: KvCache = "int8",
     ) -> None:
         """context_tokens: of each answer with its prompt; prefix_bytes: kept of what was computed, see `generate`."""
         self._store = store
@@ -46,6 +47,7 @@ class EngineHost:
         self._threads = threads
         self._context_tokens = context_tokens
         self._prefix_bytes = prefix_bytes
+        self._kv_cache: KvCache = kv_cache
         self._line = _Line(slots)
         self._coming: tuple[str, float] | None = None
         self._idle_s = idle_s
@@ -113,7 +115,7 @@ class EngineHost:
         """
         async with self._converting, _process() as worker:  # a process of its own: its memory goes with it
             gguf = await asyncio.to_thread(self._store.path, model.manifest.gguf)
-            async with aclosing(worker.ask(Convert(str(gguf), str(self._graphs)))) as events:
+            async with aclosing(worker.ask(Convert(str(gguf), str(self._graphs), self._threads))) as events:
                 async for event in events:
                     if isinstance(event, Progressed):
                         progress(event.fraction)
@@ -202,6 +204,7 @@ class EngineHost:
             context_tokens=self._context_tokens,
             slots=self._line.places,
             prefix_bytes=self._prefix_bytes,
+            kv_cache=self._kv_cache,
         )
 
     async def _unload(self, worker: WorkerProcess | None) -> None:

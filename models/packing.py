@@ -6,6 +6,7 @@ that packing needs memory for one of them, and what comes out is put behind the 
 The form belongs to the processor and to the version of the runtime: see models.graph_cache.
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,15 @@ from typing import BinaryIO, Final
 import onnx
 from onnx import TensorProto, helper
 
-from models.core.graph_info import DATA_FILE, DATA_FILES, MODEL_FILE, PACKED_FILES
+from models.core.graph_info import (
+    DATA_FILE,
+    INT8_CACHE_FILE,
+    INT8_CACHE_PREFILL_FILE,
+    MODEL_FILE,
+    PACKED_FILES,
+    PREFILL_DATA_FILE,
+    PREFILL_FILE,
+)
 from models.errors import EngineError
 from models.files import CHUNK_BYTES, require_space
 from models.session import save_packed
@@ -37,36 +46,56 @@ SPARE_BYTES: Final = 256 * 1024 * 1024  # of the disk that a mere gain in memory
 def pack(
     graph_dir: Path,
     *,
-    file: str = MODEL_FILE,
+    data: str = DATA_FILE,
     progress: Callable[[float], None] | None = None,
     spare_bytes: int = SPARE_BYTES,
 ) -> None:
-    """Put the packed matrices behind the data of a graph, and write its packed form, which names them.
+    """Put the packed matrices behind the data of graphs, and write their packed forms, which name them.
 
-    The graph must be nobody else's yet; `spare_bytes` of the disk stay free.  Where it fails there is no packed
-    form, and the graph is as it was.
+    data: the file whose matrices are packed.  The graphs must be nobody else's yet; `spare_bytes` of the disk stay
+    free.  Where it fails there are no packed forms, and the graphs are as they were.
     Raises NotEnoughSpaceError, EngineError; OSError where the disk refuses.
     """
-    model = onnx.load(graph_dir / file, load_external_data=False)
+    files = _graphs_of(graph_dir, data)
+    model = onnx.load(graph_dir / files[0], load_external_data=False)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     # Nodes that multiply by the same matrix in the same way share its packed form.
-    nodes = list({_way(node): node for node in model.graph.node if _packable(node, weights, DATA_FILES[file])}.values())
-    data, packed = graph_dir / DATA_FILES[file], graph_dir / PACKED_FILES[file]
-    size = data.stat().st_size
+    nodes = list({_way(node): node for node in model.graph.node if _packable(node, weights, data)}.values())
+    size = (graph_dir / data).stat().st_size
     try:
-        with tempfile.TemporaryDirectory(prefix=".packing", dir=graph_dir) as folder, data.open("r+b") as target:
+        with (
+            tempfile.TemporaryDirectory(prefix=".packing", dir=graph_dir) as folder,
+            (graph_dir / data).open("r+b") as target,
+        ):
             for done, node in enumerate(nodes, 1):
                 require_space(graph_dir, spare_bytes)
                 for tensor, entry in _packed(model, node, weights, graph_dir, Path(folder)):
                     _append(entry, Path(folder) / DATA_FILE, target, weights[tensor])
                 if progress is not None:
                     progress(done / len(nodes))
-        packed.write_bytes(model.SerializeToString(deterministic=True))
+        for file in files:
+            _write_packed(graph_dir, file, weights)
     except BaseException:
-        packed.unlink(missing_ok=True)
-        with data.open("r+b") as target:
-            target.truncate(size)
+        for file in files:
+            (graph_dir / PACKED_FILES[file]).unlink(missing_ok=True)
+        os.truncate(graph_dir / data, size)
         raise
+
+
+def _graphs_of(graph_dir: Path, data: str) -> list[str]:
+    """Name the graphs of a data file: the one it was written for, and those that were made of that one."""
+    if data == PREFILL_DATA_FILE:
+        return [PREFILL_FILE, INT8_CACHE_PREFILL_FILE]
+    alone = not (graph_dir / PREFILL_DATA_FILE).exists()
+    return [MODEL_FILE, INT8_CACHE_FILE, *([INT8_CACHE_PREFILL_FILE] if alone else [])]
+
+
+def _write_packed(graph_dir: Path, file: str, weights: dict[str, TensorProto]) -> None:
+    """Write a graph again, with what the weights that it has now say of their packed forms."""
+    model = onnx.load(graph_dir / file, load_external_data=False)
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(weights.get(tensor.name, tensor))
+    (graph_dir / PACKED_FILES[file]).write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _packable(node: onnx.NodeProto, weights: dict[str, TensorProto], data: str) -> bool:

@@ -6,7 +6,7 @@ engine rests.
 """
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from models.core.graph_info import PACKED_FILES, PREFILL_DATA_FILE, PREFILL_FILE
-from models.core.meminfo import available_bytes
+from models.core.graph_info import (
+    DATA_FILE,
+    INT8_CACHE_PREFILL_FILE,
+    PACKED_FILES,
+    PREFILL_DATA_FILE,
+    PREFILL_FILE,
+)
 from models.errors import EngineError
+from models.free_memory import free_bytes
+from models.key_value_scales import KeyValueScales
 from models.kv_cache import KeyValues
 from models.session import RUNTIME_ERRORS, open_session
 
@@ -24,30 +31,39 @@ MIN_TOKENS: Final = 16  # fewer are as fast through the graph that decodes
 OPEN_TOKENS: Final = 128  # what a prompt must have for it to be worth the opening
 OPEN_MEMORY: Final = 2.5  # of its data's size must be free for it: mapped, packed, and what it computes with
 PIECE_TOKENS: Final = 256  # computed at once: attention computes the upper half of every square too, for nothing
-MEMINFO: Final = Path("/proc/meminfo")
-MAX_MEMINFO_BYTES: Final = 64 * 1024
 
 
 class PrefillGraph:
     """The prefill.onnx of a directory that `models.graph.convert` wrote; `of` gives None where there is none."""
 
-    def __init__(self, graph_dir: Path, *, threads: int, meminfo: Path = MEMINFO) -> None:
+    def __init__(
+        self,
+        graph_dir: Path,
+        *,
+        threads: int,
+        scales: KeyValueScales | None = None,
+        free_memory: Callable[[], int | None] = free_bytes,
+    ) -> None:
+        """scales: of the cache that it fills, where that is int8."""
+        self._scales = dict(() if scales is None else scales.inputs())
+        self._file = PREFILL_FILE if scales is None else INT8_CACHE_PREFILL_FILE
         self._graph_dir = graph_dir
         self._threads = threads
-        self._meminfo = meminfo
+        self._free_memory = free_memory
         self._session: ort.InferenceSession | None = None
 
     @classmethod
-    def of(cls, graph_dir: Path, *, threads: int) -> "PrefillGraph | None":
+    def of(cls, graph_dir: Path, *, threads: int, scales: KeyValueScales | None = None) -> "PrefillGraph | None":
         """Give the graph of a directory, if it has one."""
-        return cls(graph_dir, threads=threads) if (graph_dir / PREFILL_FILE).exists() else None
+        graph = cls(graph_dir, threads=threads, scales=scales)
+        return graph if (graph_dir / graph._file).exists() else None
 
     def takes(self, tokens: int) -> bool:
         """Whether so many tokens are worth it and the memory allows it.  Raises EngineError where it does not open."""
         if tokens < MIN_TOKENS:
             return False
         if self._session is None and tokens >= OPEN_TOKENS and self._has_memory():
-            self._session = open_session(self._graph_dir, threads=self._threads, file=PREFILL_FILE)
+            self._session = open_session(self._graph_dir, threads=self._threads, file=self._file)
         return self._session is not None
 
     def run(self, ids: Sequence[int], start: int, key_values: Mapping[str, KeyValues]) -> None:
@@ -77,20 +93,28 @@ class PrefillGraph:
             ("seqlens_k", np.array([stop - 1], np.int32)),
             ("total_sequence_length", np.array(stop, np.int32)),
             *((f"past.{name}", array) for name, array in key_values.items()),
+            *((f"scale.{name}", array) for name, array in self._scales.items()),
         ]
+        made: dict[str, KeyValues] = {}
         for name, array in inputs:
             binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         for name, array in key_values.items():
-            binding.bind_output(f"present.{name}", "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+            kind, target = "present", array
+            if self._scales:
+                _, kv_heads, _, head_dim = array.shape
+                kind, target = "new", made.setdefault(name, np.empty((1, len(ids), kv_heads, head_dim), np.int8))
+            binding.bind_output(f"{kind}.{name}", "cpu", 0, target.dtype.type, target.shape, target.ctypes.data)
         try:
             session.run_with_iobinding(binding)
         except RUNTIME_ERRORS as error:
             raise EngineError(f"the engine failed at token {start}: {error}") from error
+        for name, array in made.items():
+            key_values[name][:, :, start:stop] = array.transpose(0, 2, 1, 3)
 
     def _has_memory(self) -> bool:
-        needed = OPEN_MEMORY * (self._graph_dir / PREFILL_DATA_FILE).stat().st_size
-        if (self._graph_dir / PACKED_FILES[PREFILL_FILE]).exists():
+        data = self._graph_dir / PREFILL_DATA_FILE
+        needed = OPEN_MEMORY * (data if data.exists() else self._graph_dir / DATA_FILE).stat().st_size
+        if (self._graph_dir / PACKED_FILES[self._file]).exists():
             needed /= 2  # half of the file is the packed form
-        with self._meminfo.open("rb") as file:
-            available = available_bytes(file.read(MAX_MEMINFO_BYTES).decode(errors="replace"))
-        return available is None or available >= needed
+        free = self._free_memory()
+        return free is None or free >= needed

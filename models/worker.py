@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from models.core.graph_info import PACKED_FILES
+from models.core.graph_info import DATA_FILE, PREFILL_DATA_FILE
 from models.core.request import GenerationEvent
 from models.core.worker_protocol import (
     MAX_COMMAND_BYTES,
@@ -151,8 +151,8 @@ class Worker:
 
     def _events(self, number: int, command: Command) -> Iterator[Event]:
         match command:
-            case Convert(gguf, graphs):
-                yield from self._convert(number, Path(gguf), Path(graphs))
+            case Convert(gguf, graphs, threads):
+                yield from self._convert(number, Path(gguf), Path(graphs), threads)
             case Load():
                 yield self._load(command)
             case Generate(request, scope):
@@ -163,33 +163,37 @@ class Worker:
                 if self._batch is not None:
                     yield from map(_told, self._batch.cancel(number))
 
-    def _convert(self, number: int, gguf: Path, graphs: Path) -> Iterator[Event]:
+    def _convert(self, number: int, gguf: Path, graphs: Path, threads: int) -> Iterator[Event]:
         from models.board import board_profile  # noqa: PLC0415  loaded with what needs it
         from models.graph import convert  # noqa: PLC0415  an engine needs no converter
+        from models.key_value_calibration import calibrate  # noqa: PLC0415
+        from models.key_value_scales import KeyValueScales  # noqa: PLC0415
 
         cache = _graph_cache(graphs)
         target = cache.path(gguf)
+        told = time.monotonic()
+
+        def progress(fraction: float) -> None:
+            nonlocal told
+            if time.monotonic() - told >= PROGRESS_INTERVAL_S:
+                told = time.monotonic()
+                self._report((number, Progressed(min(max(fraction, 0.0), 1.0))))
+
         if not _sound(cache, target):
             require_space(graphs, 2 * gguf.stat().st_size)  # 1.2 times a 4-bit file, with its embedding at 8 bits
-            told = time.monotonic()
-
-            def progress(fraction: float) -> None:
-                nonlocal told
-                if time.monotonic() - told >= PROGRESS_INTERVAL_S:
-                    told = time.monotonic()
-                    self._report((number, Progressed(min(max(fraction, 0.0), 1.0))))
-
             unsealed = target.with_name(f".{target.name}.unsealed")
             with writing(target):
                 profile = board_profile(os.environ)
-                convert(gguf, unsealed, profile=profile, progress=lambda fraction: progress(fraction / 2))
-                _pack(unsealed, progress=lambda fraction: progress(0.5 + fraction / 2))
+                convert(gguf, unsealed, profile=profile, progress=lambda done: progress(done / 3))
+                _pack(unsealed, progress=lambda done: progress((1 + done) / 3))
                 cache.seal(unsealed)
                 shutil.rmtree(target, ignore_errors=True)
                 unsealed.rename(target)
                 sync_directory(graphs)
             for other in cache.others(gguf):
                 shutil.rmtree(other, ignore_errors=True)
+        if KeyValueScales.load(target) is None:
+            calibrate(gguf, target, threads=threads, progress=lambda done: progress((2 + done) / 3))
         yield Progressed(1.0)
         yield Ready()
 
@@ -199,6 +203,7 @@ class Worker:
         from models.engine import Engine  # noqa: PLC0415
         from models.generation import Generator  # noqa: PLC0415
         from models.gguf import GgufFile  # noqa: PLC0415
+        from models.key_value_scales import KeyValueScales  # noqa: PLC0415
         from models.memory import need_of  # noqa: PLC0415
         from models.templates import ChatTemplate  # noqa: PLC0415
         from models.tokenizer import Tokenizer  # noqa: PLC0415
@@ -208,12 +213,17 @@ class Worker:
         graph = cache.path(Path(command.gguf))
         if not _sound(cache, graph):
             return GraphMissing()
+        scales = KeyValueScales.load(graph) if command.kv_cache == "int8" else None
+        if command.kv_cache == "int8" and scales is None:
+            return GraphMissing()
         with GgufFile.open(Path(command.gguf)) as gguf:
-            need, free, slots = need_of(gguf, chunk_tokens=MOST_TOKENS), self._free_memory(), command.slots
-            if free is not None:
-                need.require(context_tokens=command.context_tokens, free_bytes=free)
-                fitting = need.sequences_that_fit(command.context_tokens, free - command.prefix_bytes)
-                slots = min(slots, max(1, fitting))  # the others wait for them
+            room = need_of(gguf, chunk_tokens=MOST_TOKENS, kv_cache=command.kv_cache).room(
+                context_tokens=command.context_tokens,
+                slots=command.slots,
+                prefix_bytes=command.prefix_bytes,
+                board_bytes=_board_bytes(),
+                free_bytes=self._free_memory(),
+            )
             tokenizer = Tokenizer.from_gguf(gguf)
             source = command.template
             if source is None:
@@ -221,7 +231,13 @@ class Worker:
         template = None  # of a model that only completes texts
         if source:
             template = ChatTemplate(source, bos_token=tokenizer.bos_token, eos_token=tokenizer.eos_token)
-        engine = Engine(graph, threads=command.threads, context_tokens=command.context_tokens, slots=slots)
+        engine = Engine(
+            graph,
+            threads=command.threads,
+            context_tokens=room.context_tokens,
+            slots=room.slots,
+            scales=scales,
+        )
         generator = Generator(tokenizer, template, context_tokens=engine.context_tokens)
         self._batch = Batch(engine, generator, prefix_bytes=command.prefix_bytes, on_unforeseen=tell_unforeseen)
         ctypes.CDLL(None).malloc_trim(0)  # what was parsed and packed on the way goes back to the board
@@ -252,16 +268,16 @@ def _pack(graph: Path, *, progress: Callable[[float], None]) -> None:
     """Pack the graphs of a directory for this board; one that cannot be is left as it is, and that is said."""
     from models.packing import pack  # noqa: PLC0415  loaded with what needs it
 
-    files = [file for file in PACKED_FILES if (graph / file).exists()]
-    for done, file in enumerate(files):
+    files = [data for data in (DATA_FILE, PREFILL_DATA_FILE) if (graph / data).exists()]
+    for done, data in enumerate(files):
 
         def tell(part: float, done: int = done) -> None:
             progress((done + part) / len(files))
 
         try:
-            pack(graph, file=file, progress=tell)
+            pack(graph, data=data, progress=tell)
         except (NotEnoughSpaceError, EngineError) as error:
-            print(f"{file} stays unpacked, and takes more memory: {error}", flush=True)  # noqa: T201  the daemon logs it
+            print(f"{data} stays unpacked, and takes more memory: {error}", flush=True)  # noqa: T201  the daemon logs it
 
 
 def _graph_cache(graphs: Path) -> GraphCache:
@@ -280,6 +296,10 @@ def _sound(cache: GraphCache, graph: Path) -> bool:
     return flaw is None
 
 
+def _board_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def confine() -> None:
     """Bind this process to its parent and keep what goes wrong in it small."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -287,9 +307,8 @@ def confine() -> None:
         raise OSError(ctypes.get_errno(), "prctl")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the daemon, which ends this process itself
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    bound = int(memory * MEMORY_PART)
+    bound = int(_board_bytes() * MEMORY_PART)
     if most == resource.RLIM_INFINITY or bound < most:
         resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
     with contextlib.suppress(OSError):  # some containers mount /proc read-only

@@ -22,6 +22,7 @@ ROOMS = {
     "nacl": {"mesh.core.crypto"},
     "onnx": {
         "models.graph",
+        "models.int8_cache",
         "models.llama_graph",
         "models.packing",
         "models.weights",

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from models.core.meminfo import available_bytes as board_bytes
+from models.core.meminfo import available_bytes as board_available_bytes
 from models.errors import NotEnoughMemoryError
 
 ENGINE_BYTES: Final = 32_000_000  # of libraries and session, besides what the process has when it asks
@@ -18,6 +18,16 @@ TOKEN_OF_VOCABULARY_BYTES: Final = 400  # its texts, its merges, the tables made
 ACTIVATIONS: Final = 8  # arrays of a width and a feed-forward width, for each token of a chunk
 FLOAT_BYTES: Final = 4
 CONTEXT_STEP: Final = 16  # contexts are proposed in round figures
+BOARD_PART: Final = 0.25  # of the board's memory that keys and values may come to fill, where nobody chose a context
+LEAST_CONTEXT: Final = 512  # that nobody chose: rather fewer sequences at a time, as long as there are several
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What a model is loaded with: so many sequences at a time, of so many tokens each."""
+
+    context_tokens: int
+    slots: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +46,22 @@ class MemoryNeed:
         weights_bytes: int,
         layers: int,
         kv_width: int,
+        kv_bytes: int,
         width: int,
         feed_forward: int,
         vocabulary: int,
         chunk_tokens: int,
         most_tokens: int,
     ) -> "MemoryNeed":
-        """Reckon from dimensions; `weights_bytes` as they lie in memory, `chunk_tokens` are computed at a time."""
+        """Reckon from dimensions; `weights_bytes` as they lie in memory, `chunk_tokens` are computed at a time.
+
+        kv_bytes: of each number of the key-value cache.
+        """
         activations = ACTIVATIONS * FLOAT_BYTES * chunk_tokens * (width + feed_forward)
         return cls(
             weights_bytes=weights_bytes,
             fixed_bytes=ENGINE_BYTES + TOKEN_OF_VOCABULARY_BYTES * vocabulary + activations,
-            token_bytes=2 * layers * kv_width * FLOAT_BYTES,
+            token_bytes=2 * layers * kv_width * kv_bytes,
             most_tokens=most_tokens,
         )
 
@@ -64,6 +78,30 @@ class MemoryNeed:
         """Give how many sequences of so many tokens that is enough for; 0 = not even one."""
         tokens = min(context_tokens, self.most_tokens)
         return max(0, free_bytes - self.bytes_for(0)) // (tokens * self.token_bytes)
+
+    def room(
+        self, *, context_tokens: int, slots: int, prefix_bytes: int, board_bytes: int, free_bytes: int | None
+    ) -> Room:
+        """Decide how many sequences of what length there can be; the only place that does.
+
+        A context that was chosen is given or refused, with fewer slots where they do not all fit.  0 is what the model
+        knows, as far as a part of the board's memory and what is free of it reach.  prefix_bytes: kept free besides;
+        free_bytes: None where nobody says.  Raises NotEnoughMemoryError where not one sequence fits.
+        """
+        tokens = context_tokens or self._affordable(slots, prefix_bytes, board_bytes, free_bytes)
+        tokens = min(tokens, self.most_tokens)
+        if free_bytes is None:
+            return Room(context_tokens=tokens, slots=slots)
+        self.require(context_tokens=tokens, free_bytes=free_bytes)
+        fitting = self.sequences_that_fit(tokens, free_bytes - prefix_bytes)
+        return Room(context_tokens=tokens, slots=min(slots, max(1, fitting)))
+
+    def _affordable(self, slots: int, prefix_bytes: int, board_bytes: int, free_bytes: int | None) -> int:
+        share = int(board_bytes * BOARD_PART) // (slots * self.token_bytes)
+        if free_bytes is None:
+            return max(LEAST_CONTEXT, share)
+        share = min(share, (free_bytes - prefix_bytes - self.bytes_for(0)) // (slots * self.token_bytes))
+        return min(max(LEAST_CONTEXT, share), self.context_that_fits(free_bytes) or CONTEXT_STEP)
 
     def require(self, *, context_tokens: int, free_bytes: int) -> None:
         """Refuse what will not fit.  Raises NotEnoughMemoryError, which names the context that would."""
@@ -102,5 +140,5 @@ def parse_group(limit: str, used: str, statistics: str) -> Group | None:
 
 def available_bytes(meminfo: str, groups: Iterable[Group]) -> int | None:
     """Give what a process can still use, by /proc/meminfo and the groups it is in; None where nobody says."""
-    board = board_bytes(meminfo)
+    board = board_available_bytes(meminfo)
     return min([group.free_bytes for group in groups] + ([] if board is None else [board]), default=None)

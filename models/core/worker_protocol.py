@@ -7,7 +7,7 @@ directions: the daemon does not trust a process that has read a stranger's model
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from models.core.request import (
     MAX_LOGPROBS,
@@ -39,6 +39,9 @@ MAX_THREADS: Final = 1024
 MAX_SLOTS: Final = 64
 MAX_SCOPE_CHARACTERS: Final = 256
 
+KvCache = Literal["int8", "float32"]
+"""How keys and values are kept."""
+
 ERROR_ARGUMENTS: Final[Mapping[str, tuple[type, ...]]] = {
     "PromptTooLongError": (int, int),
     "NotEnoughSpaceError": (int, int, str),
@@ -52,6 +55,7 @@ class Convert:
 
     gguf: str
     graphs: str
+    threads: int = 1  # of the run that measures it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +66,10 @@ class Load:
     graphs: str
     template: str | None  # in place of the GGUF's own
     threads: int
-    context_tokens: int
+    context_tokens: int  # 0 = what the model knows, as far as the memory reaches
     slots: int  # answers at a time
     prefix_bytes: int  # of keys and values kept for questions that begin alike
+    kv_cache: KvCache = "int8"
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class GraphMissing:
-    """There is no graph of that GGUF from this version of the converter."""
+    """There is no graph of that GGUF from this version of the converter, or not all that was measured of it."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +154,10 @@ def parse_order(line: bytes) -> Order:
     """
     number, kind, fields = _fields(line, "op", MAX_COMMAND_BYTES)
     match kind, fields:
-        case "Convert", {"gguf": str(gguf), "graphs": str(graphs), **rest} if not rest:
-            return Order(number, Convert(_path(gguf), _path(graphs)))
+        case "Convert", {"gguf": str(gguf), "graphs": str(graphs), "threads": threads, **rest} if not rest and is_count(
+            threads, MAX_THREADS
+        ):
+            return Order(number, Convert(_path(gguf), _path(graphs), threads))
         case "Load", {
             "gguf": str(gguf),
             "graphs": str(graphs),
@@ -159,6 +166,7 @@ def parse_order(line: bytes) -> Order:
             "context_tokens": context,
             "slots": slots,
             "prefix_bytes": prefix_bytes,
+            "kv_cache": ("int8" | "float32") as kv_cache,
             **rest,
         } if (
             not rest
@@ -177,6 +185,7 @@ def parse_order(line: bytes) -> Order:
                 context_tokens=context,
                 slots=slots,
                 prefix_bytes=prefix_bytes,
+                kv_cache=kv_cache,
             )
             return Order(number, load)
         case "Generate", {

@@ -158,7 +158,7 @@ def _prompt(tokens: int) -> list[int]:
 
 def _own_megabytes() -> float:
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    return sum(int(kilobytes) for kilobytes in re.findall(r"^RssAnon:\s+(\d+)", status, re.MULTILINE)) / 1000
+    return sum(int(kilobytes) for kilobytes in re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+)", status, re.MULTILINE)) / 1000
 
 
 def _serve(kind: str, model: str) -> None:

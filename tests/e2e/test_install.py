@@ -13,6 +13,7 @@ import device, mesh, models, tui
 print(Path(device.__file__).parent / "cli" / "main.py")
 print(Path(mesh.__file__).parent / "core" / "wordlist.txt")
 print(Path(models.__file__).parent / "catalogue.toml")
+print(Path(models.__file__).parent / "calibration.txt")
 print(Path(tui.__file__).parent / "hearth.tcss")
 """
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +42,7 @@ def test_install_and_uninstall(tmp_path: Path) -> None:
     venv = tmp_path / ".local/share/hearthmesh/venv/bin/python"
     listed = subprocess.run([venv, "-c", FILES], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
     assert all(Path(line).is_file() and line.startswith(str(tmp_path)) for line in listed.splitlines())
-    assert len(listed.splitlines()) == 4
+    assert len(listed.splitlines()) == 5
     make("uninstall", tmp_path)
     assert not command.exists()
     assert not unit.exists()

@@ -6,6 +6,8 @@ import struct
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from models.constraints import Constraints
 from models.core.grammars import answer_grammar
 from models.core.manifest import Blob, Manifest
@@ -43,6 +45,7 @@ from models.errors import (
     WorkerProtocolError,
 )
 from models.gguf import GgufFile
+from models.key_value_scales import KeyValueScales
 from models.tokenizer import Tokenizer
 from tests.fuzz.target import Target
 from tests.models.tiny import TinyLlama, write_tiny
@@ -96,6 +99,12 @@ def compile_schema(data: bytes) -> None:
         _constraints().matcher(answer_grammar(request, in_tags=True) or "", of="schema")
 
 
+def parse_scales(data: bytes) -> None:
+    """Scales kept beside a graph: positive numbers, written in one way."""
+    scales = KeyValueScales.from_bytes(data)
+    assert scales is None or ((scales.values > 0).all() and scales.to_bytes() == data)
+
+
 def read_tool_calls(data: bytes) -> None:
     """An answer's text: calls of known tools only, and nothing lost where there are none."""
     text = data.decode(errors="replace")
@@ -145,6 +154,7 @@ def _reports() -> list[bytes]:
 
 
 TARGETS = (
+    Target(parse_scales, lambda: [KeyValueScales(np.ones((1, 2, 1, 16), np.float32)).to_bytes()]),
     Target(parse_gguf, lambda: [_gguf()]),
     Target(parse_manifest, lambda: [Manifest.of([Blob("gguf", "0" * 64, 5)]).to_bytes()]),
     Target(read_tool_calls, lambda: [b'x<tool_call>{"name": "weather", "arguments": {"a": "}"}}</tool_call>']),

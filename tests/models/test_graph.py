@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Type
 
-from models.core.graph_info import DATA_FILE, MODEL_FILE
+from models.core.graph_info import DATA_FILE, INT8_CACHE_FILE, MODEL_FILE
 from models.engine import Engine
 from models.errors import CorruptModelError, UnsupportedModelError
 from models.gguf import GgufFile
@@ -72,7 +72,8 @@ def test_logits_are_those_of_the_architecture(name: str, tmp_path: Path) -> None
 
 
 def _digest(folder: Path) -> str:
-    return hashlib.sha256((folder / MODEL_FILE).read_bytes() + (folder / DATA_FILE).read_bytes()).hexdigest()
+    files = (MODEL_FILE, INT8_CACHE_FILE, DATA_FILE)
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in files)).hexdigest()
 
 
 def test_the_same_file_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from models.core.graph_info import SCALES_FILE
 from models.graph_cache import PAGE_BYTES, SAMPLES, SEAL_FILE, GraphCache
 
 GGUF = Path("/models/sha256-abc")
@@ -44,6 +45,13 @@ def test_another_runtime_has_another_graph(cache: GraphCache, graph: Path) -> No
     assert newer.flaw(graph) == "its seal is of another board or version"
     assert list(newer.others(GGUF)) == [graph]
     assert list(cache.others(GGUF)) == []
+
+
+def test_what_is_measured_later_is_not_sealed(cache: GraphCache, graph: Path) -> None:
+    """The scales say of themselves whether they are sound."""
+    for content in (b"measured", b"measured again"):
+        (graph / SCALES_FILE).write_bytes(content)
+        assert cache.flaw(graph) is None
 
 
 def _overwrite(path: Path, position: int) -> None:

@@ -9,7 +9,14 @@ import pytest
 from gguf import GGMLQuantizationType as Type
 
 from models.core.board_profile import BoardProfile
-from models.core.graph_info import DATA_FILE, MODEL_FILE, PREFILL_DATA_FILE, PREFILL_FILE
+from models.core.graph_info import (
+    DATA_FILE,
+    INT8_CACHE_FILE,
+    INT8_CACHE_PREFILL_FILE,
+    MODEL_FILE,
+    PREFILL_DATA_FILE,
+    PREFILL_FILE,
+)
 from models.engine import Engine
 from models.gguf import GgufFile
 from models.graph import convert
@@ -21,6 +28,7 @@ from tests.models.tiny import TOKENS, TinyLlama, write_tiny
 IDS = [int(token) for token in np.random.default_rng(7).integers(0, len(TOKENS), 140)]
 INT8 = BoardProfile.parse("int8/int8")
 EXACT_INT8 = BoardProfile.parse("exact/int8")
+ALONE = {MODEL_FILE, DATA_FILE, INT8_CACHE_FILE, INT8_CACHE_PREFILL_FILE}  # of a graph in one form
 # Relative rms error of the logits.  The exact form stays within 0.03 on these models.
 TOLERANCE = 0.06
 
@@ -107,7 +115,7 @@ def _files(folder: Path) -> set[str]:
 def test_the_second_form_shares_what_is_the_same(tmp_path: Path) -> None:
     """Embedding and rotations are in the model's own data; the int8 matrices take a byte a weight."""
     convert(write_tiny(tmp_path / "tiny.gguf", TinyLlama()), tmp_path / "graph", profile=EXACT_INT8)
-    assert _files(tmp_path / "graph") == {MODEL_FILE, DATA_FILE, PREFILL_FILE, PREFILL_DATA_FILE}
+    assert _files(tmp_path / "graph") == ALONE | {PREFILL_FILE, PREFILL_DATA_FILE}
     with GgufFile.open(tmp_path / "tiny.gguf") as gguf:
         bound = int8_bytes(gguf)
     assert 0 < (tmp_path / "graph" / PREFILL_DATA_FILE).stat().st_size <= bound
@@ -117,7 +125,7 @@ def test_a_full_disk_costs_the_second_form_only(tmp_path: Path) -> None:
     """Where the room is needed for other things, prompts go through the one graph."""
     path = write_tiny(tmp_path / "tiny.gguf", TinyLlama())
     convert(path, tmp_path / "graph", profile=EXACT_INT8, spare_bytes=2**60)
-    assert _files(tmp_path / "graph") == {MODEL_FILE, DATA_FILE}
+    assert _files(tmp_path / "graph") == ALONE
 
 
 @pytest.mark.parametrize("kind", [Type.F16, Type.F32])
@@ -127,7 +135,7 @@ def test_whoever_keeps_wide_matrices_wants_them_exact(kind: Type, profile: Board
     path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(types={"ffn_down.weight": kind}))
     convert(path, tmp_path / "graph", profile=profile)
     convert(path, tmp_path / "exact")
-    assert _files(tmp_path / "graph") == {MODEL_FILE, DATA_FILE}
+    assert _files(tmp_path / "graph") == ALONE
     assert (tmp_path / "exact" / DATA_FILE).read_bytes() == (tmp_path / "graph" / DATA_FILE).read_bytes()
 
 

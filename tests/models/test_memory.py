@@ -3,13 +3,17 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Type
 
 from models.catalogue import CatalogueEntry
 from models.core.worker_protocol import Convert, Load, Ready
 from models.gguf import GgufFile
-from models.memory import need_of
+from models.graph import convert
+from models.key_value_scales import KeyValueScales
+from models.kv_cache import KeyValueCache
+from models.memory import KV_BYTES, need_of
 from models.worker_process import WorkerProcess
 from tests.models.tiny import TinyLlama, write_tiny
 
@@ -20,11 +24,26 @@ def test_what_a_token_reads_counts(tmp_path: Path) -> None:
     for tied in (True, False):
         model = TinyLlama(matrices=Type.F32, embedding=Type.F32, tied=tied)
         with GgufFile.open(write_tiny(tmp_path / f"{tied}.gguf", model)) as file:
-            need = need_of(file, chunk_tokens=512)
+            need = need_of(file, chunk_tokens=512, kv_cache="float32")
             weights[tied] = need.weights_bytes
             assert sum(info.nbytes for info in file.tensors.values()) >= need.weights_bytes
             assert need.most_tokens == model.context_tokens
     assert weights[True] == weights[False]
+
+
+def test_a_byte_is_reckoned_for_each_number_of_an_int8_cache(tmp_path: Path) -> None:
+    """A quarter of what float32 takes, and what the cache itself says of a token."""
+    model = TinyLlama()
+    path = write_tiny(tmp_path / "tiny.gguf", model)
+    info = convert(path, tmp_path / "graph")
+    with GgufFile.open(path) as file:
+        found = {kind: need_of(file, chunk_tokens=512, kv_cache=kind).token_bytes for kind in KV_BYTES}
+    scales = KeyValueScales(np.ones((info.layers, 2, info.kv_heads, info.head_dim), np.float32))
+    caches = {"float32": None, "int8": scales}
+    assert found == {
+        kind: KeyValueCache(info, slots=1, room=16, scales=one).token_bytes for kind, one in caches.items()
+    }
+    assert found["float32"] == 4 * found["int8"]
 
 
 @pytest.mark.slow
@@ -49,14 +68,14 @@ async def test_a_loaded_model_takes_less_memory_than_its_file(
     worker = await WorkerProcess.start()
     try:
         assert await worker.last(load) == Ready()
-        own = _anonymous_bytes(worker.pid)
+        own = _own_bytes(worker.pid)
     finally:
         await worker.close()
     assert own < 0.6 * smollm2_entry.size_bytes
 
 
-def _anonymous_bytes(pid: int) -> int:
+def _own_bytes(pid: int) -> int:
     status = (Path("/proc") / str(pid) / "status").read_text(encoding="ascii")
-    found = re.search(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE)
-    assert found
-    return int(found[1]) * 1024
+    found = re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+) kB$", status, re.MULTILINE)
+    assert len(found) == 2
+    return sum(map(int, found)) * 1024

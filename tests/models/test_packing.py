@@ -6,15 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 from gguf import GGMLQuantizationType as Type
 
 from models.core.board_profile import BoardProfile
-from models.core.graph_info import DATA_FILE, MODEL_FILE, PACKED_FILES, PREFILL_FILE
+from models.core.graph_info import (
+    DATA_FILE,
+    INT8_CACHE_FILE,
+    INT8_CACHE_PREFILL_FILE,
+    MODEL_FILE,
+    PACKED_FILES,
+    PREFILL_DATA_FILE,
+    PREFILL_FILE,
+)
 from models.engine import Engine
 from models.errors import NotEnoughSpaceError
 from models.gguf import GgufFile
 from models.graph import convert
+from models.key_value_scales import KeyValueScales
 from models.packing import pack
 from tests.models.large import write_large
 from tests.models.tiny import TOKENS, TinyLlama, write_tiny
@@ -36,7 +46,9 @@ def test_the_numbers_are_the_same(kind: Type, tied: bool, tmp_path: Path) -> Non
     convert(write_tiny(tmp_path / "tiny.gguf", TinyLlama(matrices=kind, embedding=kind, tied=tied)), tmp_path / "graph")
     expected = _logits(tmp_path / "graph")
     pack(tmp_path / "graph")
-    assert {path.name for path in (tmp_path / "graph").iterdir()} == {"model.onnx", DATA_FILE, PACKED_FILES[MODEL_FILE]}
+    alone = {MODEL_FILE, INT8_CACHE_FILE, INT8_CACHE_PREFILL_FILE}
+    packed = {PACKED_FILES[file] for file in alone}
+    assert {path.name for path in (tmp_path / "graph").iterdir()} == {DATA_FILE, *alone, *packed}
     np.testing.assert_array_equal(expected, _logits(tmp_path / "graph"))
 
 
@@ -47,13 +59,55 @@ def test_prompts_are_computed_as_before_too(tmp_path: Path) -> None:
     logits = []
     for packed in (False, True):
         if packed:
-            pack(tmp_path / "graph", file=PREFILL_FILE)
+            pack(tmp_path / "graph", data=PREFILL_DATA_FILE)
         assert packed == (tmp_path / "graph" / PACKED_FILES[PREFILL_FILE]).exists()
         engine = Engine(tmp_path / "graph", threads=1, context_tokens=256)
         logits.append(engine.append(0, 0, IDS * 4).copy())
         assert engine._prefill is not None
         assert engine._prefill.takes(len(IDS))
     np.testing.assert_array_equal(logits[0], logits[1])
+
+
+@pytest.mark.parametrize("profile", ["exact/exact", "exact/int8", "int8/int8"])
+def test_all_graphs_share_what_is_packed_once(profile: str, tmp_path: Path) -> None:
+    """With keys and values as int8 or float32, prompts and single tokens: the same bits, from the same packed bytes."""
+    graph = tmp_path / "graph"
+    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(width=128, heads=8, context_tokens=256))
+    info = convert(path, graph, profile=BoardProfile.parse(profile))
+    scales = KeyValueScales(np.full((info.layers, 2, info.kv_heads, info.head_dim), 0.05, np.float32))
+    files = [file for file in (DATA_FILE, PREFILL_DATA_FILE) if (graph / file).exists()]
+
+    def found() -> list[npt.NDArray[np.float32]]:
+        logits = []
+        for one in (None, scales):
+            engine = Engine(graph, threads=1, context_tokens=256, scales=one)
+            logits.append(engine.append(0, 0, IDS * 4).copy())
+            logits.append(engine.advance(0, [IDS[0]], [160])[0].copy())
+        return logits
+
+    expected = found()
+    for data in files:
+        pack(graph, data=data)
+    graphs = {path.name for path in graph.iterdir()} & PACKED_FILES.keys()
+    assert {path.name for path in graph.iterdir()} == {*files, *graphs, *(PACKED_FILES[file] for file in graphs)}
+    for file in graphs:  # the session opens these alone
+        (graph / file).write_bytes(b"")
+    np.testing.assert_array_equal(expected, found())
+    for data in files:
+        named = [_packed_at(graph, file, data) for file in graphs]
+        assert all(one <= max(named, key=len) for one in named)
+
+
+def _packed_at(graph: Path, file: str, data: str) -> set[str]:
+    """Where a graph says that the packed bytes of a data file are."""
+    model = onnx.load(graph / PACKED_FILES[file], load_external_data=False)
+    entries = [{entry.key: entry.value for entry in tensor.external_data} for tensor in model.graph.initializer]
+    return {
+        value
+        for entry in entries
+        for key, value in entry.items()
+        if entry["location"] == data and key.startswith("prepacked_")
+    }
 
 
 def test_matrices_that_differ_in_their_scales_alone_are_not_mistaken(tmp_path: Path) -> None:

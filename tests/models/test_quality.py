@@ -9,6 +9,8 @@ import pytest
 from models.engine import Engine
 from models.gguf import GgufFile
 from models.graph import convert
+from models.key_value_calibration import calibrate
+from models.key_value_scales import KeyValueScales
 from models.tokenizer import Tokenizer
 from tests.models.llama_cpp import LlamaCpp, Prediction
 from tests.models.memory import peak_growth_bytes
@@ -71,26 +73,49 @@ def test_conversion_is_repeatable_and_small(smollm2_gguf: Path, tmp_path: Path) 
     """Twice the same bytes, in well under 400 MB."""
     growth = peak_growth_bytes(lambda: convert(smollm2_gguf, tmp_path / "one"))
     convert(smollm2_gguf, tmp_path / "two")
-    for name in ("model.onnx", "model.onnx.data"):
+    for name in ("model.onnx", "model.int8_cache.onnx", "model.onnx.data"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert growth < 200e6
 
 
-def test_logits_are_llama_cpps(smollm2_gguf: Path, llama_cpp: LlamaCpp, tokenizer: Tokenizer, tmp_path: Path) -> None:
-    """Over 2,000 tokens of our own prose: the same perplexity, the same favourites.
+@pytest.fixture(scope="module")
+def graph(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real model's graph with all that is measured of it."""
+    folder = tmp_path_factory.mktemp("graphs") / "graph"
+    convert(smollm2_gguf, folder)
+    calibrate(smollm2_gguf, folder, threads=2, progress=lambda _: None)
+    return folder
 
-    Neither side is exact: both round activations to eight bits, each in its own way.
-    """
+
+@pytest.fixture(scope="module")
+def windows(tokenizer: Tokenizer) -> list[list[int]]:
+    """Over 2,000 tokens of our own prose, a context's worth at a time."""
     ids = tokenizer.encode(TEXTS["prose"], special=False)
-    windows = [ids[start : start + WINDOW] for start in range(0, len(ids), WINDOW)]
-    convert(smollm2_gguf, tmp_path / "graph")
-    engine = Engine(tmp_path / "graph", threads=2, context_tokens=WINDOW)
-    found = [prediction for window in windows for prediction in _predictions(engine, window)]
-    expected = [
+    return [ids[start : start + WINDOW] for start in range(0, len(ids), WINDOW)]
+
+
+@pytest.fixture(scope="module")
+def expected(llama_cpp: LlamaCpp, windows: list[list[int]]) -> list[Prediction]:
+    """What llama.cpp thinks of them."""
+    return [
         llama_cpp.predict(window[:position], window[position])
         for window in windows
         for position in range(1, len(window))
     ]
+
+
+@pytest.mark.parametrize("kv_cache", ["float32", "int8"])
+def test_logits_are_llama_cpps(
+    kv_cache: str, graph: Path, windows: list[list[int]], expected: list[Prediction]
+) -> None:
+    """The same perplexity, the same favourites, however keys and values are kept.
+
+    Neither side is exact: both round activations to eight bits, each in its own way.
+    """
+    scales = KeyValueScales.load(graph) if kv_cache == "int8" else None
+    engine = Engine(graph, threads=2, context_tokens=WINDOW, scales=scales)
+    assert str(engine.cache.saved(0, 0, 1).dtype) == kv_cache
+    found = [prediction for window in windows for prediction in _predictions(engine, window)]
     agreement = np.mean([one.favourite == other.favourite for one, other in zip(expected, found, strict=True)])
     assert len(found) >= MIN_PREDICTIONS
     assert pytest.approx(_perplexity(expected), rel=MAX_PERPLEXITY_DIFFERENCE) == _perplexity(found)

@@ -7,13 +7,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from models.batch import Batch
-from models.core.graph_info import DATA_FILE
+from models.core.graph_info import DATA_FILE, MODEL_FILE, SCALES_FILE
 from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
 from models.core.worker_protocol import (
     MAX_REPORT_BYTES,
@@ -159,6 +160,22 @@ def test_convert_load_generate(gguf: Path, tmp_path: Path) -> None:
         assert finished.reason == "length"
 
 
+def test_what_was_measured_and_is_lost_is_measured_again(gguf: Path, tmp_path: Path) -> None:
+    """A cut file is as none: the graph is not built anew, and a float32 cache needs no scales."""
+    with _working() as daemon:
+        daemon.ask(1, Convert(str(gguf), str(tmp_path)))
+        [graph] = tmp_path.iterdir()
+        scales, built = graph / SCALES_FILE, (graph / MODEL_FILE).stat().st_mtime_ns
+        whole = scales.read_bytes()
+        scales.write_bytes(whole[:-1])
+        assert daemon.ask(2, _load(gguf, tmp_path)) == [GraphMissing()]
+        assert daemon.ask(3, replace(_load(gguf, tmp_path), kv_cache="float32")) == [Ready()]
+        assert daemon.ask(4, Convert(str(gguf), str(tmp_path)))[-1] == Ready()
+        assert daemon.ask(5, _load(gguf, tmp_path)) == [Ready()]
+    assert whole == scales.read_bytes()
+    assert built == (graph / MODEL_FILE).stat().st_mtime_ns
+
+
 def test_a_template_replaces_the_models_own(gguf: Path, tmp_path: Path) -> None:
     """What the manifest names decides how a conversation is written."""
     with _working() as daemon:
@@ -223,14 +240,30 @@ def test_a_damaged_graph_is_built_again(gguf: Path, tmp_path: Path, capsys: pyte
 
 def test_a_model_that_will_not_fit_the_memory_is_refused(gguf: Path, tmp_path: Path) -> None:
     """Before it is loaded, with the context that would fit; the model that was there is gone."""
-    with _working(free_memory=lambda: 50_000_000) as daemon:
+    with _working(free_memory=lambda: 37_000_000) as daemon:
         daemon.ask(1, Convert(str(gguf), str(tmp_path)))
         [failed] = daemon.ask(2, _load(gguf, tmp_path))
         assert isinstance(failed, Failed)
         assert isinstance(failed.error, NotEnoughMemoryError)
-        assert failed.error.free_bytes == 50_000_000 < failed.error.needed_bytes
+        assert failed.error.free_bytes == 37_000_000 < failed.error.needed_bytes
         assert 0 < failed.error.fitting_tokens < failed.error.context_tokens
         assert daemon.ask(3, _load(gguf, tmp_path, context_tokens=failed.error.fitting_tokens)) == [Ready()]
+
+
+def test_a_context_that_nobody_chose_is_what_fits(gguf: Path, tmp_path: Path) -> None:
+    """Where the largest is refused, the default is not; keys and values as int8 leave room for more."""
+    endless = GenerationRequest((Message("user", "a b " * CONTEXT_TOKENS),), SamplingParams())
+    contexts = {}
+    with _working(free_memory=lambda: 50_000_000) as daemon:
+        daemon.ask(1, Convert(str(gguf), str(tmp_path)))
+        for kv_cache in ("float32", "int8"):
+            load = replace(_load(gguf, tmp_path, context_tokens=0), kv_cache=kv_cache)
+            assert daemon.ask(2, load) == [Ready()]
+            [failed] = daemon.ask(3, Generate(endless))
+            assert isinstance(failed, Failed)
+            assert isinstance(failed.error, PromptTooLongError)
+            contexts[kv_cache] = failed.error.context_tokens
+    assert 0 < contexts["float32"] < contexts["int8"] <= CONTEXT_TOKENS
 
 
 def test_a_conversion_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.core.memory_need import CONTEXT_STEP, Group, MemoryNeed, available_bytes, parse_group
+from models.core.memory_need import CONTEXT_STEP, Group, MemoryNeed, Room, available_bytes, parse_group
 from models.errors import NotEnoughMemoryError
 
 MB = 1_000_000
@@ -17,6 +17,7 @@ def test_the_default_model_is_reckoned_as_measured() -> None:
         weights_bytes=124 * MB,
         layers=30,
         kv_width=192,
+        kv_bytes=4,
         width=576,
         feed_forward=1536,
         vocabulary=49_152,
@@ -59,6 +60,54 @@ def test_how_many_sequences_fit(context: int, sequences: int) -> None:
     """Each has the whole context; none is longer than the model's own."""
     assert sequences == NEED.sequences_that_fit(context, 1_100 * MB)
     assert NEED.sequences_that_fit(context, 100 * MB) == 0
+
+
+BOARD = 512 * MB
+
+
+def _room(context: int, slots: int, free: int | None, *, board: int = BOARD) -> Room:
+    return NEED.room(context_tokens=context, slots=slots, prefix_bytes=10 * MB, board_bytes=board, free_bytes=free)
+
+
+@pytest.mark.parametrize(
+    ("slots", "free", "context", "granted"),
+    [
+        (1, None, 2560, 1),  # a quarter of the board
+        (1, 500 * MB, 2560, 1),
+        (4, None, 640, 4),  # shared
+        (8, None, 512, 8),  # but never less than that
+        (1, 260 * MB, 2000, 1),  # what is free, and not kept for other uses
+        (4, 260 * MB, 512, 3),  # rather fewer at a time
+        (4, 180 * MB, 512, 1),  # what is kept for other uses gives way
+        (4, 152 * MB, 32, 1),
+        (4, 150_900_000, 16, 1),
+    ],
+)
+def test_a_context_that_nobody_chose_is_what_fits(slots: int, free: int | None, context: int, granted: int) -> None:
+    """A part of the board's memory, of what is free, and not beyond what the model knows."""
+    assert Room(context_tokens=context, slots=granted) == _room(0, slots, free)
+    assert _room(0, slots, free, board=2**50).context_tokens <= NEED.most_tokens
+
+
+@given(st.integers(0, 10**9), st.integers(1, 64))
+def test_only_what_no_context_fits_is_refused_unasked(free: int, slots: int) -> None:
+    """Whoever chose nothing is refused exactly where the smallest choice is; what is given fits."""
+    if NEED.context_that_fits(free):
+        room = _room(0, slots, free)
+        assert NEED.bytes_for(room.context_tokens) <= free
+        assert NEED.bytes_for(room.slots * room.context_tokens) <= free or room.slots == 1
+        assert room == _room(room.context_tokens, slots, free)
+    else:
+        with pytest.raises(NotEnoughMemoryError, match="no context would fit"):
+            _room(0, slots, free)
+
+
+def test_a_context_that_was_chosen_is_given_or_refused() -> None:
+    """With the slots that there is memory for; whatever part of the board it takes."""
+    assert Room(context_tokens=2048, slots=3) == _room(2048, 4, 500 * MB)
+    assert Room(context_tokens=8192, slots=4) == _room(100_000, 4, None)
+    with pytest.raises(NotEnoughMemoryError):
+        _room(2048, 4, 200 * MB)
 
 
 V1 = "cache 5\nactive_file 1\ninactive_file 2\ntotal_cache 99\ntotal_active_file 3000\ntotal_inactive_file 4000\n"

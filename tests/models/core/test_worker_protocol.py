@@ -68,6 +68,7 @@ LOAD = {
     "context_tokens": 1,
     "slots": 1,
     "prefix_bytes": 0,
+    "kv_cache": "int8",
 }
 GENERATE = {"op": "Generate"} | {
     key: value for key, value in json.loads(encode_order(Order(1, Generate(ASK)))).items() if key not in ("n", "op")
@@ -119,14 +120,15 @@ requests = st.one_of(
 )
 paths = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=40)
 commands: st.SearchStrategy[Command] = st.one_of(
-    st.builds(Convert, paths, paths),
+    st.builds(Convert, paths, paths, st.integers(0, 64)),
     st.builds(
         Load,
         gguf=paths,
         graphs=paths,
         template=st.none() | texts,
         threads=st.integers(0, 64),
-        context_tokens=st.integers(1, 10_000),
+        context_tokens=st.integers(0, 10_000),
+        kv_cache=st.sampled_from(["int8", "float32"]),
         slots=st.integers(1, MAX_SLOTS),
         prefix_bytes=st.integers(0, 2**40),
     ),
@@ -266,10 +268,12 @@ def test_wrong_types_in_a_report_never_escape(kind: str, data: st.DataObject) ->
 @pytest.mark.parametrize(
     "fields",
     [
-        {"op": "Convert", "gguf": "", "graphs": "g"},
-        {"op": "Convert", "gguf": "a\0b", "graphs": "g"},
+        {"op": "Convert", "gguf": "", "graphs": "g", "threads": 1},
+        {"op": "Convert", "gguf": "a\0b", "graphs": "g", "threads": 1},
+        {"op": "Convert", "gguf": "a", "graphs": "g", "threads": "1"},
         {"op": "Load", "gguf": "a", "graphs": "g", "template": None, "threads": 1, "context_tokens": 1},
         LOAD | {"threads": True},
+        LOAD | {"kv_cache": "int4"},
         LOAD | {"slots": 0},
         LOAD | {"slots": MAX_SLOTS + 1},
         LOAD | {"prefix_bytes": -1},
