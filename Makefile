@@ -16,7 +16,7 @@ UNITS := $(HOME)/.config/systemd/user
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-fast lint types contracts units fast slow browser pictures lab fuzz nightly coverage fix bench install uninstall clean debian
+.PHONY: help demo check check-fast lint types contracts units fast slow browser pictures lab test-arm fuzz nightly coverage fix bench install uninstall clean debian
 
 help: ## what can be typed here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -84,12 +84,18 @@ browser: $(VENV)/.dev # the guest page in Debian's Chromium
 fuzz: $(VENV)/.dev # every parser of foreign bytes, coverage-guided where there is atheris
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_S)
 
-nightly: $(VENV)/.dev debian ## what takes too long for every change: a soak, an hour of fuzzing
+nightly: $(VENV)/.dev debian ## what takes too long for every change: the boards' processors, a soak, an hour of fuzzing
+	@$(MAKE) --no-print-directory test-arm
 	@$(BIN)/python -m tests.e2e.soak $(SOAK_MINUTES)
 	@$(MAKE) --no-print-directory fuzz FUZZ_S=3600
 
 lab: $(VENV)/.dev debian ## whole nodes in network namespaces (root), and how long things took
 	$(BIN)/pytest --timeout=900 -m lab tests/mesh_lab
+
+test-arm: $(VENV)/.dev ## the engine on the boards' processors, emulated (CPU=cortex-a53 for one of them)
+	@command -v qemu-aarch64-static >/dev/null || requirements/debian.sh qemu-user-static
+	@test -e /usr/share/keyrings/debian-archive-keyring.gpg || requirements/debian.sh debian-archive-keyring
+	@nice -n 15 $(BIN)/python -m tests.arm $(CPU)
 
 coverage: $(VENV)/.dev
 	$(BIN)/coverage report --include='*/core/*' --fail-under=100

@@ -57,7 +57,7 @@ class Administration:
     @property
     def memory(self) -> Memory:
         """What the daemon uses and what the machine has left."""
-        return memory()
+        return memory(engine_pid=self.library.engine_pid)
 
     def status(self) -> Status:
         """This node now."""

@@ -114,10 +114,16 @@ class DoorAddress:
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """What the daemon uses and what the machine has left."""
+    """What the daemon uses and what the machine has left.
+
+    engine_…: of the process that has a model loaded, 0 while there is none: its own memory, and the pages of files that
+    it shares with the kernel's cache.
+    """
 
     rss_bytes: int
     available_bytes: int
+    engine_anonymous_bytes: int = 0
+    engine_file_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,11 @@ class Library:
         """How many questions the engine answers at a time."""
         return self._engine.slots
 
+    @property
+    def engine_pid(self) -> int | None:
+        """The process that has a model loaded; None while there is none."""
+        return self._engine.pid
+
     def models(self) -> tuple[Model, ...]:
         """The models here, by name."""
         return tuple(self._shown(model) for model in self._stored)

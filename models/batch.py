@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from models.core.batching import Chunk, Round, Scheduler
+from models.core.batching import FEWEST_TOKENS, Chunk, Round, Scheduler
 from models.core.prefixes import PrefixTree
 from models.core.request import GenerationEvent, GenerationFinished, GenerationRequest
 from models.engine import Engine, FloatArray
@@ -65,6 +65,7 @@ class Batch:
         self._scheduler = Scheduler()
         self._waiting: deque[_Sequence] = deque()
         self._running: list[_Sequence] = []  # by slot
+        self._rounds_alike: bool | None = None  # whether a token's logits are the same in any company, once known
 
     @property
     def busy(self) -> bool:
@@ -127,10 +128,12 @@ class Batch:
     def _read(self, chunk: Chunk) -> "list[tuple[_Sequence, FloatArray | ModelsError]]":
         """Compute some of what a sequence waits for; it goes on once that is all."""
         [(slot, sequence)] = self._placed({chunk.sequence})
-        tokens, sequence.pending = sequence.pending[: chunk.tokens], sequence.pending[chunk.tokens :]
         started = time.perf_counter()
         try:
-            logits = self._engine.append(slot, len(sequence.held), tokens)
+            self._check_rounding(slot, sequence)
+            tokens, sequence.pending = sequence.pending[: chunk.tokens], sequence.pending[chunk.tokens :]
+            rows = 1 if sequence.pending else sequence.rows
+            logits = self._engine.append(slot, len(sequence.held), tokens, rows=rows)
         except ModelsError as error:
             self._scheduler.drop(sequence.number)
             return [(sequence, error)]
@@ -138,8 +141,25 @@ class Batch:
         sequence.held += tokens
         if sequence.pending:
             return []
-        self._keep(slot, sequence)
+        if not sequence.read:
+            sequence.read = True
+            self._keep(slot, sequence)
         return [(sequence, logits)]
+
+    def _check_rounding(self, slot: int, sequence: "_Sequence") -> None:
+        """See, before the first guesses are computed, whether this engine gives a token the same logits in any company.
+
+        Where it does not, guessing would change answers, and there is no more of it.
+        """
+        if sequence.rows == 1 or self._rounds_alike is not None:
+            return
+        guesses = sequence.rows - 1
+        start, tokens = len(sequence.held), sequence.pending[:-guesses]
+        alone = self._engine.append(slot, start, tokens).copy()
+        beside = self._engine.append(slot, start, sequence.pending, rows=sequence.rows)[:1]
+        self._rounds_alike = alone.tobytes() == beside.tobytes()
+        if not self._rounds_alike:
+            sequence.pending, sequence.rows = tokens, 1
 
     def _write(self, numbers: tuple[int, ...]) -> "list[tuple[_Sequence, FloatArray | ModelsError]]":
         """Compute one token of each; who reads a prompt between them gets one that its next chunk writes over."""
@@ -154,7 +174,7 @@ class Batch:
         for _, sequence in placed:
             sequence.held += sequence.pending
             sequence.pending = []
-        return [(sequence, logits[slot - first]) for slot, sequence in placed]
+        return [(sequence, logits[slot - first : slot - first + 1]) for slot, sequence in placed]
 
     def _placed(self, numbers: set[int]) -> "list[tuple[int, _Sequence]]":
         """List sequences with their slots."""
@@ -184,7 +204,11 @@ class Batch:
             self._await(sequence, item)
 
     def _await(self, sequence: "_Sequence", wanted: Compute) -> None:
-        sequence.pending = list(wanted.tokens)
+        alone = len(self._running) == 1 and not self._waiting
+        room = max(0, FEWEST_TOKENS - len(wanted.tokens)) if alone and self._rounds_alike is not False else 0
+        draft = wanted.draft[:room]  # all in one chunk, however slow the board
+        sequence.pending, sequence.rows = [*wanted.tokens, *draft], 1 + len(draft)
+        del sequence.held[len(sequence.held) - wanted.forget :]
         if not sequence.held:
             self._recall(sequence)
         self._scheduler.put(sequence.number, len(sequence.pending))
@@ -223,7 +247,9 @@ class _Sequence:
     """A question, its answer, and what the slot holds of both.
 
     answered: how many of its tokens another engine has given; held: the tokens whose keys and values are there;
-    pending: those it waits for; cached: how many were there before.
+    pending: those it waits for; rows: of how many of these, the last ones, it wants the logits;
+    read: whether the question has been computed; cached: how many were
+    there before.
     """
 
     number: int
@@ -232,6 +258,8 @@ class _Sequence:
     answered: int
     held: list[int] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)
+    rows: int = 1
+    read: bool = False
     cached: int = 0
 
     def not_begun(self) -> GenerationFinished:

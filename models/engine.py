@@ -49,7 +49,7 @@ class Engine:
         self._last_held = np.zeros((slots,), np.int32)
         self._total = np.zeros((), np.int32)
         self._rows = np.arange(slots, dtype=np.int64)[None]
-        self._logits: FloatArray = np.zeros((1, slots, self.info.vocabulary), np.float32)
+        self._logits = _room_for(slots, self.info.vocabulary)
         self._rounds: dict[tuple[int, int], ort.IOBinding] = {}
 
     @property
@@ -57,14 +57,17 @@ class Engine:
         """How many sequences there can be."""
         return self.cache.slots
 
-    def append(self, slot: int, start: int, ids: Sequence[int]) -> FloatArray:
-        """Put tokens behind the first `start` of a slot; return the last one's logits, (vocabulary,)."""
+    def append(self, slot: int, start: int, ids: Sequence[int], *, rows: int = 1) -> FloatArray:
+        """Put tokens behind the first `start` of a slot; return the logits of the last `rows`, (rows, vocabulary).
+
+        The tokens are computed MOST_TOKENS at a time; the rows must be of the last of these chunks.
+        """
         self._require_room(start + len(ids))
-        if self._prefill is not None and self._prefill.takes(len(ids)):
+        if rows == 1 and self._prefill is not None and self._prefill.takes(len(ids)):
             self._append_prompt(self._prefill, slot, start, ids)
         else:
-            self._append(slot, start, ids)
-        logits: FloatArray = self._logits[0, 0]
+            self._append(slot, start, ids, rows)
+        logits: FloatArray = self._logits[0, :rows]
         return logits
 
     def advance(self, first: int, tokens: Sequence[int], held: Sequence[int]) -> FloatArray:
@@ -97,14 +100,17 @@ class Engine:
         prefill.run(ids, start, arrays)
         last = start + len(ids) - 1
         kept = self.cache.saved(slot, last, last + 1)
-        self._append(slot, last, ids[-1:])
+        self._append(slot, last, ids[-1:], 1)
         self.cache.restore(slot, last, kept)
 
-    def _append(self, slot: int, start: int, ids: Sequence[int]) -> None:
+    def _append(self, slot: int, start: int, ids: Sequence[int], rows: int) -> None:
+        if rows > self._logits.shape[1]:
+            self._logits, self._rounds = _room_for(rows, self.info.vocabulary), {}
         for at in range(0, len(ids), MOST_TOKENS):
             chunk = np.array([ids[at : at + MOST_TOKENS]], np.int64)
-            last = np.array([[chunk.shape[1] - 1]], np.int64)
-            self._compute(slot, start + at, chunk, last, self._logits[:, :1])
+            count = rows if at + MOST_TOKENS >= len(ids) else 1
+            wanted = np.arange(chunk.shape[1] - count, chunk.shape[1], dtype=np.int64)[None]
+            self._compute(slot, start + at, chunk, wanted, self._logits[:, :count])
 
     def logits_for(self, ids: Sequence[int], *, slot: int = 0, start: int = 0) -> FloatArray:
         """Append tokens as `append` does; return the logits after each, (tokens, vocabulary), which costs memory."""
@@ -157,3 +163,7 @@ class Engine:
             self._session.run_with_iobinding(binding)
         except RUNTIME_ERRORS as error:
             raise EngineError(f"the engine failed at {what}: {error}") from error
+
+
+def _room_for(rows: int, vocabulary: int) -> FloatArray:
+    return np.zeros((1, rows, vocabulary), np.float32)

@@ -7,11 +7,12 @@ the penalties, the grammar, the stop strings and the text see both parts as one.
 import time
 from collections.abc import Generator as Iteration
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.core.drafting import Drafter
 from models.core.grammars import answer_grammar
 from models.core.request import (
     MAX_TOKEN_BYTES,
@@ -24,7 +25,15 @@ from models.core.request import (
     TokenLogprob,
     TokensGenerated,
 )
-from models.core.sampling import Allowed, FloatArray, choose, discouraged, log_probabilities, penalized, uniform_draw
+from models.core.sampling import (
+    Allowed,
+    FloatArray,
+    choose,
+    discouraged,
+    log_probabilities,
+    penalized,
+    uniform_draw,
+)
 from models.core.stops import StopScanner
 from models.core.tool_messages import for_template, in_words, offered_tools
 from models.errors import EngineError, InvalidRequestError, NoTemplateError, PromptTooLongError
@@ -39,9 +48,15 @@ PIECE_CHARACTERS = 4096  # of text that is given out at once; what tokens add is
 
 @dataclass(frozen=True)
 class Compute:
-    """Tokens to be appended to the sequence; the answer goes on with the logits of the last one."""
+    """Tokens to be appended to the sequence, once the last `forget` of it have been dropped.
+
+    The answer goes on with the logits of the last one, (1, vocabulary).  draft: guesses of what follows, which may be
+    appended too: then with those of each guess behind it, (1 + guesses, vocabulary).
+    """
 
     tokens: tuple[int, ...]
+    draft: tuple[int, ...] = ()
+    forget: int = 0
 
 
 Answering = Iteration[Compute | GenerationEvent, FloatArray | None, None]
@@ -50,10 +65,14 @@ Answering = Iteration[Compute | GenerationEvent, FloatArray | None, None]
 class Generator:
     """Makes the answers of one model, step by step; whoever runs the steps computes.
 
-    context_tokens: of prompt and answer together.  template: None for a model that only completes texts.
+    context_tokens: of prompt and answer together.  template: None for a model that only completes texts.  guesses:
+    whether what an answer repeats may be computed several tokens at a time.
     """
 
-    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None, *, context_tokens: int) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, template: ChatTemplate | None, *, context_tokens: int, guesses: bool = True
+    ) -> None:
+        self._guesses = guesses
         self._context_tokens = context_tokens
         self._tokenizer = tokenizer
         self._template = template
@@ -146,7 +165,7 @@ class Generator:
     ) -> Iteration[Compute | GenerationEvent, FloatArray | None, FinishReason | None]:
         """Yield an event for each further token; return why the answer ended, None where it was to end there."""
         history = [*ids, *answer.ids]
-        computed = len(history)
+        ahead = _Ahead(logits, len(history), guesses=self._guesses)
         while True:
             allowed = answer.allowed()
             if allowed is not None and not allowed.any():
@@ -154,17 +173,20 @@ class Generator:
             # What a grammar leaves no choice about is computed with what follows it, all at once.
             token = _only(allowed) if request.logprobs is None else None
             if token is None:
-                if len(history) > computed:
-                    news = yield Compute(tuple(history[computed:]))
+                wanted = ahead.wanted(history, room=answer.room - 1)
+                if wanted is not None:
+                    news = yield wanted
                     if news is None:
                         return None
-                    logits, computed = news, len(history)
-                token = _sample(logits, history, answer, request.sampling, allowed)
+                    ahead.computed(news, history)
+                token = _sample(ahead.logits, history, answer, request.sampling, allowed)
             if token in self._tokenizer.eos_ids:
                 return "stop"
+            event = TokensGenerated((token,), "", self._logprobs(ahead.logits, token, request.logprobs))
             history.append(token)
             answer.add(token)
-            yield TokensGenerated((token,), answer.text.take(), self._logprobs(logits, token, request.logprobs))
+            ahead.said(history)
+            yield replace(event, text=answer.text.take())
             if answer.ended:
                 return answer.ended
 
@@ -176,6 +198,58 @@ class Generator:
             for index, value in log_probabilities(logits, token, alternatives=alternatives)
         ]
         return (TokenLogprob(self._tokenizer.spelling(token)[:MAX_TOKEN_BYTES], chosen, tuple(top)),)
+
+
+class _Ahead:
+    """What has been computed of a sequence, guesses of what will be said included.
+
+    A guess that comes true is a token computed already; what follows one that does not is forgotten.
+    """
+
+    def __init__(self, logits: FloatArray, held: int, *, guesses: bool) -> None:
+        self._rows, self._row = logits, 0
+        self._held = held  # tokens of the sequence that are computed
+        self._drafter = Drafter() if guesses else None
+        self._guessed: tuple[int, ...] = ()
+        self._forget = 0
+
+    @property
+    def logits(self) -> FloatArray:
+        """Those behind the last computed token of the sequence: (vocabulary,)."""
+        logits: FloatArray = self._rows[self._row]
+        return logits
+
+    def wanted(self, history: list[int], *, room: int) -> Compute | None:
+        """Give what has to be computed before the next token can be chosen, guesses of at most `room` tokens with it.
+
+        None where nothing has.
+        """
+        if self._held == len(history):
+            return None
+        draft = () if self._drafter is None else self._drafter.draft(history)[:room]
+        wanted = Compute(tuple(history[self._held :]), draft, self._forget)
+        self._guessed, self._forget = draft, 0
+        return wanted
+
+    def computed(self, rows: FloatArray, history: list[int]) -> None:
+        """Take the logits of the last token that was wanted, and of each guess that was computed with it."""
+        self._rows, self._row, self._held = rows, 0, len(history)
+        self._guessed = self._guessed[: len(rows) - 1]
+
+    def said(self, history: list[int]) -> None:
+        """See whether the token that was chosen, the last of `history`, is the one that was guessed."""
+        if self._row < len(self._guessed) and self._guessed[self._row] == history[-1]:
+            self._row += 1
+            self._held += 1
+        else:
+            self._judge(history)
+
+    def _judge(self, history: list[int]) -> None:
+        """Give up what is left of the guesses."""
+        if self._guessed and self._drafter is not None:
+            self._drafter.learn(history, len(self._guessed), self._row)
+        self._forget += len(self._guessed) - self._row
+        self._guessed = ()
 
 
 class _Answer:
@@ -197,6 +271,11 @@ class _Answer:
     def allowed(self) -> Allowed | None:
         """Tell which tokens may follow; None where any may.  Raises InvalidRequestError where none fits."""
         return None if self._matcher is None else self._matcher.allowed()
+
+    @property
+    def room(self) -> int:
+        """How many tokens may follow at most."""
+        return self._most - len(self.ids)
 
     @property
     def ended(self) -> FinishReason | None:

@@ -75,6 +75,11 @@ class EngineHost:
         return self._line.places
 
     @property
+    def pid(self) -> int | None:
+        """The process that has it loaded; None while there is none."""
+        return None if self._worker is None or not self._worker.running else self._worker.pid
+
+    @property
     def busy(self) -> bool:
         """Whether a question is being answered."""
         return self._line.taken > 0

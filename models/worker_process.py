@@ -13,10 +13,11 @@ import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Final
 
+from models.board import OVERRIDE
 from models.core.request import GenerationFinished
 from models.core.worker_protocol import (
     MAX_REPORT_BYTES,
@@ -56,6 +57,11 @@ def worker_environment(memory_bytes: int) -> dict[str, str]:
     if memory_bytes >= HUGE_PAGES_FROM_BYTES:
         environment["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"  # read by glibc as the process starts
     return environment
+
+
+def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    """Give what the daemon's own environment may say to its engine: the forms of graphs."""
+    return {OVERRIDE: environ[OVERRIDE]} if OVERRIDE in environ else {}
 
 
 def board_memory_bytes() -> int:
@@ -105,7 +111,7 @@ class WorkerProcess:
                     stderr=STDOUT,
                     limit=MAX_LINE_BYTES,
                     cwd="/",
-                    env=worker_environment(board_memory_bytes()),
+                    env=worker_environment(board_memory_bytes()) | _passed_on(os.environ),
                     start_new_session=True,  # the terminal's signals are for the daemon
                 )
             except OSError as error:

@@ -12,7 +12,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from device.cli import ask, chat, doctor, guests, join, keys, leave, models, pair, peers, rekey, run, serve, status, tui
+from device.cli import (
+    ask,
+    bench,
+    chat,
+    doctor,
+    guests,
+    join,
+    keys,
+    leave,
+    models,
+    pair,
+    peers,
+    rekey,
+    run,
+    serve,
+    status,
+    tui,
+)
 from device.cli.printing import print_error
 from device.errors import DeviceError
 
@@ -67,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(json=False)
     for verb in (serve, tui):
         verb.add(verbs, shared)
-    for verb in (status, doctor, ask, chat, run, pair, join, leave, rekey, peers, models, keys, guests):
+    for verb in (status, doctor, bench, ask, chat, run, pair, join, leave, rekey, peers, models, keys, guests):
         verb.add(verbs, printing)
     return parser
 

@@ -109,7 +109,7 @@ def test_log_probabilities_are_the_models_own(generator: Alone) -> None:
     request = replace(ask(max_tokens=6, temperature=2.0, seed=5, repetition_penalty=2.0, top_k=30), logprobs=3)
     tokens, text, _ = answer(generator, request)
     ids = generator.generator.prompt(request)
-    logits = generator.engine.append(0, 0, ids)
+    logits = generator.engine.append(0, 0, ids)[0]
     for event in tokens[:6]:
         (likely,) = event.logprobs
         (token,) = event.ids

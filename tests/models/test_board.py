@@ -3,7 +3,13 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from models.board import CPUINFO, OVERRIDE, board_profile
+from models.core.graph_info import MODEL_FILE, PREFILL_FILE
+from models.core.worker_protocol import Convert, Ready
+from models.worker_process import WorkerProcess
+from tests.models.tiny import TinyLlama, write_tiny
 
 
 def test_the_processor_decides(tmp_path: Path) -> None:
@@ -27,3 +33,17 @@ def test_without_a_description_the_form_that_runs_everywhere_is_taken(tmp_path: 
 def test_this_machine_has_a_profile() -> None:
     """The real file parses."""
     assert str(board_profile(dict(os.environ))) in {"exact/exact", "exact/int8", "int8/int8"}
+
+
+async def test_an_owners_choice_reaches_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the daemon's environment this much is passed on: the model is built in the forms that were chosen."""
+    monkeypatch.setenv(OVERRIDE, "int8/int8")
+    gguf = write_tiny(tmp_path / "tiny.gguf", TinyLlama())
+    worker = await WorkerProcess.start()
+    try:
+        assert await worker.last(Convert(str(gguf), str(tmp_path / "graphs"), threads=1)) == Ready()
+    finally:
+        await worker.close()
+    [graph] = (tmp_path / "graphs").iterdir()
+    assert b"MatMulIntegerToFloat" in (graph / MODEL_FILE).read_bytes()
+    assert not (graph / PREFILL_FILE).exists()

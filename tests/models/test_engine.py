@@ -29,7 +29,7 @@ def test_a_prompt_and_single_tokens_agree_with_one_whole_run(graph: Path) -> Non
     """Logits after a prompt and after each further token are those of the same tokens in one run."""
     expected = Engine(graph, threads=1, context_tokens=64).logits_for(IDS)
     engine = Engine(graph, threads=1, context_tokens=64)
-    np.testing.assert_allclose(engine.append(0, 0, IDS[:20]), expected[19], atol=1e-5)
+    np.testing.assert_allclose(engine.append(0, 0, IDS[:20])[0], expected[19], atol=1e-5)
     for position in range(20, len(IDS)):
         np.testing.assert_allclose(engine.advance(0, [IDS[position]], [position])[0], expected[position], atol=1e-5)
 
@@ -38,10 +38,19 @@ def test_chunks_of_a_long_prompt_make_one_sequence(graph: Path) -> None:
     """A prompt longer than a chunk ends in the same logits, and so does one given in pieces."""
     ids = (IDS * 20)[: MOST_TOKENS + 100]
     engine = Engine(graph, threads=2, context_tokens=1024)
-    whole = engine.append(0, 0, ids).copy()
+    whole = engine.append(0, 0, ids)[0].copy()
     engine.append(0, 0, ids[:300])
-    np.testing.assert_allclose(engine.append(0, 300, ids[300:]), whole, atol=1e-4)
+    np.testing.assert_allclose(engine.append(0, 300, ids[300:])[0], whole, atol=1e-4)
     np.testing.assert_allclose(engine.logits_for(ids)[-1], whole, atol=1e-4)
+
+
+def test_the_last_rows_are_given_for_the_asking(graph: Path) -> None:
+    """As many as are wanted, of a run of several chunks too; what a round gives afterwards is right as well."""
+    engine = Engine(graph, threads=1, context_tokens=1024)
+    ids = (IDS * 20)[: MOST_TOKENS + 20]
+    expected = engine.logits_for(ids)
+    np.testing.assert_allclose(engine.append(0, 0, ids, rows=16), expected[-16:], atol=1e-4)
+    np.testing.assert_allclose(engine.advance(0, ids[9:10], [9])[0], expected[9], atol=1e-4)
 
 
 def test_a_slot_forgets_what_is_written_over(graph: Path) -> None:

@@ -63,7 +63,7 @@ def test_greedy_takes_the_likeliest(generator: Alone) -> None:
     """At temperature 0 each token is the largest logit after the ones before."""
     ids, _, _ = _answer(generator, _request(max_tokens=8))
     held = generator.generator.prompt(_request())
-    logits = generator.engine.append(0, 0, held)
+    logits = generator.engine.append(0, 0, held)[0]
     for token in ids:
         assert int(np.argmax(logits)) == token
         logits = generator.engine.advance(0, [token], [len(held)])[0]

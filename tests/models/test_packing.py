@@ -62,7 +62,7 @@ def test_prompts_are_computed_as_before_too(tmp_path: Path) -> None:
             pack(tmp_path / "graph", data=PREFILL_DATA_FILE)
         assert packed == (tmp_path / "graph" / PACKED_FILES[PREFILL_FILE]).exists()
         engine = Engine(tmp_path / "graph", threads=1, context_tokens=256)
-        logits.append(engine.append(0, 0, IDS * 4).copy())
+        logits.append(engine.append(0, 0, IDS * 4)[0].copy())
         assert engine._prefill is not None
         assert engine._prefill.takes(len(IDS))
     np.testing.assert_array_equal(logits[0], logits[1])
@@ -81,7 +81,7 @@ def test_all_graphs_share_what_is_packed_once(profile: str, tmp_path: Path) -> N
         logits = []
         for one in (None, scales):
             engine = Engine(graph, threads=1, context_tokens=256, scales=one)
-            logits.append(engine.append(0, 0, IDS * 4).copy())
+            logits.append(engine.append(0, 0, IDS * 4)[0].copy())
             logits.append(engine.advance(0, [IDS[0]], [160])[0].copy())
         return logits
 

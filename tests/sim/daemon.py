@@ -52,7 +52,8 @@ class SimulatedDaemon:
     A question that contains "slowly" stops after its first words until `release()`; one that contains "too long",
     "break off" or "fail" goes wrong in that way; one that contains "length" is cut; one that contains "pass on" is
     answered by two nodes; one that contains "queue" waits its turn before.
-    A pull stops in mid-download until `release()` if `slow_pull`.
+    A pull stops in mid-download until `release()` if `slow_pull`.  others: how many questions of others come with each;
+    longest: how many words a question may have.
     """
 
     def __init__(self, data_dir: Path, *, slow_pull: bool = False) -> None:
@@ -69,6 +70,8 @@ class SimulatedDaemon:
         self.guests: Json = copy.deepcopy(STATUS["guests"])
         self.asked: list[tuple[str, str, Json]] = []
         self.abandoned = threading.Event()
+        self.others = 0
+        self.longest = 10_000
         self.answer: tuple[str, ...] = ("The capital", " of France", " is Paris.")
         self._released = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -257,10 +260,11 @@ class SimulatedDaemon:
 
     async def _chat(self, _request: Request, body: Json) -> Response:
         question = body["messages"][-1]["content"]
+        self.status["queries"]["asked"] += 1 + self.others
         if body.get("temperature", 0) > MAX_TEMPERATURE:
             hint = "correct the named field and send the request again"
             return _error(400, "temperature: 0 to 5", code="invalid_value", hint=hint, param="temperature")
-        if "too long" in question:
+        if "too long" in question or len(question.split()) > self.longest:
             return _error(
                 400,
                 "the prompt has 3000 tokens, the context holds 2048",

@@ -68,7 +68,12 @@ STATUS: dict[str, Any] = {
         },
     ],
     "models": [STORIES],
-    "memory": {"rss_bytes": 61_200_000, "available_bytes": 3_140_000_000},
+    "memory": {
+        "rss_bytes": 61_200_000,
+        "available_bytes": 3_140_000_000,
+        "engine_anonymous_bytes": 145_000_000,
+        "engine_file_bytes": 120_000_000,
+    },
     "queries": {"running": 0, "waiting": 0, "answered": 12, "asked": 3},
     "queue": {"owner": 0, "own": 0, "guest": 0, "neighbour": 0, "share": 1.0, "reason": ""},
     "guests": {

@@ -83,7 +83,21 @@ def test_help_names_every_verb() -> None:
     """`hearth --help` shows what there is, at 80 columns."""
     done = _hearth("--help", env={"COLUMNS": "80"})
     assert done.returncode == 0
-    first = ["serve", "tui", "status", "doctor", "ask", "chat", "run", "pair", "join", "leave", "rekey", "peers"]
+    first = [
+        "serve",
+        "tui",
+        "status",
+        "doctor",
+        "bench",
+        "ask",
+        "chat",
+        "run",
+        "pair",
+        "join",
+        "leave",
+        "rekey",
+        "peers",
+    ]
     verbs = [*first, "models", "pull", "ls", "rm"]
     assert [line.split()[0] for line in done.stdout.split("VERB\n")[1].splitlines()[: len(verbs)]] == verbs
 
