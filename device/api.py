@@ -21,6 +21,8 @@ class Model(HeldModel):
     licence: str = "unknown"
     description: str = ""
     loaded: bool = False
+    loading: bool = False
+    converted_percent: int = 0  # while it is loading: a model's first question converts it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ MAX_PREFIX_MB: Final = 65_536
 AUTOMATIC: Final = -1
 MIN_WAITING: Final = 2
 MAX_WAITING: Final = 512  # half of it, which one client may have, is what one door has connections for
+MAX_IDLE_MINUTES: Final = 7 * 24 * 60
 MAX_CELSIUS: Final = 120
 MAX_PERCENT: Final = 100
 
@@ -114,6 +115,7 @@ class EngineConfig:
     context_tokens: int = 0  # prompt and answer together; 0 = what the model knows, as far as the memory reaches
     kv_cache: Literal["int8", "float32"] = "int8"  # of what was read; float32 takes four times the memory
     slots: int = 0  # answers at a time; 0 = one for each GB of memory, up to 8
+    idle_minutes: int = 30  # after which a model that nobody asks is unloaded; 0 = never. It is loaded in seconds
     prefix_mb: int = -1  # memory for beginnings of questions that come again; -1 = a sixteenth of it all, up to 512
 
     def __post_init__(self) -> None:
@@ -125,6 +127,8 @@ class EngineConfig:
             )
         if not 0 <= self.slots <= MAX_SLOTS:
             raise ConfigError(f"engine.slots: 0 (by the board's memory) to {MAX_SLOTS}")
+        if not 0 <= self.idle_minutes <= MAX_IDLE_MINUTES:
+            raise ConfigError(f"engine.idle_minutes: 0 (never) to {MAX_IDLE_MINUTES}")
         if not AUTOMATIC <= self.prefix_mb <= MAX_PREFIX_MB:
             raise ConfigError(f"engine.prefix_mb: {AUTOMATIC} (by the board's memory), 0 (none) to {MAX_PREFIX_MB}")
 

@@ -138,6 +138,7 @@ class Library:
             self.on_change()
 
     def _shown(self, model: StoredModel) -> Model:
+        digest, converted = self._engine.loading or ("", 0.0)
         return Model(
             name=model.name,
             digest=model.digest,
@@ -145,6 +146,8 @@ class Library:
             licence=model.licence,
             description=model.description,
             loaded=self._engine.loaded == model.digest,
+            loading=digest == model.digest,
+            converted_percent=round(100 * converted) if digest == model.digest else 0,
         )
 
 

@@ -293,6 +293,7 @@ def _library(config: HearthConfig, errands: Errands) -> Library:
         kv_cache=config.engine.kv_cache,
         slots=_slots(config),
         prefix_bytes=_prefix_bytes(config),
+        idle_s=60 * config.engine.idle_minutes,
     )
     return Library(store=store, catalogue=Catalogue.load(), engine=engine, cache_dir=cache_dir, errands=errands)
 

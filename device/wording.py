@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from device.api import AnswerFinished, ApiKey, PullProgress
+    from device.api import AnswerFinished, ApiKey, Model, PullProgress
 
 SHORT_ID_CHARACTERS = 8
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -29,6 +29,13 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit in ("B", "kB") or count >= 99.95 else f"{count:.1f} {unit}"  # noqa: PLR2004  three figures
         count /= 1000
     return f"{count:.1f} {_UNITS[-1]}"
+
+
+def readiness(model: "Model") -> str:
+    """How far a model is from answering: `loaded`, `loading`, `converting 40 %`; nothing where nobody has asked it."""
+    if model.loading:
+        return f"converting {model.converted_percent} %" if 0 < model.converted_percent < 100 else "loading"  # noqa: PLR2004  per cent
+    return "loaded" if model.loaded else ""
 
 
 def duration(seconds: float) -> str:

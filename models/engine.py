@@ -9,10 +9,10 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from models.core.batching import MOST_TOKENS
+from models.core.graph_info import INT8_CACHE_FILE, MODEL_FILE
 from models.errors import EngineError, PromptTooLongError
-from models.graph import INT8_CACHE_FILE, MODEL_FILE
 from models.key_value_scales import KeyValueScales
-from models.kv_cache import KeyValueCache, affordable_room
+from models.kv_cache import KeyValueCache
 from models.prefill import PrefillGraph
 from models.session import RUNTIME_ERRORS, graph_info, open_session
 
@@ -37,14 +37,13 @@ class Engine:
     ) -> None:
         """Keys and values are kept as int8 where there are `scales`, else as float32.
 
-        context_tokens: of a slot; 0 for as many as the model knows and this board's memory can hold.
+        context_tokens: of a slot; 0 for as many as the model knows, whatever memory they take.
         """
         file = MODEL_FILE if scales is None else INT8_CACHE_FILE
         self._session = open_session(graph_dir, threads=threads, file=file)
         self._prefill = PrefillGraph.of(graph_dir, threads=threads, scales=scales)
         self.info = graph_info(self._session)
-        affordable = affordable_room(self.info, slots=slots, int8=scales is not None)
-        self.context_tokens = min(context_tokens or affordable, self.info.context_tokens)
+        self.context_tokens = min(context_tokens or self.info.context_tokens, self.info.context_tokens)
         self.cache = KeyValueCache(self.info, slots=slots, room=self.context_tokens, scales=scales)
         self._tokens = np.zeros((slots, 1), np.int64)
         self._last_held = np.zeros((slots,), np.int32)

@@ -81,6 +81,30 @@ class OutOfMemoryError(ModelsError):
     hint = "choose a smaller model, or a smaller [engine] context_tokens"
 
 
+class NotEnoughMemoryError(OutOfMemoryError):
+    """A model will not fit what is free of the memory; it was not loaded.
+
+    context_tokens: what was asked for; fitting_tokens: what would fit, 0 where no context does.
+    """
+
+    hint = "set a smaller [engine] context_tokens, choose a smaller model, or end other programs"
+
+    def __init__(self, needed_bytes: int, free_bytes: int, context_tokens: int, fitting_tokens: int) -> None:
+        super().__init__(needed_bytes, free_bytes, context_tokens, fitting_tokens)
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+        self.context_tokens = context_tokens
+        self.fitting_tokens = fitting_tokens
+
+    def __str__(self) -> str:
+        needed, free = self.needed_bytes / 1e6, self.free_bytes / 1e6
+        fits = f"a context of {self.fitting_tokens} would fit" if self.fitting_tokens else "no context would fit"
+        return (
+            f"the model with a context of {self.context_tokens} tokens needs {needed:.0f} MB, {free:.0f} MB are free; "
+            f"{fits}"
+        )
+
+
 class WorkerDiedError(ModelsError):
     """The engine's process ended in mid-answer; the node and its models are unharmed."""
 

@@ -226,6 +226,12 @@ class GgufFile:
         flat = np.frombuffer(self._data, dtype=np.uint8, count=info.nbytes, offset=info.offset)
         return flat.reshape(info.rows, -1)
 
+    def release(self, name: str) -> None:
+        """Give back the pages of a tensor that were read: they count as the process's own until it ends."""
+        info = self.tensors[name]
+        start = info.offset // mmap.PAGESIZE * mmap.PAGESIZE
+        self._data.madvise(mmap.MADV_DONTNEED, start, info.offset + info.nbytes - start)
+
     def floats(self, name: str) -> npt.NDArray[np.float32]:
         """A small F32 or F16 tensor (a norm's gains, RoPE factors) as one flat float32 array."""
         info = self.tensors[name]

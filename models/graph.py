@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +13,15 @@ from onnx import helper
 
 from models.architecture import LlamaConfig
 from models.core.board_profile import EXACT_ONLY, BoardProfile, GraphForm
+from models.core.graph_info import (
+    DATA_FILE,
+    INT8_CACHE_FILE,
+    INT8_CACHE_PREFILL_FILE,
+    MODEL_FILE,
+    PREFILL_DATA_FILE,
+    PREFILL_FILE,
+    GraphInfo,
+)
 from models.core.rotation import Rotation
 from models.gguf import GgufFile
 from models.int8_cache import for_decoding, for_prompts
@@ -21,25 +30,7 @@ from models.int8_weights import Int8WeightsWriter, has_int8_form, int8_bytes
 from models.llama_graph import CONTRIB, LlamaGraph
 from models.weights import WeightsWriter
 
-CONVERTER_VERSION = 3  # part of the key under which graphs are cached: raise it when the bytes change
-MODEL_FILE = "model.onnx"
-DATA_FILE = "model.onnx.data"
-INT8_CACHE_FILE = "model.int8_cache.onnx"  # the same weights; keys and values are kept in a byte
-INT8_CACHE_PREFILL_FILE = "prefill.int8_cache.onnx"
-PREFILL_FILE = "prefill.onnx"  # a second form, for prompts; its data are int8 matrices, the rest is the model's
-PREFILL_DATA_FILE = "prefill.onnx.data"
 SPARE_BYTES = 256 * 1024 * 1024  # of the disk that a mere gain in speed leaves free
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphInfo:
-    """What an engine must know of a graph; kept in the graph's own metadata."""
-
-    layers: int
-    kv_heads: int
-    head_dim: int
-    vocabulary: int
-    context_tokens: int
 
 
 def convert(

@@ -4,8 +4,8 @@ import asyncio
 import re
 import shutil
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,8 @@ class EngineHost:
     """Answers `slots` questions at a time, first come first served; the rest wait, MAX_WAITING of them at most.
 
     The worker is started for the first question and kept for the next; a question for another model waits for the
-    answers of the loaded one, and those that come after it wait for it.  Graphs are built once, in a process of their
+    answers of the loaded one, and those that come after it wait for it.  One that nobody asks is ended after `idle_s`
+    seconds (0 = never): the next question loads the model again.  Graphs are built once, in a process of their
     own, into `cache_dir`/graphs.  `aclose` ends everything.
     """
 
@@ -37,6 +38,7 @@ class EngineHost:
         context_tokens: int,
         slots: int = 1,
         prefix_bytes: int = 0,
+        idle_s: float = 0,
         kv_cache: KvCache = "int8",
     ) -> None:
         """context_tokens: of each answer with its prompt; prefix_bytes: kept of what was computed, see `generate`."""
@@ -47,6 +49,10 @@ class EngineHost:
         self._prefix_bytes = prefix_bytes
         self._kv_cache: KvCache = kv_cache
         self._line = _Line(slots)
+        self._coming: tuple[str, float] | None = None
+        self._idle_s = idle_s
+        self._idle: asyncio.TimerHandle | None = None
+        self._resting: asyncio.Task[None] | None = None
         self._loading = asyncio.Lock()
         self._converting = asyncio.Lock()  # taken after a place in the line, never before
         self._worker: WorkerProcess | None = None
@@ -57,6 +63,11 @@ class EngineHost:
     def loaded(self) -> str | None:
         """Digest of the model that is ready to answer."""
         return self._loaded if self._worker is not None and self._worker.running else None
+
+    @property
+    def loading(self) -> tuple[str, float] | None:
+        """Digest of the model that is being made ready for a question, and how far its conversion is, 0 to 1."""
+        return self._coming
 
     @property
     def slots(self) -> int:
@@ -87,19 +98,20 @@ class EngineHost:
         is converted first.  scope: questions of the same one share what was computed for their beginnings.
         Raises QueueFullError, PromptTooLongError, WorkerDiedError and whatever of ModelsError the model deserves.
         """
-        async with self._line.place(model.digest):
-            worker = await self._worker_with(model)
-            try:
-                async with aclosing(worker.ask(Generate(request, scope))) as events:
-                    async for event in events:
-                        if isinstance(event, TokensGenerated | GenerationFinished):
-                            yield event
-            except (WorkerDiedError, WorkerProtocolError):
-                await self._unload(worker)
-                raise
-            finally:
-                if worker.spent:
-                    self._line.close_to(model.digest)
+        with self._in_use():
+            async with self._line.place(model.digest):
+                worker = await self._worker_with(model)
+                try:
+                    async with aclosing(worker.ask(Generate(request, scope))) as events:
+                        async for event in events:
+                            if isinstance(event, TokensGenerated | GenerationFinished):
+                                yield event
+                except (WorkerDiedError, WorkerProtocolError):
+                    await self._unload(worker)
+                    raise
+                finally:
+                    if worker.spent:
+                        self._line.close_to(model.digest)
 
     async def prepare(self, model: StoredModel, progress: Callable[[float], None]) -> None:
         """Convert a model unless that has been done; `progress` hears the done part, 0 to 1.
@@ -125,8 +137,35 @@ class EngineHost:
     async def aclose(self) -> None:
         """End the worker, and with it every answer; no other is started."""
         self._closing = True
+        self._stay()
         async with self._loading:
             await self._unload(self._worker)
+        if self._resting is not None:
+            await self._resting
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Keep what is loaded for the time of a question, and for a while after the last one."""
+        self._stay()
+        try:
+            yield
+        finally:
+            if self._idle_s and not (self._line.taken or self._line.waiting or self._closing):
+                self._stay()
+                self._idle = asyncio.get_running_loop().call_later(self._idle_s, self._begin_to_rest)
+
+    def _stay(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+
+    def _begin_to_rest(self) -> None:
+        self._resting = asyncio.create_task(self._rest(), name="unloading an idle model")
+
+    async def _rest(self) -> None:
+        """Unload what nobody asks for; somebody who asks in the same moment waits for that."""
+        if not (self._line.taken or self._line.waiting):
+            async with self._line.place(None):
+                await self._unload(self._worker)
 
     async def _worker_with(self, model: StoredModel) -> WorkerProcess:
         """Return a worker that has the model loaded; the caller has a place for it."""
@@ -136,17 +175,29 @@ class EngineHost:
             await self._unload(self._worker)
             if self._closing:
                 raise WorkerDiedError("the engine is being stopped")
-            load = await asyncio.to_thread(self._load_order, model)
-            worker = await WorkerProcess.start()
+            self._come(model, 0.0)
             try:
-                if isinstance(await worker.last(load), GraphMissing):
-                    await self.prepare(model, lambda _: None)
-                    await worker.last(load)
-            except BaseException:
-                await worker.close()
-                raise
+                worker = await self._load(model)
+            finally:
+                self._coming = None
             self._worker, self._loaded = worker, model.digest
             return worker
+
+    async def _load(self, model: StoredModel) -> WorkerProcess:
+        """Start a worker that has the model loaded, converted first where it must be."""
+        load = await asyncio.to_thread(self._load_order, model)
+        worker = await WorkerProcess.start()
+        try:
+            if isinstance(await worker.last(load), GraphMissing):
+                await self.prepare(model, lambda fraction: self._come(model, fraction))
+                await worker.last(load)
+        except BaseException:
+            await worker.close()
+            raise
+        return worker
+
+    def _come(self, model: StoredModel, converted: float) -> None:
+        self._coming = (model.digest, converted)
 
     def _load_order(self, model: StoredModel) -> Load:
         template = model.manifest.blob(TEMPLATE)

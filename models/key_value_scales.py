@@ -15,10 +15,10 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from models.core.graph_info import SCALES_FILE
 from models.errors import CorruptModelError, CorruptStoreError
 from models.files import open_regular, write_atomically
 
-SCALES_FILE: Final = "key_value_scales"
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024  # a hundred layers with 80,000 channels
 LEAST: Final = 1e-6  # of a channel that is never anything but zero
 STEPS: Final = 127

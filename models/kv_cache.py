@@ -7,28 +7,16 @@ one because RLIMIT_DATA, which bounds this process, counts every page of a priva
 
 import math
 import mmap
-import os
 from collections.abc import Iterator
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from models.core.graph_info import GraphInfo
 from models.errors import EngineError
-from models.graph import GraphInfo
 from models.key_value_scales import FloatArray, KeyValueScales
 
-MEMORY_PART: Final = 0.25  # of the board's memory that the cache may come to fill, where nobody chose its size
-LEAST_ROOM: Final = 512  # tokens of a sequence on the smallest of boards
-
 KeyValues = npt.NDArray[np.float32 | np.int8]
-
-
-def affordable_room(info: GraphInfo, *, slots: int, int8: bool) -> int:
-    """Tell how many tokens each slot can hold if all slots together fill their part of this board's memory."""
-    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    token_bytes = 2 * info.layers * info.kv_heads * info.head_dim * _dtype(int8=int8).itemsize
-    return max(LEAST_ROOM, int(memory_bytes * MEMORY_PART) // (slots * token_bytes))
 
 
 class KeyValueCache:

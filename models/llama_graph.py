@@ -19,6 +19,9 @@ from models.gguf import GgufFile
 from models.weights import Matrix, Part, WeightsWriter
 
 CONTRIB = "com.microsoft"
+PRODUCT_BYTES = 64 * 1024 * 1024  # of quants multiplied in one product: the runtime packs each of them in memory
+PRODUCT_ROWS = 1024  # whole pages, whatever the length of a row
+SCALE_BYTES = 4
 INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level; level 1 (float32) is fourteen times slower
 
 
@@ -204,8 +207,8 @@ class LlamaGraph:
         if matrix.scales is None:
             rows = self._node("Gather", [matrix.values, "input_ids"], ["embedded.rows"], axis=0)
             return self._node("Cast", [rows], ["embedded"], to=TensorProto.FLOAT)
-        shape = self._weights.constant("embedding.shape", np.array([matrix.rows, -1], np.int64))
-        quants = self._node("Reshape", [matrix.values, shape], ["embedding.rows"])
+        row_bytes = (matrix.columns + matrix.offset_columns) * matrix.bits // 8
+        quants = self._weights.view(matrix.values, "embedding.rows", (matrix.rows, row_bytes))
         gather = {"bits": matrix.bits, "block_size": BLOCK, "gather_axis": 0, "quantize_axis": 1}
         embedded = self._node(
             "GatherBlockQuantized", [quants, "input_ids", matrix.scales], ["embedded.scaled"], CONTRIB, **gather
@@ -229,16 +232,35 @@ class LlamaGraph:
             if matrix.type.name == "F16":
                 values = self._node("Cast", [values], [f"{name}.widened"], to=TensorProto.FLOAT)
             return self._node("FusedMatMul", [x, values], [name], CONTRIB, transB=1)
+        if matrix.offset_columns:
+            x = self._extend(x, matrix.columns)
+        blocks, block_bytes = (matrix.columns + matrix.offset_columns) // BLOCK, BLOCK * matrix.bits // 8
+        parts = -(-matrix.rows * blocks * block_bytes // PRODUCT_BYTES)
+        if parts == 1:
+            return self._product_of_rows(name, [x, matrix.values, matrix.scales], matrix, matrix.rows)
+        step = -(-matrix.rows // parts // PRODUCT_ROWS) * PRODUCT_ROWS
+        products = []
+        for first in range(0, matrix.rows, step):
+            rows, part = min(step, matrix.rows - first), f"{name}.from_{first}"
+            values = self._weights.view(
+                matrix.values, f"{part}.quants", (rows, blocks, block_bytes), start=first * blocks * block_bytes
+            )
+            scales = self._weights.view(
+                matrix.scales, f"{part}.scales", (rows, blocks), start=first * blocks * SCALE_BYTES
+            )
+            products.append(self._product_of_rows(part, [x, values, scales], matrix, rows))
+        return self._node("Concat", products, [name], axis=-1)
+
+    def _product_of_rows(self, name: str, inputs: list[str], matrix: Matrix, rows: int) -> str:
+        """Multiply by some rows of a quantised matrix; inputs: x, their quants, their scales."""
         attributes = {
-            "N": matrix.rows,
+            "N": rows,
             "K": matrix.columns + matrix.offset_columns,
             "bits": matrix.bits,
             "block_size": BLOCK,
             "accuracy_level": INT8_ACTIVATIONS,
         }
-        if matrix.offset_columns:
-            x = self._extend(x, matrix.columns)
-        return self._node("MatMulNBits", [x, matrix.values, matrix.scales], [name], CONTRIB, **attributes)
+        return self._node("MatMulNBits", inputs, [name], CONTRIB, **attributes)
 
     def _extend(self, x: str, columns: int) -> str:
         """Put behind x (..., columns) what meets the offsets of Q4_1: the sums of its blocks, once for each digit."""

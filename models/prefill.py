@@ -6,7 +6,7 @@ engine rests.
 """
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from models.core.meminfo import available_bytes
+from models.core.graph_info import (
+    DATA_FILE,
+    INT8_CACHE_PREFILL_FILE,
+    PACKED_FILES,
+    PREFILL_DATA_FILE,
+    PREFILL_FILE,
+)
 from models.errors import EngineError
-from models.graph import DATA_FILE, INT8_CACHE_PREFILL_FILE, PREFILL_DATA_FILE, PREFILL_FILE
+from models.free_memory import free_bytes
 from models.key_value_scales import KeyValueScales
 from models.kv_cache import KeyValues
 from models.session import RUNTIME_ERRORS, open_session
@@ -25,22 +31,25 @@ MIN_TOKENS: Final = 16  # fewer are as fast through the graph that decodes
 OPEN_TOKENS: Final = 128  # what a prompt must have for it to be worth the opening
 OPEN_MEMORY: Final = 2.5  # of its data's size must be free for it: mapped, packed, and what it computes with
 PIECE_TOKENS: Final = 256  # computed at once: attention computes the upper half of every square too, for nothing
-MEMINFO: Final = Path("/proc/meminfo")
-MAX_MEMINFO_BYTES: Final = 64 * 1024
 
 
 class PrefillGraph:
     """The prefill.onnx of a directory that `models.graph.convert` wrote; `of` gives None where there is none."""
 
     def __init__(
-        self, graph_dir: Path, *, threads: int, scales: KeyValueScales | None = None, meminfo: Path = MEMINFO
+        self,
+        graph_dir: Path,
+        *,
+        threads: int,
+        scales: KeyValueScales | None = None,
+        free_memory: Callable[[], int | None] = free_bytes,
     ) -> None:
         """scales: of the cache that it fills, where that is int8."""
         self._scales = dict(() if scales is None else scales.inputs())
         self._file = PREFILL_FILE if scales is None else INT8_CACHE_PREFILL_FILE
         self._graph_dir = graph_dir
         self._threads = threads
-        self._meminfo = meminfo
+        self._free_memory = free_memory
         self._session: ort.InferenceSession | None = None
 
     @classmethod
@@ -105,6 +114,7 @@ class PrefillGraph:
     def _has_memory(self) -> bool:
         data = self._graph_dir / PREFILL_DATA_FILE
         needed = OPEN_MEMORY * (data if data.exists() else self._graph_dir / DATA_FILE).stat().st_size
-        with self._meminfo.open("rb") as file:
-            available = available_bytes(file.read(MAX_MEMINFO_BYTES).decode(errors="replace"))
-        return available is None or available >= needed
+        if (self._graph_dir / PACKED_FILES[self._file]).exists():
+            needed /= 2  # half of the file is the packed form
+        free = self._free_memory()
+        return free is None or free >= needed

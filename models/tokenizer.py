@@ -7,7 +7,7 @@ are llama.cpp's (llama-vocab.cpp), and a name not in the table is refused: nearl
 import codecs
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Self
@@ -70,7 +70,7 @@ class Vocabulary:
         _require_supported(metadata)
         pre_tokenizer = str(metadata["tokenizer.ggml.pre"])
         tokens = _strings(metadata, "tokenizer.ggml.tokens")
-        known = set(tokens)
+        known = {token: token for token in tokens}
         if len(known) != len(tokens):
             raise CorruptModelError("the vocabulary holds a token twice")
         control, user_defined = (_ids_of_type(metadata, len(tokens), kind) for kind in (CONTROL, USER_DEFINED))
@@ -94,8 +94,8 @@ class Tokenizer:
     """Byte-level BPE over a GGUF's vocabulary."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
         self._bpe = _byte_level_bpe(vocabulary)
+        self._vocabulary = replace(vocabulary, merges=())  # the library has its own: these would be ten megabytes more
         self._bytes_of: dict[int, bytes] = {}
         self.eos_ids = vocabulary.end_ids
         self.bos_token = "" if vocabulary.bos_id is None else vocabulary.tokens[vocabulary.bos_id]
@@ -248,13 +248,14 @@ def _strings(metadata: Mapping[str, MetadataValue], key: str) -> tuple[str, ...]
     return value
 
 
-def _merges(lines: tuple[str, ...], known: set[str]) -> tuple[tuple[str, str], ...]:
+def _merges(lines: tuple[str, ...], known: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Cut each line into the two tokens that it joins, the very strings of the vocabulary: no copies of them."""
     merges: list[tuple[str, str]] = []
     for line in lines:
         left, _, right = line.partition(" ")
         if left not in known or right not in known or left + right not in known:
             raise CorruptModelError(f"the merge {line[:80]!r} is not of tokens in the vocabulary")
-        merges.append((left, right))
+        merges.append((known[left], known[right]))
     return tuple(merges)
 
 

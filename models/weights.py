@@ -112,6 +112,14 @@ class WeightsWriter:
             position += raw.nbytes
         return Matrix(type=kind, rows=rows, columns=columns, values=f"{name}.values")
 
+    def view(self, name: str, other: str, shape: tuple[int, ...], *, start: int = 0) -> str:
+        """Name bytes of a matrix again, `start` from its beginning: what a Reshape or a Slice gives would be a copy."""
+        [whole] = [tensor for tensor in self.initializers if tensor.name == name]
+        where = {entry.key: entry.value for entry in whole.external_data}
+        [dtype] = [dtype for dtype, number in ONNX_TYPES.items() if number == whole.data_type]
+        self._point(other, dtype, shape, int(where["offset"]) + start, file=where["location"])
+        return other
+
     def _quantized(self, name: str, parts: tuple[Part, ...], kind: TensorType, rows: int, columns: int) -> Matrix:
         offsets = offset_columns(columns // BLOCK) if kind is TensorType.Q4_1 else 0
         blocks, block_bytes = (columns + offsets) // BLOCK, BLOCK * BITS[kind] // 8
@@ -141,6 +149,7 @@ class WeightsWriter:
             for start in range(0, len(raw), step):
                 chosen = slice(start, start + step) if order is None else order[start : start + step]
                 yield raw[chosen]
+                self._gguf.release(part.info.name)
             self._count(part)
 
     def _count(self, part: Part) -> None:
@@ -151,14 +160,18 @@ class WeightsWriter:
     def _allocate(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
         """Reserve a page-aligned stretch of the file for an initializer; return where it begins."""
         offset = -(-self._end // ALIGNMENT) * ALIGNMENT
+        self._end = offset + self._point(name, dtype, shape, offset, file=Path(self._file.name).name)
+        return offset
+
+    def _point(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int, *, file: str) -> int:
+        """Add an initializer that lies at `offset` in a file; return its length."""
         nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        self._end = offset + nbytes
         tensor = _initializer(name, dtype, shape)
         tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", Path(self._file.name).name), ("offset", offset), ("length", nbytes)):
+        for key, value in (("location", file), ("offset", offset), ("length", nbytes)):
             tensor.external_data.add(key=key, value=str(value))
         self.initializers.append(tensor)
-        return offset
+        return nbytes
 
     def _write(self, position: int, array: npt.NDArray[Any]) -> None:
         self._file.seek(position)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from models.core.graph_info import DATA_FILE, PREFILL_DATA_FILE
 from models.core.request import GenerationEvent
 from models.core.worker_protocol import (
     MAX_COMMAND_BYTES,
@@ -41,8 +42,10 @@ from models.core.worker_protocol import (
     encode_report,
     parse_order,
 )
-from models.errors import EngineError, ModelsError, OutOfMemoryError, UnforeseenError
-from models.files import require_space, writing
+from models.errors import EngineError, ModelsError, NotEnoughSpaceError, OutOfMemoryError, UnforeseenError
+from models.files import require_space, sync_directory, writing
+from models.free_memory import free_bytes
+from models.graph_cache import GraphCache
 
 if TYPE_CHECKING:
     from models.batch import Batch
@@ -59,8 +62,15 @@ FRAMES_LOGGED: Final = 6
 class Worker:
     """Reads orders from a connected socket, carries them out, reports on the same socket."""
 
-    def __init__(self, channel: socket.socket, *, when_alone: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        channel: socket.socket,
+        *,
+        when_alone: Callable[[], None],
+        free_memory: Callable[[], int | None] = free_bytes,
+    ) -> None:
         self._channel = channel
+        self._free_memory = free_memory
         self._when_alone = when_alone  # called in the reading thread when the daemon has gone
         self._orders: queue.Queue[Order | None] = queue.Queue(MAX_ORDERS)
         self._batch: Batch | None = None
@@ -155,11 +165,12 @@ class Worker:
 
     def _convert(self, number: int, gguf: Path, graphs: Path, threads: int) -> Iterator[Event]:
         from models.board import board_profile  # noqa: PLC0415  loaded with what needs it
-        from models.graph import convert  # noqa: PLC0415
+        from models.graph import convert  # noqa: PLC0415  an engine needs no converter
         from models.key_value_calibration import calibrate  # noqa: PLC0415
         from models.key_value_scales import KeyValueScales  # noqa: PLC0415
 
-        target = _graph_directory(gguf, graphs)
+        cache = _graph_cache(graphs)
+        target = cache.path(gguf)
         told = time.monotonic()
 
         def progress(fraction: float) -> None:
@@ -168,34 +179,51 @@ class Worker:
                 told = time.monotonic()
                 self._report((number, Progressed(min(max(fraction, 0.0), 1.0))))
 
-        if not target.is_dir():
+        if not _sound(cache, target):
             require_space(graphs, 2 * gguf.stat().st_size)  # 1.2 times a 4-bit file, with its embedding at 8 bits
+            unsealed = target.with_name(f".{target.name}.unsealed")
             with writing(target):
                 profile = board_profile(os.environ)
-                convert(gguf, target, profile=profile, progress=lambda done: progress(done / 2))
-            for stale in graphs.glob(f"{gguf.name}.*"):
-                if stale != target:  # an older converter's
-                    shutil.rmtree(stale, ignore_errors=True)
+                convert(gguf, unsealed, profile=profile, progress=lambda done: progress(done / 3))
+                _pack(unsealed, progress=lambda done: progress((1 + done) / 3))
+                cache.seal(unsealed)
+                shutil.rmtree(target, ignore_errors=True)
+                unsealed.rename(target)
+                sync_directory(graphs)
+            for other in cache.others(gguf):
+                shutil.rmtree(other, ignore_errors=True)
         if KeyValueScales.load(target) is None:
-            calibrate(gguf, target, threads=threads, progress=lambda done: progress((1 + done) / 2))
+            calibrate(gguf, target, threads=threads, progress=lambda done: progress((2 + done) / 3))
         yield Progressed(1.0)
         yield Ready()
 
     def _load(self, command: Load) -> Event:
         from models.batch import Batch  # noqa: PLC0415  an engine needs no converter
+        from models.core.batching import MOST_TOKENS  # noqa: PLC0415
         from models.engine import Engine  # noqa: PLC0415
         from models.generation import Generator  # noqa: PLC0415
         from models.gguf import GgufFile  # noqa: PLC0415
         from models.key_value_scales import KeyValueScales  # noqa: PLC0415
+        from models.memory import need_of  # noqa: PLC0415
         from models.templates import ChatTemplate  # noqa: PLC0415
         from models.tokenizer import Tokenizer  # noqa: PLC0415
 
         self._batch = None
-        graph = _graph_directory(Path(command.gguf), Path(command.graphs))
+        cache = _graph_cache(Path(command.graphs))
+        graph = cache.path(Path(command.gguf))
+        if not _sound(cache, graph):
+            return GraphMissing()
         scales = KeyValueScales.load(graph) if command.kv_cache == "int8" else None
-        if not graph.is_dir() or (command.kv_cache == "int8" and scales is None):
+        if command.kv_cache == "int8" and scales is None:
             return GraphMissing()
         with GgufFile.open(Path(command.gguf)) as gguf:
+            room = need_of(gguf, chunk_tokens=MOST_TOKENS, kv_cache=command.kv_cache).room(
+                context_tokens=command.context_tokens,
+                slots=command.slots,
+                prefix_bytes=command.prefix_bytes,
+                board_bytes=_board_bytes(),
+                free_bytes=self._free_memory(),
+            )
             tokenizer = Tokenizer.from_gguf(gguf)
             source = command.template
             if source is None:
@@ -206,12 +234,13 @@ class Worker:
         engine = Engine(
             graph,
             threads=command.threads,
-            context_tokens=command.context_tokens,
-            slots=command.slots,
+            context_tokens=room.context_tokens,
+            slots=room.slots,
             scales=scales,
         )
         generator = Generator(tokenizer, template, context_tokens=engine.context_tokens)
         self._batch = Batch(engine, generator, prefix_bytes=command.prefix_bytes, on_unforeseen=tell_unforeseen)
+        ctypes.CDLL(None).malloc_trim(0)  # what was parsed and packed on the way goes back to the board
         return Ready()
 
 
@@ -235,11 +264,40 @@ def _unforeseen(error: BaseException) -> str:
     return f"unforeseen {type(error).__name__} at {places}"
 
 
-def _graph_directory(gguf: Path, graphs: Path) -> Path:
-    """Where the graph of a GGUF lies: it is there whole or not at all, and belongs to one converter."""
-    from models.graph import CONVERTER_VERSION  # noqa: PLC0415  loaded with what needs it
+def _pack(graph: Path, *, progress: Callable[[float], None]) -> None:
+    """Pack the graphs of a directory for this board; one that cannot be is left as it is, and that is said."""
+    from models.packing import pack  # noqa: PLC0415  loaded with what needs it
 
-    return graphs / f"{gguf.name}.v{CONVERTER_VERSION}"
+    files = [data for data in (DATA_FILE, PREFILL_DATA_FILE) if (graph / data).exists()]
+    for done, data in enumerate(files):
+
+        def tell(part: float, done: int = done) -> None:
+            progress((done + part) / len(files))
+
+        try:
+            pack(graph, data=data, progress=tell)
+        except (NotEnoughSpaceError, EngineError) as error:
+            print(f"{data} stays unpacked, and takes more memory: {error}", flush=True)  # noqa: T201  the daemon logs it
+
+
+def _graph_cache(graphs: Path) -> GraphCache:
+    from models.session import RUNTIME_VERSION  # noqa: PLC0415  loaded with what needs it
+
+    return GraphCache(graphs, runtime=RUNTIME_VERSION)
+
+
+def _sound(cache: GraphCache, graph: Path) -> bool:
+    """Whether a graph is there to be loaded; says why one that is there is not."""
+    if not graph.exists():
+        return False
+    flaw = cache.flaw(graph)
+    if flaw is not None:
+        print(f"the converted graph {graph.name} is built again: {flaw}", flush=True)  # noqa: T201  the daemon logs it
+    return flaw is None
+
+
+def _board_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def confine() -> None:
@@ -249,9 +307,8 @@ def confine() -> None:
         raise OSError(ctypes.get_errno(), "prctl")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the daemon, which ends this process itself
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    bound = int(memory * MEMORY_PART)
+    bound = int(_board_bytes() * MEMORY_PART)
     if most == resource.RLIM_INFINITY or bound < most:
         resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
     with contextlib.suppress(OSError):  # some containers mount /proc read-only

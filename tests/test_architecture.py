@@ -24,8 +24,9 @@ ROOMS = {
         "models.graph",
         "models.int8_cache",
         "models.llama_graph",
+        "models.packing",
         "models.weights",
-    },  # the graph, and the initializers written beside it
+    },  # nodes and weights
     "onnxruntime": {"models.engine", "models.prefill", "models.session"},
     "paho": {"mesh.mqtt"},
     "segno": {"device.cli.qr"},

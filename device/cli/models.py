@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from device.cli import pull, session
 from device.cli.printing import print_facts, print_json, print_table
-from device.wording import short_id, size
+from device.wording import readiness, short_id, size
 
 if TYPE_CHECKING:
     from device.api import Model, Models
@@ -81,10 +81,7 @@ def _print_list(models: "Models") -> None:
     if models.models:
         print_table(
             ("MODEL", "DIGEST", "SIZE", "LICENCE", "STATE"),
-            [
-                (m.name, short_id(m.digest), size(m.size_bytes), m.licence, "loaded" if m.loaded else "")
-                for m in models.models
-            ],
+            [(m.name, short_id(m.digest), size(m.size_bytes), m.licence, readiness(m)) for m in models.models],
         )
     else:
         print("No model is here yet.")
@@ -104,7 +101,7 @@ def _print_model(model: "Model") -> None:
             ("digest", model.digest),
             ("size", size(model.size_bytes)),
             ("licence", model.licence),
-            ("loaded", "yes" if model.loaded else "no"),
+            ("state", readiness(model) or "here"),
             ("what it is", model.description or "unknown"),
         ]
     )

@@ -45,6 +45,7 @@ KvCache = Literal["int8", "float32"]
 ERROR_ARGUMENTS: Final[Mapping[str, tuple[type, ...]]] = {
     "PromptTooLongError": (int, int),
     "NotEnoughSpaceError": (int, int, str),
+    "NotEnoughMemoryError": (int, int, int, int),
 }  # every other error carries its message alone
 
 

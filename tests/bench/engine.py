@@ -16,6 +16,7 @@ from pathlib import Path
 
 from models.gguf import GgufFile
 from models.graph import convert
+from models.packing import pack
 from models.store import StoredModel
 from tests.bench import constraints, memory_limit
 from tests.bench.bandwidth import Bandwidth
@@ -116,6 +117,7 @@ def _conversion(gguf: Path) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         convert(gguf, Path(folder) / "graph")
+        pack(Path(folder) / "graph")
         return Row(name="conversion", value=round(time.perf_counter() - started, 2), unit="s")
 
 

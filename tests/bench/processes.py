@@ -11,11 +11,15 @@ def resident_mb(pid: int) -> float:
 
 
 def anonymous_mb(pid: int) -> float:
-    """Resident memory that no file stands behind: what a board cannot take back.  Source: proc(5), RssAnon."""
-    found = re.search(r"^RssAnon:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    if found is None:
+    """Resident memory that no file stands behind, shared mappings too: what a board cannot take back.
+
+    Source: proc(5), RssAnon and RssShmem.
+    """
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+) kB$", status, re.MULTILINE)
+    if not found:
         raise AssertionError("every kernel since 4.5 says it")
-    return int(found[1]) * 1024 / 1e6
+    return sum(map(int, found)) * 1024 / 1e6
 
 
 def children(pid: int) -> list[int]:

@@ -69,6 +69,7 @@ def test_later_sources_win(tmp_path: Path) -> None:
         ("[discovery]\ninterfaces = []", "discovery.interfaces and discovery.peers"),
         ("[engine]\ncontext_tokens = 1", "engine.context_tokens: 0 .the model's limit. or 16 to"),
         ('[engine]\nkv_cache = "int4"', "engine.kv_cache in .*: 'int4' is none of int8, float32"),
+        ("[engine]\nidle_minutes = -1", "engine.idle_minutes: 0"),
         ("[engine]\nthreads = -1", "engine.threads: 0"),
         ("[queue]\nwaiting = 1", "queue.waiting: 2 to 512 questions"),
         ("[queue]\nwaiting = 513", "queue.waiting: 2 to 512 questions"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.api import Answerer, AnswerFinished, AnswerPart, ApiKey, PullProgress
+from device.api import Answerer, AnswerFinished, AnswerPart, ApiKey, Model, PullProgress
 from device.wording import (
     Pace,
     answered_by,
@@ -17,6 +17,7 @@ from device.wording import (
     path,
     place,
     pull_figures,
+    readiness,
     share,
     short_id,
     size,
@@ -47,6 +48,16 @@ def test_figures_stay_short(number: float) -> None:
     """Whatever the number, a table's column stays narrow."""
     assert len(size(number)) <= 10
     assert len(duration(number / 1e6)) <= 12
+
+
+def test_readiness() -> None:
+    """From a file on disk to a model that answers."""
+    here = Model(name="a", digest="b", size_bytes=1)
+    assert readiness(here) == ""
+    assert readiness(replace(here, loading=True)) == "loading"
+    assert readiness(replace(here, loading=True, converted_percent=40)) == "converting 40 %"
+    assert readiness(replace(here, loading=True, converted_percent=100)) == "loading"
+    assert readiness(replace(here, loaded=True)) == "loaded"
 
 
 @pytest.mark.parametrize(("hops", "said"), [(0, "-"), (1, "direct"), (2, "2 hops")])

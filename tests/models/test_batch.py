@@ -8,6 +8,7 @@ import pytest
 from gguf import GGMLQuantizationType as Type
 
 from models.batch import Batch
+from models.core.graph_info import DATA_FILE
 from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
 from models.engine import Engine
 from models.errors import (
@@ -20,7 +21,7 @@ from models.errors import (
 )
 from models.generation import Generator
 from models.gguf import GgufFile
-from models.graph import DATA_FILE, convert
+from models.graph import convert
 from models.templates import ChatTemplate
 from models.tokenizer import Tokenizer
 from tests.models.alone import Alone

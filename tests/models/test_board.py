@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from models.board import CPUINFO, OVERRIDE, board_profile
+from models.core.graph_info import MODEL_FILE, PREFILL_FILE
 from models.core.worker_protocol import Convert, Ready
-from models.graph import MODEL_FILE, PREFILL_FILE
 from models.worker_process import WorkerProcess
 from tests.models.tiny import TinyLlama, write_tiny
 

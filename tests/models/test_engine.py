@@ -7,9 +7,10 @@ import pytest
 from gguf import GGMLQuantizationType as Type
 
 from models.core.batching import MOST_TOKENS
+from models.core.graph_info import DATA_FILE, MODEL_FILE
 from models.engine import Engine
 from models.errors import EngineError, PromptTooLongError
-from models.graph import DATA_FILE, MODEL_FILE, convert
+from models.graph import convert
 from tests.models.tiny import TOKENS, TinyLlama, write_tiny
 
 IDS = [int(token) for token in np.random.default_rng(3).integers(0, len(TOKENS), 48)]

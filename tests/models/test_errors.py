@@ -3,10 +3,14 @@
 import pytest
 
 from models import errors
-from models.errors import ModelsError, NotEnoughSpaceError, PromptTooLongError, rebuild
+from models.errors import ModelsError, NotEnoughMemoryError, NotEnoughSpaceError, PromptTooLongError, rebuild
 
 CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, ModelsError)]
-TWO_NUMBERS = [PromptTooLongError(9, 8), NotEnoughSpaceError(2_000_000, 1_000_000, "/data")]
+TWO_NUMBERS = [
+    PromptTooLongError(9, 8),
+    NotEnoughSpaceError(2_000_000, 1_000_000, "/data"),
+    NotEnoughMemoryError(2_000_000, 1_000_000, 2048, 512),
+]
 EVERY = [cls("what happened") for cls in CLASSES if cls not in {type(error) for error in TWO_NUMBERS}] + TWO_NUMBERS
 
 

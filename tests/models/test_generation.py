@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.core.graph_info import DATA_FILE
 from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
 from models.engine import Engine
 from models.errors import EngineError, InvalidRequestError, PromptTooLongError
 from models.gguf import GgufFile
-from models.graph import DATA_FILE, convert
+from models.graph import convert
 from models.templates import ChatTemplate
 from models.tokenizer import Tokenizer
 from tests.models.alone import Alone

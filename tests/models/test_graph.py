@@ -1,16 +1,21 @@
 """Graphs compute what the architecture says, for every tensor type, and are the same bytes every time."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Type
 
+from models.core.graph_info import DATA_FILE, INT8_CACHE_FILE, MODEL_FILE
 from models.engine import Engine
 from models.errors import CorruptModelError, UnsupportedModelError
 from models.gguf import GgufFile
-from models.graph import DATA_FILE, INT8_CACHE_FILE, MODEL_FILE, convert
+from models.graph import convert
+from models.llama_graph import PRODUCT_BYTES
+from models.packing import pack
+from tests.models.large import write_large
 from tests.models.memory import peak_growth_bytes
 from tests.models.reference import reference_logits
 from tests.models.tiny import TOKENS, TinyLlama, write_tiny
@@ -163,10 +168,31 @@ def test_factors_that_divide_by_zero_are_refused(tmp_path: Path) -> None:
         convert(path, tmp_path / "graph")
 
 
+def test_a_matrix_too_large_for_one_product_is_multiplied_in_parts(tmp_path: Path) -> None:
+    """As a large vocabulary's head is: the runtime packs a product's weights in memory."""
+    rows = PRODUCT_BYTES // 1024 + 5000
+    model = TinyLlama(layers=1, width=1024, vocabulary=rows, matrices=Type.F32, embedding=Type.Q8_0)
+    path = write_large(tmp_path / "large.gguf", model)
+    expected = reference_logits(path, IDS[:3])
+    convert(path, tmp_path / "graph")
+    logits = Engine(tmp_path / "graph", threads=1, context_tokens=64).logits_for(IDS[:3])
+    assert expected.shape == logits.shape
+    assert np.sqrt(np.mean((logits - expected) ** 2) / np.mean(expected**2)) < INT8
+
+
 def test_memory_stays_small(tmp_path: Path) -> None:
-    """Beyond the pages of the file itself, conversion holds slices of it, never the model."""
-    model = TinyLlama(layers=4, width=1024, heads=16, kv_heads=16, head_dim=64, feed_forward=2048, matrices=Type.Q8_0)
-    path = write_tiny(tmp_path / "tiny.gguf", model)
-    convert(path, tmp_path / "warm")
-    growth = peak_growth_bytes(lambda: convert(path, tmp_path / "graph"))
-    assert growth < path.stat().st_size + 24e6
+    """Conversion holds slices of a file, and packing one matrix, however many there are."""
+    small = TinyLlama(layers=4, width=1024, heads=16, kv_heads=16, head_dim=64, feed_forward=2048, matrices=Type.Q8_0)
+    large = replace(small, layers=16)
+    growths = {}
+    for name, model in (("warm", small), ("small", small), ("large", large)):
+        path = write_large(tmp_path / f"{name}.gguf", model)
+
+        def work(path: Path = path) -> None:
+            convert(path, path.with_suffix(".graph"))
+            pack(path.with_suffix(".graph"))
+
+        growths[name] = peak_growth_bytes(work)
+    assert path.stat().st_size > 150e6
+    assert growths["large"] < growths["small"] + 16e6
+    assert growths["large"] < 64e6

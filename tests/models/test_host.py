@@ -216,6 +216,38 @@ async def test_a_killed_worker_ends_all_its_answers(broad: EngineHost, model: St
     assert isinstance((await _answer(broad, model, _ask()))[-1], GenerationFinished)
 
 
+async def test_whoever_waits_for_a_model_can_see_it_come(host: EngineHost, model: StoredModel) -> None:
+    """Its first question converts and loads it."""
+    asking = asyncio.create_task(_answer(host, model, _ask()))
+    seen: list[tuple[str, float]] = []
+
+    def converted() -> bool:
+        seen.extend(filter(None, [host.loading]))
+        return bool(seen) and host.loading is None
+
+    await until(converted, within_s=60)
+    await asking
+    assert {digest for digest, _ in seen} == {model.digest}
+    assert sorted(seen) == seen
+    assert host.loaded == model.digest
+
+
+async def test_an_idle_model_is_unloaded(store: ModelStore, model: StoredModel, tmp_path: Path) -> None:
+    """Not while it answers, however long that takes; the next question loads it again."""
+    host = EngineHost(store=store, cache_dir=tmp_path / "cache", threads=1, context_tokens=CONTEXT_TOKENS, idle_s=0.01)
+    try:
+        for _ in range(2):
+            assert isinstance((await _answer(host, model, _ask(max_tokens=2000)))[-1], GenerationFinished)
+            await until(lambda: host.loaded is None)
+        async with aclosing(host.generate(model, _ask(max_tokens=CONTEXT_TOKENS))) as events:
+            async with asyncio.timeout(30):
+                [await anext(events) for _ in range(500)]
+            assert host.loaded == model.digest
+    finally:
+        await host.aclose()
+    assert host.loaded is None
+
+
 async def test_another_model_waits_for_the_loaded_one(
     broad: EngineHost, store: ModelStore, model: StoredModel, tmp_path: Path
 ) -> None:

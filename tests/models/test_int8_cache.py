@@ -9,16 +9,16 @@ import pytest
 from gguf import GGMLQuantizationType as Type
 
 from models.calibration import calibration_ids
+from models.core.graph_info import DATA_FILE, GraphInfo
 from models.engine import Engine
 from models.errors import CorruptModelError, EngineError
 from models.gguf import GgufFile
-from models.graph import DATA_FILE, GraphInfo, convert
+from models.graph import convert
 from models.key_value_calibration import WINDOW, WINDOWS, calibrate, measured_windows
 from models.key_value_scales import KeyValueScales
-from models.kv_cache import LEAST_ROOM, MEMORY_PART, KeyValueCache, affordable_room
+from models.kv_cache import KeyValueCache
 from models.prefill import OPEN_TOKENS, PrefillGraph
 from models.tokenizer import Tokenizer
-from models.worker_process import board_memory_bytes
 from tests.models.tiny import TOKENS, TinyLlama, write_tiny
 
 IDS = [TOKENS.index(letter) for letter in "theĠstationĠatĠnightĠhadĠnoĠlampĠ;ĠsheĠreadĠ12Ġletters."][:60]
@@ -183,21 +183,10 @@ def test_a_vocabulary_beyond_the_embedding_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_context_that_nobody_chose_is_the_models(tmp_path: Path) -> None:
-    """As far as the memory reaches."""
+    """How much of it the memory holds is the worker's business, see `MemoryNeed.room`."""
     graph, scales = _measured(tmp_path, TinyLlama(context_tokens=700))
     engine = Engine(graph, threads=1, context_tokens=0, scales=scales)
     assert engine.context_tokens == 700
-
-
-def test_the_room_is_a_part_of_the_memory(tmp_path: Path) -> None:
-    """Shared by all slots, four times as much in int8, and never nothing."""
-    graph, _ = _measured(tmp_path, TinyLlama())
-    info = Engine(graph, threads=1, context_tokens=16).info
-    rooms = {int8: affordable_room(info, slots=4, int8=int8) for int8 in (False, True)}
-    token_bytes = 2 * info.layers * info.kv_heads * info.head_dim
-    assert rooms[True] * 4 * token_bytes <= board_memory_bytes() * MEMORY_PART < (rooms[True] + 1) * 4 * token_bytes
-    assert rooms[True] // 4 == rooms[False]
-    assert affordable_room(info, slots=2**50, int8=True) == LEAST_ROOM
 
 
 def test_room_that_is_never_reached_costs_nothing() -> None:

@@ -9,17 +9,17 @@ import pytest
 from gguf import GGMLQuantizationType as Type
 
 from models.core.board_profile import BoardProfile
-from models.engine import Engine
-from models.gguf import GgufFile
-from models.graph import (
+from models.core.graph_info import (
     DATA_FILE,
     INT8_CACHE_FILE,
     INT8_CACHE_PREFILL_FILE,
     MODEL_FILE,
     PREFILL_DATA_FILE,
     PREFILL_FILE,
-    convert,
 )
+from models.engine import Engine
+from models.gguf import GgufFile
+from models.graph import convert
 from models.int8_weights import int8_bytes
 from models.session import open_session
 from tests.models.reference import reference_logits

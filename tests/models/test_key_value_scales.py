@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.core.graph_info import SCALES_FILE
 from models.errors import CorruptModelError
-from models.key_value_scales import LEAST, MAX_FILE_BYTES, SCALES_FILE, STEPS, KeyValueScales, ScalesMeter
+from models.key_value_scales import LEAST, MAX_FILE_BYTES, STEPS, KeyValueScales, ScalesMeter
 
 LAYERS, KV_HEADS, HEAD_DIM, TOKENS = 3, 2, 16, 20
 FloatArray = npt.NDArray[np.float32]

@@ -8,9 +8,10 @@ import pytest
 
 from models.core.batching import MOST_TOKENS
 from models.core.board_profile import BoardProfile
+from models.core.graph_info import PREFILL_DATA_FILE, PREFILL_FILE
 from models.engine import Engine
 from models.errors import EngineError
-from models.graph import PREFILL_DATA_FILE, PREFILL_FILE, convert
+from models.graph import convert
 from models.kv_cache import KeyValueCache
 from models.prefill import MIN_TOKENS, OPEN_TOKENS, PrefillGraph
 from tests.models.tiny import TOKENS, TinyLlama, write_tiny
@@ -63,15 +64,14 @@ def test_short_prompts_are_not_taken(graph: Path) -> None:
     assert not prefill.takes(MIN_TOKENS - 1)
 
 
-def test_without_memory_nothing_is_taken(graph: Path, tmp_path: Path) -> None:
+def test_without_memory_nothing_is_taken(graph: Path) -> None:
     """A board whose memory is in use does without; once the graph is open, it stays of use."""
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemAvailable:         10 kB\n", encoding="ascii")
-    prefill = PrefillGraph(graph, threads=1, meminfo=meminfo)
+    free = [10_000]
+    prefill = PrefillGraph(graph, threads=1, free_memory=lambda: free[-1])
     assert not prefill.takes(OPEN_TOKENS)
-    meminfo.write_text("MemAvailable:   10000000 kB\n", encoding="ascii")
+    free.append(10**10)
     assert prefill.takes(OPEN_TOKENS)
-    meminfo.write_text("MemAvailable:         10 kB\n", encoding="ascii")
+    free.append(10_000)
     assert prefill.takes(OPEN_TOKENS)
     prefill.release()
     assert not prefill.takes(OPEN_TOKENS)

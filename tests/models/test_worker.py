@@ -1,10 +1,11 @@
 """The worker over a socket, as the daemon sees it; here in a thread, so that every line of it can be watched."""
 
+import os
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import NoReturn
 import pytest
 
 from models.batch import Batch
+from models.core.graph_info import DATA_FILE, MODEL_FILE, SCALES_FILE
 from models.core.request import GenerationFinished, GenerationRequest, Message, SamplingParams, TokensGenerated
 from models.core.worker_protocol import (
     MAX_REPORT_BYTES,
@@ -35,6 +37,7 @@ from models.engine import Engine
 from models.errors import (
     CorruptModelError,
     EngineError,
+    NotEnoughMemoryError,
     NotEnoughSpaceError,
     PromptTooLongError,
     StoreWriteError,
@@ -42,8 +45,7 @@ from models.errors import (
 )
 from models.generation import Generator
 from models.gguf import GgufFile
-from models.graph import MODEL_FILE, convert
-from models.key_value_scales import SCALES_FILE
+from models.graph import convert
 from models.tokenizer import Tokenizer
 from models.worker import Worker, tell_unforeseen
 from tests.models.tiny import TOKENS, TinyLlama, write_tiny
@@ -92,7 +94,7 @@ class Daemon:
 
 
 @contextmanager
-def _working(batch: Batch | None = None) -> Iterator[Daemon]:
+def _working(batch: Batch | None = None, free_memory: Callable[[], int | None] = lambda: None) -> Iterator[Daemon]:
     """Run a worker until the daemon hangs up; it must end by itself then."""
     ours, theirs = socket.socketpair()
     alone = threading.Event()
@@ -101,7 +103,7 @@ def _working(batch: Batch | None = None) -> Iterator[Daemon]:
     def work() -> None:
         with theirs:
             try:
-                worker = Worker(theirs, when_alone=alone.set)
+                worker = Worker(theirs, when_alone=alone.set, free_memory=free_memory)
                 worker._batch = batch
                 worker.run()
             except OSError as error:
@@ -217,6 +219,51 @@ def test_a_failed_order_leaves_the_worker_working(gguf: Path, tmp_path: Path) ->
         daemon.ask(4, Convert(str(gguf), str(graphs)))
         daemon.ask(5, _load(gguf, graphs, context_tokens=8))
         assert _error(daemon.ask(6, Generate(LONG))) is PromptTooLongError
+
+
+def test_a_damaged_graph_is_built_again(gguf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is not loaded, the log says why, and a graph of an older converter goes in passing."""
+    older = tmp_path / f"{gguf.name}.v1"
+    older.mkdir()
+    with _working() as daemon:
+        daemon.ask(1, Convert(str(gguf), str(tmp_path)))
+        assert not older.exists()
+        [data] = tmp_path.glob(f"{gguf.name}.*/{DATA_FILE}")
+        os.truncate(data, data.stat().st_size - 1)
+        assert daemon.ask(2, _load(gguf, tmp_path)) == [GraphMissing()]
+        assert daemon.ask(3, Convert(str(gguf), str(tmp_path)))[-1] == Ready()
+        assert daemon.ask(4, _load(gguf, tmp_path)) == [Ready()]
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 2
+    assert all(f"is built again: {DATA_FILE} is not what was written" in line for line in said)
+
+
+def test_a_model_that_will_not_fit_the_memory_is_refused(gguf: Path, tmp_path: Path) -> None:
+    """Before it is loaded, with the context that would fit; the model that was there is gone."""
+    with _working(free_memory=lambda: 37_000_000) as daemon:
+        daemon.ask(1, Convert(str(gguf), str(tmp_path)))
+        [failed] = daemon.ask(2, _load(gguf, tmp_path))
+        assert isinstance(failed, Failed)
+        assert isinstance(failed.error, NotEnoughMemoryError)
+        assert failed.error.free_bytes == 37_000_000 < failed.error.needed_bytes
+        assert 0 < failed.error.fitting_tokens < failed.error.context_tokens
+        assert daemon.ask(3, _load(gguf, tmp_path, context_tokens=failed.error.fitting_tokens)) == [Ready()]
+
+
+def test_a_context_that_nobody_chose_is_what_fits(gguf: Path, tmp_path: Path) -> None:
+    """Where the largest is refused, the default is not; keys and values as int8 leave room for more."""
+    endless = GenerationRequest((Message("user", "a b " * CONTEXT_TOKENS),), SamplingParams())
+    contexts = {}
+    with _working(free_memory=lambda: 50_000_000) as daemon:
+        daemon.ask(1, Convert(str(gguf), str(tmp_path)))
+        for kv_cache in ("float32", "int8"):
+            load = replace(_load(gguf, tmp_path, context_tokens=0), kv_cache=kv_cache)
+            assert daemon.ask(2, load) == [Ready()]
+            [failed] = daemon.ask(3, Generate(endless))
+            assert isinstance(failed, Failed)
+            assert isinstance(failed.error, PromptTooLongError)
+            contexts[kv_cache] = failed.error.context_tokens
+    assert 0 < contexts["float32"] < contexts["int8"] <= CONTEXT_TOKENS
 
 
 def test_a_conversion_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:

@@ -76,10 +76,7 @@ class TinyLlama:
 
 def write_tiny(path: Path, model: TinyLlama, metadata: Mapping[str, object] | None = None) -> Path:
     """Write the model to `path`; `metadata` replaces or adds keys (None leaves one out)."""
-    writer = gguf.GGUFWriter(path, "llama")
-    for key, value in (_metadata(model) | dict(metadata or {})).items():
-        if value is not None:
-            writer.add_key_value(key, value, *_gguf_type(value))
+    writer = metadata_writer(path, model, metadata)
     random = np.random.default_rng(model.seed)
     for name, shape in model.shapes().items():
         values = _values(random, name, shape)
@@ -91,6 +88,15 @@ def write_tiny(path: Path, model: TinyLlama, metadata: Mapping[str, object] | No
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def metadata_writer(path: Path, model: TinyLlama, metadata: Mapping[str, object] | None = None) -> gguf.GGUFWriter:
+    """Begin a file with the model's metadata; tensors are still to be added."""
+    writer = gguf.GGUFWriter(path, "llama")
+    for key, value in (_metadata(model) | dict(metadata or {})).items():
+        if value is not None:
+            writer.add_key_value(key, value, *_gguf_type(value))
+    return writer
 
 
 def _values(random: np.random.Generator, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:

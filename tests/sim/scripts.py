@@ -13,6 +13,8 @@ MODEL: dict[str, Any] = {
     "licence": "Apache-2.0",
     "description": "SmolLM2-135M-Instruct, the smallest that holds a conversation",
     "loaded": True,
+    "loading": False,
+    "converted_percent": 0,
 }
 HELD = {key: MODEL[key] for key in ("name", "digest", "size_bytes")}
 STORIES: dict[str, Any] = {
@@ -22,6 +24,8 @@ STORIES: dict[str, Any] = {
     "licence": "MIT",
     "description": "writes children's stories",
     "loaded": False,
+    "loading": False,
+    "converted_percent": 0,
 }
 
 STATUS: dict[str, Any] = {

@@ -8,7 +8,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static, TabPane
 
-from device.client import Model, Models, PullProgress, size
+from device.client import Model, Models, PullProgress, readiness, size
 from tui.glyphs import Glyphs
 from tui.messages import PullRequested, RemoveRequested
 from tui.screens.confirm import ConfirmScreen
@@ -60,7 +60,7 @@ class ModelsTab(TabPane):
         self._describe()
 
     def _row(self, model: Model) -> tuple[Content, ...]:
-        state = f"{self._glyphs.linked} loaded" if model.loaded else f"{self._glyphs.linked} here"
+        state = f"{self._glyphs.linked} {readiness(model) or 'here'}"
         return (
             Content.styled(model.name, "bold"),
             Content(size(model.size_bytes)),

@@ -50,6 +50,7 @@ from models.core.worker_protocol import (
 from models.errors import (
     EngineError,
     ModelsError,
+    NotEnoughMemoryError,
     NotEnoughSpaceError,
     PromptTooLongError,
     WorkerProtocolError,
@@ -180,6 +181,7 @@ def test_every_report_survives_the_wire(number: int, event: Event) -> None:
     [
         PromptTooLongError(3000, 2048),
         NotEnoughSpaceError(10, 5, "/data"),
+        NotEnoughMemoryError(10, 5, 2048, 0),
         EngineError("the graph was refused"),
     ],
 )
