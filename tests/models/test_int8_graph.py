@@ -70,7 +70,7 @@ def test_the_exact_form_goes_on_from_a_prompt_of_the_int8_form(name: str, tmp_pa
     expected = reference_logits(path, IDS)
     convert(path, tmp_path / "graph", profile=EXACT_INT8)
     engine = Engine(tmp_path / "graph", threads=1, context_tokens=len(IDS))
-    prompt = engine.append(0, 0, IDS[:130]).copy()
+    prompt = engine.append(0, 0, IDS[:130])[0].copy()
     decoded = [engine.advance(0, [IDS[at]], [at])[0].copy() for at in range(130, len(IDS))]
     assert relative_error(np.array([prompt, *decoded]), expected[129:]) < TOLERANCE
 
