@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +15,7 @@ from device.http.errors import error_fields, error_response, status_of
 from device.http.requests import MAX_BODY_BYTES, read_body
 from device.node import HearthNode
 from models.host import EngineHost
+from tests.device.workers import kill_in_mid_answer
 from tests.models.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -179,8 +178,9 @@ async def test_a_killed_worker_ends_the_stream_with_an_error(public: httpx.Async
     """What was said stands, then the error, then [DONE]; the next question works."""
     async with events(public, ENDLESS) as stream:
         assert (await anext(stream))["choices"]
-        _kill_worker(node)
-        *_, error, done = [event async for event in stream]
+        reading = asyncio.create_task(_rest(stream))
+        await kill_in_mid_answer(node)
+        *_, error, done = await reading
     assert (error["error"]["code"], error["error"]["type"], done) == ("worker_died", "server_error", "[DONE]")
     assert "ask again" in error["error"]["hint"]
     assert (await public.post(CHAT, json={"messages": HELLO, "max_tokens": 2})).status_code == 200
@@ -191,15 +191,13 @@ async def test_a_killed_worker_is_an_error_of_the_server(public: httpx.AsyncClie
     asking = asyncio.create_task(public.post(CHAT, json=ENDLESS))
     await until(lambda: node.administration.queries.counts().running == 1)
     await until(lambda: engine_of(node).loaded is not None and engine_of(node).busy)
-    _kill_worker(node)
+    await kill_in_mid_answer(node)
     reply = await asking
     assert (reply.status_code, reply.json()["error"]["code"]) == (500, "worker_died")
 
 
-def _kill_worker(node: HearthNode) -> None:
-    worker = engine_of(node)._worker
-    assert worker is not None
-    os.kill(worker.pid, signal.SIGKILL)
+async def _rest(stream: AsyncIterator[Any]) -> list[Any]:
+    return [event async for event in stream]
 
 
 async def test_the_models_and_the_health(public: httpx.AsyncClient, node: HearthNode) -> None:

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from device.node import HearthNode
 from tests.device.page.scripted import ScriptedHearth
+from tests.device.workers import kill_in_mid_answer
 from tests.models.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.program("chromium"), pytest.mark.asyncio(loop_scope="module")]
@@ -378,7 +379,7 @@ async def test_a_worker_that_dies_under_a_guest(page: Page, node: HearthNode) ->
     await page.goto(url_of(node))
     await ask(page, "hello")
     await expect(page.locator(".answer")).to_have_text(re.compile(r"\S"))
-    os.kill(worker_of(node), signal.SIGKILL)
+    await kill_in_mid_answer(node)
     await expect(page.locator(".trouble")).to_contain_text("The model stopped in the middle. What it said so far stays")
     assert len(await page.locator(".answer > div").first.inner_text()) > 1
     await page.unroute("**/v1/chat/completions")
