@@ -13,7 +13,7 @@ from device.core.budgets import Allowance, prompt_tokens
 from device.errors import NeighbourFailedError
 from device.meter import Meter
 from tests.models.waiting import until
-from tests.sim.home import Home, asked, chat, heard
+from tests.sim.home import Home, asked, busy, chat, heard
 from tests.sim.mesh_net import SimulatedNet
 from tests.sim.tiny_model import CONTEXT_TOKENS
 
@@ -62,8 +62,7 @@ async def test_hanging_up_before_the_first_token_is_not_free(pair: tuple[Home, H
 async def test_a_question_that_only_waited_costs_nothing(pair: tuple[Home, Home]) -> None:
     """Neither in the queue here, nor in a neighbour's, nor one that was refused there."""
     spark, ember = pair
-    async with asked(ember, LONG) as running:
-        await anext(running)
+    async with busy(ember.queries):
         for home in pair:
             async with asked(home, LONG, caller=GUEST) as waiting:
                 assert isinstance(await waiting.step(), AnswerQueued)

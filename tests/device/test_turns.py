@@ -40,7 +40,7 @@ async def ember(net: SimulatedNet, tmp_path: Path, shared_cache: Path) -> AsyncI
 async def test_a_waiting_question_is_told_its_place(ember: Home) -> None:
     """At once, and again when it moves up; then come the words."""
     async with (
-        busy(ember, caller=phone("a")) as end,
+        busy(ember.queries, caller=phone("a")) as end,
         asked(ember, LONG, caller=phone("b")) as next_one,
         asked(ember, chat(), caller=phone("c")) as last,
     ):
@@ -58,7 +58,7 @@ async def test_a_waiting_question_is_told_its_place(ember: Home) -> None:
 
 async def test_whoever_only_wants_words_gets_only_words(ember: Home) -> None:
     """Places are for those who ask for them."""
-    async with busy(ember, caller=phone("a")):
+    async with busy(ember.queries, caller=phone("a")):
         waiting = asyncio.ensure_future(heard_by(ember, "b"))
         await until(lambda: ember.queries.turns.waiting.total() == 1)
     assert (await waiting).completion_tokens == 5
@@ -67,7 +67,7 @@ async def test_whoever_only_wants_words_gets_only_words(ember: Home) -> None:
 async def test_the_owner_overtakes(ember: Home) -> None:
     """It moves before all who wait, and they are told."""
     async with (
-        busy(ember, caller=OWNER),
+        busy(ember.queries, caller=OWNER),
         asked(ember, chat(), caller=phone("b")) as guest,
         asked(ember, chat(), caller=OWNER) as owner,
     ):
@@ -116,8 +116,8 @@ async def test_as_many_are_answered_as_there_are_slots(net: SimulatedNet, tmp_pa
     """At the same time; one more waits, and the owner's takes the place of who began last."""
     async with (
         Home(net, "ember", tmp_path, shared_cache, slots=2).open(holds="tiny") as ember,
-        busy(ember, caller=phone("a")),
-        busy(ember, caller=phone("b")),
+        busy(ember.queries, caller=phone("a")),
+        busy(ember.queries, caller=phone("b")),
         asked(ember, chat(), caller=phone("c")) as waiting,
     ):
         assert await waiting.step() == AnswerQueued(place=1)
@@ -126,7 +126,7 @@ async def test_as_many_are_answered_as_there_are_slots(net: SimulatedNet, tmp_pa
 
 async def test_a_full_queue_says_when_to_come_back(ember: Home) -> None:
     """One phone holds half of the guests' places at most; the next phone still finds one."""
-    async with asyncio.TaskGroup() as tasks, busy(ember, caller=phone("a")):
+    async with asyncio.TaskGroup() as tasks, busy(ember.queries, caller=phone("a")):
         greedy = [tasks.create_task(heard_by(ember, "greedy")) for _ in range(8)]
         await until(lambda: ember.queries.turns.waiting.total() == 8)
         with pytest.raises(BusyError, match="8 questions are waiting here, 8 of them yours") as raised:
@@ -153,7 +153,7 @@ async def test_a_place_travels_over_the_mesh(
     async with Home(net, "spark", tmp_path, shared_cache).open() as spark:
         net.link(spark.mesh, ember.mesh)
         await until(lambda: bool(spark.queries.models_of(ember.mesh.node_id)))
-        async with busy(ember) as end, asked(spark, chat(), caller=LOOPBACK) as far:
+        async with busy(ember.queries) as end, asked(spark, chat(), caller=LOOPBACK) as far:
             assert await far.step() == AnswerQueued(place=1)
             assert ember.queries.turns.waiting == {Standing.NEIGHBOUR: 1}
             await end()
@@ -179,7 +179,7 @@ async def test_who_waits_while_it_gets_hot_is_told(net: SimulatedNet, tmp_path: 
     home = Home(net, "ember", tmp_path, shared_cache, offering=lambda: now)
     async with (
         home.open(holds="tiny") as ember,
-        busy(ember) as end,
+        busy(ember.queries) as end,
         asked(ember, chat(), caller=phone("a")) as waiting,
     ):
         assert await waiting.step() == AnswerQueued(place=1)

@@ -105,21 +105,27 @@ async def asked(home: Home, question: ChatRequest, *, caller: Caller = OWNER) ->
 
 
 @asynccontextmanager
-async def busy(home: Home, *, caller: Caller = OWNER) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """Have somebody read an answer that does not end by itself; yields what ends it."""
-    async with asked(home, chat(max_tokens=CONTEXT_TOKENS), caller=caller) as answer:
-        await anext(answer)
-        reading = asyncio.create_task(_read(answer), name="reading")
+async def busy(queries: Queries, *, caller: Caller = OWNER) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Have somebody read an answer that does not end by itself; yields what ends it.
 
-        async def end() -> None:
+    Whoever only begins to read one loses the engine as soon as too much of it is unread.
+    """
+    answer = await queries.ask(chat(max_tokens=CONTEXT_TOKENS), caller)
+    reading: asyncio.Task[None] | None = None
+
+    async def end() -> None:
+        if reading is not None:
             reading.cancel()
             await asyncio.wait((reading,))
-            await answer.aclose()
+        await answer.aclose()
 
-        try:
+    try:
+        async with asyncio.timeout(SOON_S):
+            await anext(answer)
+            reading = asyncio.create_task(_read(answer), name="reading")
             yield end
-        finally:
-            await end()
+    finally:
+        await end()
 
 
 async def _read(answer: Answer) -> None:

@@ -6,9 +6,11 @@ import httpx
 import pytest
 
 from device.api import GuestAccess
+from device.core.access import LOOPBACK
 from device.node import HearthNode
-from tests.device.http.phones import CHAT, QUESTION, come_in, reaching
+from tests.device.http.phones import CHAT, QUESTION, come_in
 from tests.models.waiting import until
+from tests.sim.home import busy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -19,17 +21,15 @@ async def test_a_question_that_waits_hears_its_place(
     """As comments of the stream, which programs skip; then come the events."""
     await come_in(phone, guests)
     mark = {"X-Hearthmesh": "page"}
-    async with reaching(node, "127.0.0.1") as program:
-        endless = {**QUESTION, "max_tokens": 15_000, "stream": True}
-        async with program.stream("POST", CHAT, json=endless) as running:
-            words = running.aiter_lines()  # kept: dropped, it would end the answer
-            await anext(words)
-            async with phone.stream("POST", CHAT, json={**QUESTION, "stream": True}, headers=mark) as waiting:
-                lines = waiting.aiter_lines()
-                assert (waiting.status_code, await anext(lines)) == (200, ": queue 1")
-                assert node.administration.status().queue.guest == 1
-                await running.aclose()
-                rest = [line async for line in lines if line]
+    async with (
+        busy(node.administration.queries, caller=LOOPBACK) as end,
+        phone.stream("POST", CHAT, json={**QUESTION, "stream": True}, headers=mark) as waiting,
+    ):
+        lines = waiting.aiter_lines()
+        assert (waiting.status_code, await anext(lines)) == (200, ": queue 1")
+        assert node.administration.status().queue.guest == 1
+        await end()
+        rest = [line async for line in lines if line]
     assert rest[0].startswith("data: {")
     assert rest[-1] == "data: [DONE]"
 
@@ -40,15 +40,14 @@ async def test_what_befalls_a_question_that_waits_is_told(
     """The stream has begun by then: the error is its last event."""
     await come_in(phone, guests)
     too_long = {"messages": [{"role": "user", "content": "x" * 40_000}], "stream": True}
-    endless = {**QUESTION, "max_tokens": 15_000, "stream": True}
-    async with reaching(node, "127.0.0.1") as program, program.stream("POST", CHAT, json=endless) as running:
-        words = running.aiter_lines()  # kept: dropped, it would end the answer
-        await anext(words)
-        async with phone.stream("POST", CHAT, json=too_long, headers={"X-Hearthmesh": "page"}) as waiting:
-            lines = waiting.aiter_lines()
-            assert await anext(lines) == ": queue 1"
-            await running.aclose()
-            error, done = [line async for line in lines if line]
+    async with (
+        busy(node.administration.queries, caller=LOOPBACK) as end,
+        phone.stream("POST", CHAT, json=too_long, headers={"X-Hearthmesh": "page"}) as waiting,
+    ):
+        lines = waiting.aiter_lines()
+        assert await anext(lines) == ": queue 1"
+        await end()
+        error, done = [line async for line in lines if line]
     assert json.loads(error.removeprefix("data: "))["error"]["code"] == "context_length_exceeded"
     assert done == "data: [DONE]"
 
@@ -58,11 +57,9 @@ async def test_a_phone_that_vanishes_leaves_the_queue(
 ) -> None:
     """Its place is free at once, not when its turn would have come."""
     await come_in(phone, guests)
-    endless = {**QUESTION, "max_tokens": 15_000, "stream": True}
-    async with reaching(node, "127.0.0.1") as program, program.stream("POST", CHAT, json=endless) as running:
-        words = running.aiter_lines()  # kept: dropped, it would end the answer
-        await anext(words)
-        async with phone.stream("POST", CHAT, json=endless, headers={"X-Hearthmesh": "page"}) as waiting:
+    question = {**QUESTION, "stream": True}
+    async with busy(node.administration.queries, caller=LOOPBACK):
+        async with phone.stream("POST", CHAT, json=question, headers={"X-Hearthmesh": "page"}) as waiting:
             lines = waiting.aiter_lines()
             assert await anext(lines) == ": queue 1"
         await until(lambda: node.administration.queries.counts().running == 1)
