@@ -19,12 +19,14 @@ import pytest
 from device.api import AnswerFinished, AnswerPiece
 from device.client import ChatMessage, DaemonClient, RequestRefusedError, Sampling
 from device.config import HttpConfig, QueueConfig
+from device.core.access import LOOPBACK
 from device.errors import AlreadyRunningError, NodeFailedError, PortInUseError
 from device.node import HearthNode
 from mesh.identity import fingerprint
 from models.errors import CorruptStoreError
 from tests.models.waiting import until
 from tests.sim.hearth import Broker, hearth_config, living
+from tests.sim.home import busy
 
 HELLO = [ChatMessage(role="user", content="hello")]
 LONG = Sampling(max_tokens=1900)
@@ -189,17 +191,20 @@ async def test_a_stop_ends_running_answers_with_an_error(folder: Path) -> None:
 
 async def test_the_queue_has_the_size_that_is_configured(folder: Path) -> None:
     """Of two places programs have one: the second question waits, the third is refused."""
-    config = replace(hearth_config(folder / "ember"), queue=QueueConfig(waiting=2))
-    body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1900, "stream": True}
-    async with living(config, holds="tiny") as node, AsyncExitStack() as stack:
+    config = replace(hearth_config(folder / "ember", context_tokens=16_384), queue=QueueConfig(waiting=2))
+    body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 5, "stream": True}
+    async with (
+        living(config, holds="tiny") as node,
+        busy(node.administration.queries, caller=LOOPBACK),
+        AsyncExitStack() as stack,
+    ):
         base_url = f"http://127.0.0.1:{node.administration.http.port}/v1"
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=base_url))
 
         async def asked() -> httpx.Response:
             return await stack.enter_async_context(client.stream("POST", "chat/completions", json=body))
 
-        running, waiting = await asked(), await asked()
-        assert (await anext(running.aiter_lines())).startswith("data: ")
+        waiting = await asked()
         assert await anext(waiting.aiter_lines()) == ": queue 1"
         assert (await asked()).status_code == httpx.codes.SERVICE_UNAVAILABLE
 
