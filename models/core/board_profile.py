@@ -3,7 +3,7 @@
 The exact form (MatMulNBits over the file's own quants) needs instructions that add up products of bytes: without
 them onnxruntime multiplies in float32, twelve times slower on ARM.  The int8 form runs everywhere, but on x86 without
 such instructions its sums of pairs saturate at 16 bits.  Sources: arm64's elf_hwcaps and x86's cpufeatures in Linux;
-onnxruntime's guide to quantization, "reduce_range"; docs/adr/0015.
+onnxruntime's guide to quantization, "reduce_range"; docs/adr/0021.
 """
 
 from dataclasses import dataclass
