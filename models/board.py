@@ -1,4 +1,4 @@
-"""The profile of the board this process runs on."""
+"""The processor of the board this process runs on, and the profile that suits it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +14,13 @@ def board_profile(environ: Mapping[str, str], *, root: Path = Path("/")) -> Boar
     """Choose the forms of graphs by $HEARTH_GRAPH_FORMS, else by the processor.  Raises InvalidRequestError."""
     if text := environ.get(OVERRIDE, ""):
         return BoardProfile.parse(text)
+    return BoardProfile.of(cpu_features(read_cpuinfo(root=root)))
+
+
+def read_cpuinfo(*, root: Path = Path("/")) -> str:
+    """Give what the kernel says of the processors; nothing where it says nothing."""
     try:
         with (root / CPUINFO).open("rb") as file:
-            cpuinfo = file.read(MAX_CPUINFO_BYTES).decode(errors="replace")
+            return file.read(MAX_CPUINFO_BYTES).decode(errors="replace")
     except OSError:  # a container without /proc; onnxruntime could not map weights there either
-        cpuinfo = ""
-    return BoardProfile.of(cpu_features(cpuinfo))
+        return ""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from models.board import read_cpuinfo
 from models.core.cpu import identity
 from models.core.graph_info import CONVERTER_VERSION, SCALES_FILE
 from models.errors import CorruptStoreError
@@ -22,7 +23,6 @@ MAX_SEAL_BYTES: Final = 64 * 1024
 MAX_FILES: Final = 64
 PAGE_BYTES: Final = 4096
 SAMPLES: Final = 256  # pages of a file that are looked at: a megabyte, even of a file of gigabytes
-CPUINFO: Final = Path("/proc/cpuinfo")
 
 
 class GraphCache:
@@ -30,7 +30,7 @@ class GraphCache:
 
     def __init__(self, directory: Path, *, runtime: str) -> None:
         self.directory = directory
-        board = f"{runtime}\n{os.uname().machine}\n{identity(CPUINFO.read_text(encoding='ascii', errors='replace'))}"
+        board = f"{runtime}\n{os.uname().machine}\n{identity(read_cpuinfo())}"
         self._board = hashlib.sha256(board.encode()).hexdigest()[:16]
 
     def path(self, gguf: Path) -> Path:
