@@ -56,11 +56,15 @@ def questions() -> Iterator[str]:
         )[number % 4]
 
 
-def answer(model: Model, request: GenerationRequest, *, guesses: bool) -> list[int]:
-    """The ids of an answer."""
+def answering(model: Model, *, guesses: bool) -> Batch:
+    """What answers one question after the other."""
     engine, tokenizer, chat = model
-    generator = Generator(tokenizer, chat, context_tokens=engine.context_tokens, guesses=guesses)
-    batch, ids = Batch(engine, generator), list[int]()
+    return Batch(engine, Generator(tokenizer, chat, context_tokens=engine.context_tokens, guesses=guesses))
+
+
+def answer(batch: Batch, request: GenerationRequest) -> list[int]:
+    """The ids of an answer."""
+    ids = list[int]()
     batch.join(0, request)
     while batch.busy:
         for _, event in batch.step():
@@ -72,16 +76,21 @@ def answer(model: Model, request: GenerationRequest, *, guesses: bool) -> list[i
 
 @pytest.mark.parametrize(("temperature", "prompts"), [(0.0, PROMPTS), (0.8, PROMPTS // 4)])
 def test_answers_are_the_same_with_and_without(model: Model, temperature: float, prompts: int) -> None:
-    """Token for token; greedily, where a model repeats more, with fewer runs of the engine."""
+    """Token for token; greedily, where a model repeats more, with fewer runs of the engine.
+
+    Not on a processor whose kernels round one row in another way than several: there nothing is guessed.
+    """
     engine, runs = model[0], {True: 0, False: 0}
+    batches = {guesses: answering(model, guesses=guesses) for guesses in runs}
     for number, question in enumerate(itertools.islice(questions(), prompts)):
         sampling = SamplingParams(max_tokens=TOKENS, temperature=temperature, seed=number)
         request = GenerationRequest((Message("user", question),), sampling)
         found = []
         for guesses in (False, True):
             engine.runs = 0
-            found.append(answer(model, request, guesses=guesses))
+            found.append(answer(batches[guesses], request))
             runs[guesses] += engine.runs
         assert found[0] == found[1], question
     if temperature == 0.0:
-        assert runs[True] < (1 - RUNS_SAVED) * runs[False]
+        most = 1 - RUNS_SAVED if batches[True]._rounds_alike else 1 + 1 / prompts
+        assert runs[True] < most * runs[False]

@@ -22,6 +22,7 @@ from models.gguf import GgufFile
 from models.graph import convert
 from models.int8_weights import int8_bytes
 from models.session import open_session
+from tests.models.int8_error import TOLERANCE, relative_error
 from tests.models.reference import reference_logits
 from tests.models.tiny import TOKENS, TinyLlama, write_tiny
 
@@ -29,8 +30,6 @@ IDS = [int(token) for token in np.random.default_rng(7).integers(0, len(TOKENS),
 INT8 = BoardProfile.parse("int8/int8")
 EXACT_INT8 = BoardProfile.parse("exact/int8")
 ALONE = {MODEL_FILE, DATA_FILE, INT8_CACHE_FILE, INT8_CACHE_PREFILL_FILE}  # of a graph in one form
-# Relative rms error of the logits.  The exact form stays within 0.03 on these models.
-TOLERANCE = 0.06
 
 MODELS = {
     "Q4_0": TinyLlama(matrices=Type.Q4_0, embedding=Type.Q4_0),
@@ -43,11 +42,6 @@ MODELS = {
         types={"attn_q.weight": Type.Q4_0, "attn_k.weight": Type.Q8_0, "ffn_up.weight": Type.Q4_0}
     ),
 }
-
-
-def relative_error(logits: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
-    """Give the rms of the difference as a part of the rms of what was expected."""
-    return float(np.sqrt(np.mean((logits - expected) ** 2) / np.mean(expected**2)))
 
 
 @pytest.mark.parametrize("name", MODELS)
