@@ -24,8 +24,11 @@ from urllib.parse import urlsplit
 from models.catalogue import Catalogue
 from models.core.request import GenerationRequest, Message, SamplingParams, TokensGenerated
 from models.engine import Engine
+from models.fetch import cache_directory
 from models.gguf import GgufFile
-from models.graph import convert
+from models.graph_cache import GraphCache
+from models.key_value_scales import KeyValueScales
+from models.session import RUNTIME_VERSION
 from models.store import ModelStore
 from models.templates import ChatTemplate
 from models.tokenizer import Tokenizer
@@ -73,7 +76,8 @@ def rows() -> list[Row]:
         hearth.run("models", "pull", MODEL)
         ours = "http://{host}:{port}".format(**hearth.json("status")["http"])
         gguf = ModelStore(hearth.data_dir / "models").blob_path(Catalogue.load().find(MODEL).sha256)
-        engine = stack.enter_context(Child("engine", str(gguf), str(Path(folder) / "graph")))
+        _ask(ours, "warm up", SHORT_TOKENS)
+        engine = stack.enter_context(Child("engine", str(gguf)))
         alone = _against_engine(ours, engine)
         engine.close()
         peer = stack.enter_context(Child("peer", str(gguf)))
@@ -90,7 +94,6 @@ def rows() -> list[Row]:
 
 def _against_engine(ours: str, engine: "Child") -> list[Row]:
     """What daemon, pipes and HTTP cost: of the rate of an answer, and of the time to its first words."""
-    _ask(ours, "warm up", SHORT_TOKENS)
     engine.ask()
     pairs = [(_ask(ours, "a lighthouse", ANSWER_TOKENS).rate, engine.ask()) for _ in range(ROUNDS)]
     rate, own = (statistics.median(values) for values in zip(*pairs, strict=True))
@@ -261,19 +264,25 @@ class Child:
             self.close()
 
 
-def _be_engine(gguf: Path, graph: Path) -> None:
-    """Answer once for each line, and tell how fast."""
-    convert(gguf, graph)
+def _be_engine(gguf: Path) -> None:
+    """Answer once for each line, with the graph that the daemon has made, and tell how fast."""
+    graph = GraphCache(cache_directory(os.environ) / "graphs", runtime=RUNTIME_VERSION).path(gguf)
+    engine = Engine(graph, threads=THREADS, context_tokens=CONTEXT_TOKENS, scales=KeyValueScales.load(graph))
     with GgufFile.open(gguf) as file:
         tokenizer = Tokenizer.from_gguf(file)
         source = str(file.metadata["tokenizer.chat_template"])
     template = ChatTemplate(source, bos_token=tokenizer.bos_token, eos_token=tokenizer.eos_token)
-    generator = Alone(Engine(graph, threads=THREADS, context_tokens=CONTEXT_TOKENS), tokenizer, template)
+    generator = Alone(engine, tokenizer, template)
     messages = tuple(Message(one["role"], one["content"]) for one in _messages("a lighthouse"))
     request = GenerationRequest(messages, SamplingParams(max_tokens=ANSWER_TOKENS))
     for _ in sys.stdin:
-        times = [time.perf_counter() for event in generator.generate(request) if isinstance(event, TokensGenerated)]
-        sys.stdout.write(f"told {(len(times) - 1) / (times[-1] - times[0])}\n")
+        came = [
+            (time.perf_counter(), len(event.ids))
+            for event in generator.generate(request)
+            if isinstance(event, TokensGenerated)
+        ]
+        rate = sum(tokens for _, tokens in came[1:]) / (came[-1][0] - came[0][0])
+        sys.stdout.write(f"told {rate}\n")
         sys.stdout.flush()
 
 
@@ -287,6 +296,6 @@ def _be_peer(gguf: Path) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "engine":
-        _be_engine(Path(sys.argv[2]), Path(sys.argv[3]))
+        _be_engine(Path(sys.argv[2]))
     else:
         _be_peer(Path(sys.argv[2]))
