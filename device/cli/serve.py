@@ -17,7 +17,9 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: ar
 
 def run(args: argparse.Namespace) -> int:
     """Run the node."""
-    from device.config import load_config  # noqa: PLC0415  the other verbs need none of this
+    from device.allocator import keep_buffers  # noqa: PLC0415  the other verbs need none of this
+    from device.config import load_config  # noqa: PLC0415  as above
     from device.node import serve  # noqa: PLC0415  as above
 
+    keep_buffers()
     return serve(load_config(args.data))
