@@ -1,4 +1,4 @@
-"""Answering neighbours: their QUERY goes to the engine, tokens go back as they come, at a pace one can read along."""
+"""Answering neighbours: their QUERY goes to the engine, tokens go back as they come."""
 
 import asyncio
 import contextlib
@@ -14,8 +14,8 @@ from device.errors import BusyError
 from device.ports import Mesh
 from device.turns import AnswerEvent, Turns
 from mesh.errors import LinkDownError, MeshError, QueueFullError
-from models.core.request import GenerationFinished, TokenLogprob, TokensGenerated
-from models.core.worker_protocol import MAX_IDS, MAX_LOGPROBS_AT_ONCE, MAX_TEXT_CHARACTERS
+from models.core.pacing import joined
+from models.core.request import GenerationFinished, TokensGenerated
 from models.errors import (
     InvalidRequestError,
     InvalidTemplateError,
@@ -31,9 +31,6 @@ MAX_TOTAL: Final = 16
 # A third of the asker's patience: a node that went silent is noticed within seconds, and an empty part of some 300
 # bytes on the air, from at most MAX_TOTAL questions, stays below 3 kB a second.
 STILL_AT_IT_S: Final = 2.0
-# Parts of one answer follow each other no faster: at 25 tokens a second or less nothing waits, and beyond, where nobody
-# reads along, sealing and carrying each token by itself would take cores and air from those who compute.
-PACE_S: Final = 0.04
 FULL_PAUSE_S: Final = 0.05
 FULL_FOR_S: Final = 10.0  # a neighbour that reads nothing for so long gets no more
 
@@ -58,7 +55,6 @@ class _Outbox:
         self._place = 0
         self._last: Done | Failed | None = None
         self._news = asyncio.Event()
-        self._closed = asyncio.Event()
 
     def put(self, event: AnswerEvent) -> None:
         """Add what the engine gave."""
@@ -76,7 +72,6 @@ class _Outbox:
         """Add the last word; the first one stands."""
         self._last = self._last or last
         self._news.set()
-        self._closed.set()
 
     async def wait(self) -> None:
         """Return once there is something to send, or after a while with nothing."""
@@ -86,12 +81,6 @@ class _Outbox:
                 async with asyncio.timeout(self._still_at_it_s):
                     await self._news.wait()
 
-    async def rest(self, pause_s: float) -> None:
-        """Let tokens gather for a moment; the last word waits for nothing."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause_s):
-                await self._closed.wait()
-
     def take_place(self) -> int:
         """Take the place in the queue, 0 where it is the same as before."""
         place, self._place = self._place, 0
@@ -99,23 +88,14 @@ class _Outbox:
 
     def take(self) -> TokensGenerated:
         """Take the tokens that are there, as many as one message holds."""
-        ids: list[int] = []
-        text = ""
-        logprobs: list[TokenLogprob] = []
-        taken = 0
+        taken, count = TokensGenerated((), ""), 0
         for part in self._tokens:
-            if taken and (
-                len(ids) + len(part.ids) > MAX_IDS
-                or len(text) + len(part.text) > MAX_TEXT_CHARACTERS
-                or len(logprobs) + len(part.logprobs) > MAX_LOGPROBS_AT_ONCE
-            ):
+            both = joined(taken, part) if count else part
+            if both is None:
                 break
-            ids += part.ids
-            text += part.text
-            logprobs += part.logprobs
-            taken += 1
-        del self._tokens[:taken]
-        return TokensGenerated(tuple(ids), text, tuple(logprobs))
+            taken, count = both, count + 1
+        del self._tokens[:count]
+        return taken
 
     @property
     def last(self) -> Done | Failed | None:
@@ -219,7 +199,6 @@ class Answerer:
             elif tokens.ids or tokens.text or outbox.last is None:
                 await self._send(key, Tokens.KIND, Tokens(n, tokens).to_body())
                 n += 1
-                await outbox.rest(PACE_S)
         await self._send(key, outbox.last.KIND, outbox.last.to_body())
 
     async def _send(self, key: tuple[str, bytes], kind: int, body: bytes) -> None:

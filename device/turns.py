@@ -17,7 +17,7 @@ from models.core.request import GenerationEvent, GenerationFinished, GenerationR
 
 EXPECTED_TOKENS: Final = 200  # of an answer that may be longer; what it took is put right at its end
 LOOK_EVERY_S: Final = 5.0  # at the board's sensors, while there are questions
-MAX_UNREAD: Final = 256  # events of one answer
+MAX_UNREAD: Final = 256  # tokens of one answer
 
 AnswerEvent = GenerationEvent | AnswerQueued
 
@@ -171,6 +171,7 @@ class _Seat:
         self._characters = 0
         self._place = self._told = 0
         self._unread: deque[GenerationEvent] = deque()
+        self._unread_tokens = 0
         self._error: Exception | None = None
         self._news = asyncio.Event()
         self._turn: asyncio.Task[None] | None = None
@@ -178,7 +179,7 @@ class _Seat:
     @property
     def full(self) -> bool:
         """Whether the engine is to compute no more before something is read."""
-        return len(self._unread) >= MAX_UNREAD
+        return self._unread_tokens >= MAX_UNREAD
 
     @property
     def drained(self) -> bool:
@@ -216,6 +217,7 @@ class _Seat:
         match event:
             case TokensGenerated(ids=ids, text=text):
                 self.tokens += len(ids)
+                self._unread_tokens += len(ids)
                 self._ids += ids
                 self._characters += len(text)
             case GenerationFinished() as end:
@@ -233,7 +235,9 @@ class _Seat:
         """Wait for the next event or another place; None at the end.  Raises what befell the answer."""
         while True:
             if self._unread:
-                return self._unread.popleft()
+                event = self._unread.popleft()
+                self._unread_tokens -= len(event.ids) if isinstance(event, TokensGenerated) else 0
+                return event
             if self._error is not None:
                 raise self._error
             if self.over:

@@ -72,6 +72,11 @@ class Batch:
         """Whether there is anything to do."""
         return bool(self._running or self._waiting)
 
+    @property
+    def reading(self) -> bool:
+        """Whether there are questions to compute yet, which takes longer than a round does."""
+        return not all(sequence.read for sequence in self._running)
+
     def join(self, number: int, request: GenerationRequest, *, scope: str = "") -> None:
         """Take a question; it begins once there is a slot.  scope: whose beginnings of questions it may share."""
         answering = self._generator.answer(request)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from models.core.graph_info import DATA_FILE, PREFILL_DATA_FILE
+from models.core.pacing import Pace
 from models.core.request import GenerationEvent
 from models.core.worker_protocol import (
     MAX_COMMAND_BYTES,
@@ -74,6 +75,7 @@ class Worker:
         self._when_alone = when_alone  # called in the reading thread when the daemon has gone
         self._orders: queue.Queue[Order | None] = queue.Queue(MAX_ORDERS)
         self._batch: Batch | None = None
+        self._pace = Pace()
 
     def run(self) -> None:
         """Work until the daemon closes its end.
@@ -147,7 +149,10 @@ class Worker:
             self._report((number, Failed(EngineError("the engine failed in a way that nobody foresaw"))))
 
     def _report(self, *events: tuple[int, Event]) -> None:
-        self._channel.sendall(b"".join(encode_report(Report(number, event)) for number, event in events))
+        flowing = self._batch is not None and not self._batch.reading
+        told = self._pace.pass_on(events, now=time.monotonic(), gather=flowing)
+        if lines := b"".join(encode_report(Report(number, event)) for number, event in told):
+            self._channel.sendall(lines)
 
     def _events(self, number: int, command: Command) -> Iterator[Event]:
         match command:

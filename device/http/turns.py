@@ -208,7 +208,7 @@ class TurnStream:
 
 def about(item: Piece | AnswerFinished) -> dict[str, Any]:
     """Who gives the answer; at its end how fast, and which parts by whom where it was more than one node."""
-    fields = asdict(item.answerer)
+    fields = dict(vars(item.answerer))  # for each piece: asdict would copy what cannot change
     if isinstance(item, AnswerFinished):
         fields |= {"ttft_ms": item.ttft_ms, "tokens_per_s": item.tokens_per_s}
         if item.parts:
