@@ -181,6 +181,18 @@ class InvalidManifestError(ModelsError):
     hint = "pull the model again: hearth models pull NAME"
 
 
+class InvalidCardError(ModelsError):
+    """A model's card, or something to make one of, does not parse strictly; the message names what."""
+
+    hint = "what a card may hold: docs/model-cards.md"
+
+
+class InvalidReleaseError(ModelsError):
+    """What should be a publisher's signed word on a model is not; nothing of it was believed."""
+
+    hint = "take the model from somewhere else: hearth models pull NAME; what a release is: docs/model-cards.md"
+
+
 class FetchError(ModelsError):
     """A source could not be reached or ended early; what arrived is kept for the next try."""
 
