@@ -169,6 +169,18 @@ class NotEnoughSpaceError(ModelsError):
         return f"{self.directory} has {free:.0f} MB free, {needed:.0f} MB are needed"
 
 
+class ArrivalNotFoundError(ModelsError):
+    """No model of that digest is on its way here."""
+
+    hint = "see what is here and what can be had: hearth models ls"
+
+
+class NotWholeError(ModelsError):
+    """A model that is still arriving was to be installed; what has come is kept."""
+
+    hint = "pull the model again: it goes on where it stopped"
+
+
 class InvalidCatalogueError(ModelsError):
     """The catalogue or one of its entries does not parse."""
 
