@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal, TypeVar, get_args
 
 from models.core import canonical_json
-from models.core.licences import REDISTRIBUTIONS, UNKNOWN, Redistribution, require_expression
+from models.core.licences import REDISTRIBUTIONS, UNKNOWN, Judgement, Redistribution, judge, require_expression
 from models.core.manifest import is_sha256
 from models.errors import InvalidCardError
 
@@ -138,14 +138,57 @@ class Card:
             values[name] = _int_or_unknown(name, values[name])
         return cls(**values)
 
+    def judgement(self) -> Judgement:
+        """Whether the model may be passed on: what the licence forbids stays forbidden, whatever else is said."""
+        by_licence = judge(self.licence)
+        if self.redistribution in (UNKNOWN, by_licence.redistribution) or by_licence.redistribution == "forbidden":
+            return by_licence
+        return Judgement(self.redistribution, f"its card says so; by the table of licences: {by_licence.reason}")
+
     def to_fields(self) -> dict[str, Any]:
         """Return the JSON object."""
         known = {"format": FORMAT} | asdict(self)
-        return {name: UNKNOWN if value is None else value for name, value in known.items()}
+        return {name: _written(value) for name, value in known.items()}
 
     def to_bytes(self) -> bytes:
         """Write the canonical bytes."""
         return canonical_json.dumps(self.to_fields())
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a model is not shared, and what its owner can do."""
+
+    reason: str
+    hint: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def may_share(card: Card | None) -> Refusal | None:
+    """Return None where a model may be passed on to neighbours, and otherwise why not."""
+    if card is None:
+        return Refusal("it has no card", "make one: hearth models card NAME --edit")
+    if card.licence == UNKNOWN:
+        return Refusal(
+            "nobody knows its licence",
+            "find its licence and write it down: hearth models card NAME --set licence=Apache-2.0, or whatever it is",
+        )
+    judgement = card.judgement()
+    match judgement.redistribution:
+        case "allowed":
+            return None
+        case "forbidden":
+            return Refusal(
+                f"its licence forbids to pass it on ({judgement.reason})",
+                "neighbours can get it where it comes from: hearth models card NAME shows its source; "
+                "if the card is wrong, correct it: hearth models card NAME --edit",
+            )
+    return Refusal(
+        f"nobody knows whether its licence lets it be passed on ({judgement.reason})",
+        "read the licence, and where it does: hearth models card NAME --set redistribution=allowed",
+    )
 
 
 FIELDS: Final = tuple(field.name for field in fields(Card))
@@ -198,6 +241,12 @@ def _int_or_unknown(where: str, value: object) -> int | None:
     if type(value) is not int:  # null included: in JSON only "unknown" says that nobody knows
         raise InvalidCardError(f'{where}: a whole number, or "unknown"')
     return value
+
+
+def _written(value: object) -> object:
+    if value is None:
+        return UNKNOWN
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _tag(value: object) -> str:

@@ -64,6 +64,7 @@ def test_a_release_survives_its_bytes() -> None:
     """What was signed comes out again, and the signature holds by a library that knows nothing of us."""
     release = Release.parse(GOOD.to_bytes(), verify=verify)
     assert release == GOOD
+    assert GOOD.to_bytes() == forged()
     assert release.digest == MANIFEST.digest
     assert release.tree("b" * 64) == "d" * 64
     assert release.card == CARD
