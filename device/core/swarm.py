@@ -15,11 +15,11 @@ same model at the same time get different parts of it and can give them to each 
 import math
 import statistics
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from device.core.rarity import Rarity
 from device.core.source_pace import Meter
+from device.core.swarm_decision import Decision, Progress, Request, SourceProgress
 from device.core.swarm_source import MAX_REFUSALS, Ask, Saw, Source, State
 from device.core.wanted_parts import Chunk, Holding, Part, TreePage, WantedBlob, WantedParts, draw
 from mesh.core.token_bucket import TokenBucket
@@ -44,53 +44,6 @@ JUDGE_S: Final = 1.0
 LIMITED_S: Final = 0.1
 END_GAME_S: Final = 0.1
 OVERDUE: Final = 1.5  # times an answer's usual latency: then another may be faster, though it is not late yet
-
-
-@dataclass(frozen=True)
-class Request:
-    """Ask this source for this part."""
-
-    source: str
-    part: Part
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What the caller does now, in this order.
-
-    cancel: requests whose answer is no longer needed; whoever cannot be told may answer all the same.
-    requests: to be sent.  dropped: sources that are asked no more for the moment.
-    wake_at: when to decide again if nothing happens until then; None while only an event can change anything.
-    """
-
-    cancel: tuple[Request, ...] = ()
-    requests: tuple[Request, ...] = ()
-    dropped: tuple[str, ...] = ()
-    wake_at: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceProgress:
-    """What one source contributes."""
-
-    source: str
-    bytes_verified: int
-    bytes_per_s: float
-    in_flight: int
-    state: str  # "active", "resting" (dropped, asked again later) or "banned"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far it is.  Bytes are of chunks; eta_s is None while nothing comes."""
-
-    bytes_total: int
-    bytes_verified: int
-    bytes_wasted: int
-    bytes_per_s: float
-    eta_s: float | None
-    paused: bool
-    sources: tuple[SourceProgress, ...]
 
 
 class Swarm:
@@ -156,10 +109,11 @@ class Swarm:
                 more |= self._parts.held_with(chunk)
             self._hold(one, one.has | more)
 
-    def gone(self, source: str) -> None:
+    def gone(self, source: str, *, now: float) -> None:
         """Note that a source cannot be reached; it is asked again once `source_has` says so."""
         one = self._sources.get(source)
         if one is not None and one.saw(Saw.LEFT):
+            one.heard(now)
             self._let_go(one)
             self._hold(one, 0)
 
@@ -196,13 +150,14 @@ class Swarm:
         if one is not None:
             one.heard(now)
 
-    def corrupt(self, source: str, part: Part) -> None:
+    def corrupt(self, source: str, part: Part, *, now: float) -> None:
         """Note that a part failed its hash: whoever sent it is banned for this transfer."""
         number, one = self._parts.number(part), self._sources.get(source)
         if number is None or one is None:
             return
         self._wasted_bytes += self._parts.size(number)
         if one.saw(Saw.FORGED):
+            one.heard(now)
             self._let_go(one)
             self._hold(one, 0)
             self._dropped.append(source)

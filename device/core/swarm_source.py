@@ -134,8 +134,8 @@ class Source:
 
     def overdue(self, now: float) -> list[int]:
         """Return what should have come by now, and was not found so before."""
-        latest = now - self.pace.late_after_s
-        return [number for number, ask in self.asks.items() if not ask.late and ask.asked_at <= latest]
+        late_s = self.pace.late_after_s
+        return [number for number, ask in self.asks.items() if not ask.late and ask.asked_at + late_s <= now]
 
     @property
     def stalls_at(self) -> float:
@@ -150,6 +150,6 @@ class Source:
             return None
         times = [self.quiet_until] if self.quiet_until > now else []
         if self.asks:
-            on_time = (ask.asked_at for ask in self.asks.values() if not ask.late)
-            times.append(min((at + self.pace.late_after_s for at in on_time), default=self.stalls_at))
+            late_s = self.pace.late_after_s
+            times += [self.stalls_at, *(ask.asked_at + late_s for ask in self.asks.values() if not ask.late)]
         return min(times, default=None)
