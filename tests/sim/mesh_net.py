@@ -5,6 +5,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable
 
+from mesh.core.envelope import BULK_KINDS
 from mesh.errors import LinkDownError, QueueFullError
 from mesh.node import Neighbour, Received
 
@@ -86,6 +87,11 @@ class SimulatedMesh:
     async def send(self, peer: str, kind: int, body: bytes, *, re: bytes | None = None, ttl_s: float = 30.0) -> bytes:
         """Queue a message for a node in reach."""
         assert ttl_s > 0
+        return self._net.carry(self.node_id, peer, kind, body, re)
+
+    def post(self, peer: str, kind: int, body: bytes, *, re: bytes | None = None) -> bytes:
+        """Send a bulk message; it arrives unless the test has it lost."""
+        assert kind in BULK_KINDS
         return self._net.carry(self.node_id, peer, kind, body, re)
 
     def on_message(self, handler: Callable[[Received], None]) -> None:
