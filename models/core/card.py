@@ -5,7 +5,7 @@ stand where is said a second time, for other programs, in models/card.schema.jso
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal, TypeVar, get_args
 
@@ -138,6 +138,20 @@ class Card:
             values[name] = _int_or_unknown(name, values[name])
         return cls(**values)
 
+    @classmethod
+    def of(cls, known: Mapping[str, object]) -> "Card":
+        """Make a card of some fields of the JSON object; the others are unknown.  Raises InvalidCardError."""
+        return cls.from_fields({"format": FORMAT} | dict.fromkeys(FIELDS, UNKNOWN) | dict(known))
+
+    def changed(self, known: Mapping[str, object]) -> "Card":
+        """Return the card with some fields of the JSON object as given.  Raises InvalidCardError."""
+        return Card.from_fields(self.to_fields() | dict(known))
+
+    def filled(self, known: Mapping[str, object]) -> "Card":
+        """Return the card with fields of the JSON object where it knows nothing itself.  Raises InvalidCardError."""
+        mine = self.to_fields()
+        return self.changed({name: value for name, value in known.items() if mine.get(name, UNKNOWN) == UNKNOWN})
+
     def judgement(self) -> Judgement:
         """Whether the model may be passed on: what the licence forbids stays forbidden, whatever else is said."""
         by_licence = judge(self.licence)
@@ -193,6 +207,11 @@ def may_share(card: Card | None) -> Refusal | None:
 
 FIELDS: Final = tuple(field.name for field in fields(Card))
 """Every field of a card, in the order in which people are asked."""
+
+
+def line_of(text: str, limit: int = MAX_LINE_CHARACTERS) -> str:
+    """Return as much of a text from outside as one line of a card holds; "unknown" if that is nothing."""
+    return " ".join(_IN_NO_LINE.sub(" ", text).split())[:limit].strip() or UNKNOWN
 
 
 def _line(where: str, text: object, limit: int) -> str:

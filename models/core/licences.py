@@ -6,6 +6,7 @@ who has read the licence decides.  Grammar: SPDX specification 2.3, annex D.
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
@@ -14,6 +15,7 @@ from models.errors import InvalidCardError
 
 Redistribution = Literal["allowed", "forbidden", "unknown"]
 MAX_EXPRESSION_CHARACTERS: Final = 200
+MAX_REFERENCE_CHARACTERS: Final = 80
 MAX_DEPTH: Final = 8
 UNKNOWN: Final = "unknown"
 REDISTRIBUTIONS: Final = ("allowed", "forbidden", UNKNOWN)
@@ -32,57 +34,59 @@ _TERMS_GO_ALONG = "copies may be passed on if the licence and its rules of use g
 _RESERVED = "its owner has kept the right to pass copies on"
 _PERSONAL = "whoever got it got it for themselves, and may not pass copies on"
 
-# By beginning of the identifier, in lower case, the longest that fits; the rest is a version or a flavour.
+# By beginning of the identifier, whatever its case, the longest that fits; the rest is a version or a flavour.
 TABLE: Final[Mapping[str, tuple[Redistribution, str]]] = MappingProxyType(
     {
-        "0bsd": ("allowed", _FREE),
-        "afl-3.0": ("allowed", _FREE),
-        "agpl-3.0": ("allowed", _SHARE_ALIKE),
-        "apache-2.0": ("allowed", _FREE),
-        "artistic-2.0": ("allowed", _FREE),
-        "bsd-2-clause": ("allowed", _FREE),
-        "bsd-3-clause": ("allowed", _FREE),
-        "bsl-1.0": ("allowed", _FREE),
-        "cc-by-1.0": ("allowed", _FREE),
-        "cc-by-2.0": ("allowed", _FREE),
-        "cc-by-2.5": ("allowed", _FREE),
-        "cc-by-3.0": ("allowed", _FREE),
-        "cc-by-4.0": ("allowed", _FREE),
-        "cc-by-nc": ("allowed", _NOT_FOR_MONEY),
-        "cc-by-nc-nd": ("allowed", _UNCHANGED_NOT_FOR_MONEY),
-        "cc-by-nd": ("allowed", _UNCHANGED),
-        "cc-by-sa": ("allowed", _SHARE_ALIKE),
-        "cc0-1.0": ("allowed", "its makers have given up their rights: anyone may pass copies on"),
-        "cdla-permissive": ("allowed", _FREE),
-        "cdla-sharing": ("allowed", _SHARE_ALIKE),
-        "ecl-2.0": ("allowed", _FREE),
-        "epl-2.0": ("allowed", _SHARE_ALIKE),
-        "eupl-1.1": ("allowed", _SHARE_ALIKE),
-        "eupl-1.2": ("allowed", _SHARE_ALIKE),
-        "gpl-2.0": ("allowed", _SHARE_ALIKE),
-        "gpl-3.0": ("allowed", _SHARE_ALIKE),
-        "isc": ("allowed", _FREE),
-        "lgpl-2.1": ("allowed", _SHARE_ALIKE),
-        "lgpl-3.0": ("allowed", _SHARE_ALIKE),
-        "licenseref-all-rights-reserved": ("forbidden", _RESERVED),
-        "licenseref-creativeml-openrail-m": ("allowed", _TERMS_GO_ALONG),
-        "licenseref-bigscience-bloom-rail-1.0": ("allowed", _TERMS_GO_ALONG),
-        "licenseref-bigscience-openrail-m": ("allowed", _TERMS_GO_ALONG),
-        "licenseref-bigcode-openrail-m": ("allowed", _TERMS_GO_ALONG),
-        "licenseref-gemma": ("allowed", _TERMS_GO_ALONG),
-        "licenseref-llama1": ("forbidden", _PERSONAL),
-        "licenseref-llama2": ("allowed", _TERMS_GO_ALONG),
-        "licenseref-llama3": ("allowed", _TERMS_GO_ALONG),
-        "licenseref-llama4": ("allowed", _TERMS_GO_ALONG),
-        "licenseref-proprietary": ("forbidden", _RESERVED),
-        "mit": ("allowed", _FREE),
-        "mpl-2.0": ("allowed", _SHARE_ALIKE),
-        "ms-pl": ("allowed", _FREE),
-        "odc-by-1.0": ("allowed", _FREE),
-        "osl-3.0": ("allowed", _SHARE_ALIKE),
-        "unlicense": ("allowed", "its makers have given up their rights: anyone may pass copies on"),
-        "wtfpl": ("allowed", _FREE),
-        "zlib": ("allowed", _FREE),
+        "0BSD": ("allowed", _FREE),
+        "AFL-3.0": ("allowed", _FREE),
+        "AGPL-3.0": ("allowed", _SHARE_ALIKE),
+        "Apache-2.0": ("allowed", _FREE),
+        "Artistic-2.0": ("allowed", _FREE),
+        "BSD-2-Clause": ("allowed", _FREE),
+        "BSD-3-Clause": ("allowed", _FREE),
+        "BSL-1.0": ("allowed", _FREE),
+        "CC-BY-1.0": ("allowed", _FREE),
+        "CC-BY-2.0": ("allowed", _FREE),
+        "CC-BY-2.5": ("allowed", _FREE),
+        "CC-BY-3.0": ("allowed", _FREE),
+        "CC-BY-4.0": ("allowed", _FREE),
+        "CC-BY-NC": ("allowed", _NOT_FOR_MONEY),
+        "CC-BY-NC-ND": ("allowed", _UNCHANGED_NOT_FOR_MONEY),
+        "CC-BY-NC-SA": ("allowed", _NOT_FOR_MONEY),
+        "CC-BY-ND": ("allowed", _UNCHANGED),
+        "CC-BY-SA": ("allowed", _SHARE_ALIKE),
+        "CC0-1.0": ("allowed", "its makers have given up their rights: anyone may pass copies on"),
+        "CDLA-Permissive": ("allowed", _FREE),
+        "CDLA-Sharing": ("allowed", _SHARE_ALIKE),
+        "ECL-2.0": ("allowed", _FREE),
+        "EPL-1.0": ("allowed", _SHARE_ALIKE),
+        "EPL-2.0": ("allowed", _SHARE_ALIKE),
+        "EUPL-1.1": ("allowed", _SHARE_ALIKE),
+        "EUPL-1.2": ("allowed", _SHARE_ALIKE),
+        "GPL-2.0": ("allowed", _SHARE_ALIKE),
+        "GPL-3.0": ("allowed", _SHARE_ALIKE),
+        "ISC": ("allowed", _FREE),
+        "LGPL-2.1": ("allowed", _SHARE_ALIKE),
+        "LGPL-3.0": ("allowed", _SHARE_ALIKE),
+        "LicenseRef-all-rights-reserved": ("forbidden", _RESERVED),
+        "LicenseRef-bigcode-openrail-m": ("allowed", _TERMS_GO_ALONG),
+        "LicenseRef-bigscience-bloom-rail-1.0": ("allowed", _TERMS_GO_ALONG),
+        "LicenseRef-bigscience-openrail-m": ("allowed", _TERMS_GO_ALONG),
+        "LicenseRef-creativeml-openrail-m": ("allowed", _TERMS_GO_ALONG),
+        "LicenseRef-gemma": ("allowed", _TERMS_GO_ALONG),
+        "LicenseRef-llama1": ("forbidden", _PERSONAL),
+        "LicenseRef-llama2": ("allowed", _TERMS_GO_ALONG),
+        "LicenseRef-llama3": ("allowed", _TERMS_GO_ALONG),
+        "LicenseRef-llama4": ("allowed", _TERMS_GO_ALONG),
+        "LicenseRef-proprietary": ("forbidden", _RESERVED),
+        "MIT": ("allowed", _FREE),
+        "MPL-2.0": ("allowed", _SHARE_ALIKE),
+        "MS-PL": ("allowed", _FREE),
+        "ODC-By-1.0": ("allowed", _FREE),
+        "OSL-3.0": ("allowed", _SHARE_ALIKE),
+        "Unlicense": ("allowed", "its makers have given up their rights: anyone may pass copies on"),
+        "WTFPL": ("allowed", _FREE),
+        "Zlib": ("allowed", _FREE),
     }
 )
 
@@ -111,6 +115,29 @@ def judge(expression: str) -> Judgement:
     if len(expression) > MAX_EXPRESSION_CHARACTERS:
         raise InvalidCardError(f"licence: at most {MAX_EXPRESSION_CHARACTERS} characters")
     return _Expression(expression).judge()
+
+
+def from_identifier(text: str, *, name: str = "") -> str:
+    """Turn what a model file or a hub calls a licence into an SPDX expression, "unknown" if that says nothing.
+
+    name: what the licence is called where the identifier is only "other".  What is no SPDX name and is not in the
+    table becomes a LicenseRef of its letters, digits, dots and hyphens.
+    """
+    text = text.strip()
+    if text.lower() == "other":
+        text = name.strip() or text
+    if text.lower() in ("", UNKNOWN):
+        return UNKNOWN
+    for identifier in (text, f"LicenseRef-{text}"):
+        if known := _known(identifier):
+            spelled = known + identifier[len(known) :]
+            if _IDENTIFIER.fullmatch(spelled):
+                return spelled
+    with suppress(InvalidCardError):
+        if " " in text and judge(text):
+            return text
+    letters = re.sub(r"[^A-Za-z0-9.]+", "-", text.removeprefix("LicenseRef-")).strip("-")[:MAX_REFERENCE_CHARACTERS]
+    return f"LicenseRef-{letters}" if letters else UNKNOWN
 
 
 class _Expression:
@@ -176,12 +203,20 @@ def _tokens(text: str) -> Iterator[str]:
 
 
 def _look_up(identifier: str) -> Judgement:
+    known = _known(identifier)
+    if known is None:
+        return Judgement(UNKNOWN, f"{identifier}: not in the table of well-known licences")
+    redistribution, reason = TABLE[known]
+    return Judgement(redistribution, f"{identifier}: {reason}")
+
+
+def _known(identifier: str) -> str | None:
+    """Return the row of the table that speaks of a licence."""
     lowered = identifier.lower()
     for known in sorted(TABLE, key=len, reverse=True):
-        if lowered.startswith(known) and lowered[len(known) :][:1] in ("", "-", ".", "+"):
-            redistribution, reason = TABLE[known]
-            return Judgement(redistribution, f"{identifier}: {reason}")
-    return Judgement(UNKNOWN, f"{identifier}: not in the table of well-known licences")
+        if lowered.startswith(known.lower()) and lowered[len(known) :][:1] in ("", "-", ".", "+"):
+            return known
+    return None
 
 
 def _kindness(judgement: Judgement) -> int:

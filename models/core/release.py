@@ -119,7 +119,7 @@ def _read(fields: object) -> Release:
                 publisher=_bytes("publisher", publisher),
                 signature=_bytes("signature", signature),
             )
-        case {"format": str(written)} if written == FORMAT and "signature" not in fields:
+        case {"format": str(written), **rest} if written == FORMAT and "signature" not in rest:
             raise InvalidReleaseError("a release that nobody signed")
     raise InvalidReleaseError(f"a release that is not {FORMAT}")
 

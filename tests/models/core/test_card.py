@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jsonschema_rs import validator_for
 
 from models.core import card as card_module
-from models.core.card import FIELDS, RELATIONS, Card, Parent, Tool, may_share
+from models.core.card import FIELDS, RELATIONS, Card, Parent, Tool, line_of, may_share
 from models.core.licences import REDISTRIBUTIONS, Redistribution
 from models.errors import InvalidCardError
 
@@ -87,16 +87,21 @@ def test_other_writings_are_refused(data: bytes) -> None:
         Card.parse(data)
 
 
+def _each(value: object) -> list[dict[str, object]]:
+    """Every field with that value, one at a time."""
+    return [{name: value} for name in FIELDS]
+
+
 BAD: list[dict[str, object]] = [
     {"format": "hearthmesh-card/2"},
     {"more": "field"},
-    *({name: None} for name in FIELDS),
-    *({name: ""} for name in FIELDS),
-    *({name: 0} for name in FIELDS),
-    *({name: True} for name in FIELDS),
-    *({name: "a\x1b[2J"} for name in FIELDS),
-    *({name: "a\u202eb"} for name in FIELDS),
-    *({name: "x" * 32_001} for name in FIELDS),
+    *_each(None),
+    *_each(""),
+    *_each(0),
+    *_each(True),
+    *_each("a\x1b[2J"),
+    *_each("a\u202eb"),
+    *_each("x" * 32_001),
     {"name": "two\nlines"},
     {"name": "x" * 101},
     {"description": "x" * 501},
@@ -159,6 +164,32 @@ def test_a_card_has_a_limit_as_a_whole() -> None:
     """Texts that are each short enough may together be too long."""
     with pytest.raises(InvalidCardError, match="shorten"):
         Card(name="n", licence_text="\U0001f600" * 5000)
+
+
+def test_a_card_is_made_of_what_is_known() -> None:
+    """The rest is unknown; what is no field of a card is refused."""
+    assert Card.of({"name": "n", "languages": ["en"]}) == Card(name="n", languages=("en",))
+    with pytest.raises(InvalidCardError):
+        Card.of({"name": "n", "author": "me"})
+
+
+def test_a_card_is_changed_and_filled_up() -> None:
+    """A change replaces what is known, filling up does not; knowing that there are no parents is knowledge."""
+    card = Card(name="n", licence="MIT", parents=())
+    known = {"licence": "ISC", "parents": [PARENT], "recipe": "r"}
+    assert card.changed(known) == Card(name="n", licence="ISC", parents=FULL.parents, recipe="r")
+    assert card.filled(known) == Card(name="n", licence="MIT", parents=(), recipe="r")
+    for refused in (card.changed, card.filled):
+        with pytest.raises(InvalidCardError):
+            refused({"author": "me"})
+
+
+@given(st.text(max_size=200), st.integers(1, 100))
+def test_any_text_has_a_line_in_a_card(text: str, limit: int) -> None:
+    """Cut, and without what would steer a terminal."""
+    line = line_of(text, limit)
+    assert line == "unknown" or len(line) <= limit
+    Card(name="n", description=line)
 
 
 # Texts from both sides of every bound, few enough kinds that a whole card of good ones is likely.
