@@ -298,11 +298,16 @@ class Rekeyed:
 
 @dataclass(frozen=True, kw_only=True)
 class PullProgress:
-    """How far a pull is: `done` of `total` in the stage's own unit (bytes while downloading); total 0 = unknown."""
+    """How far a pull is: `done` of `total` in the stage's own unit (bytes while downloading); total 0 = unknown.
+
+    sources, bytes_per_s: how many neighbours give it, and how fast it comes, in the stage `fetch`.
+    """
 
     stage: str
     done: int = 0
     total: int = 0
+    sources: int = 0
+    bytes_per_s: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

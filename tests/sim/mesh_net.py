@@ -98,6 +98,11 @@ class SimulatedMesh:
         """Call `handler` with each message."""
         self._on_message.append(handler)
 
+    def deafen(self) -> None:
+        """Call nobody any more: whoever listened has ended."""
+        self._on_message.clear()
+        self._on_change.clear()
+
     def on_change(self, handler: Callable[[], None]) -> None:
         """Call `handler` when a link changed."""
         self._on_change.append(handler)
