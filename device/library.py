@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from device.api import CatalogueEntry, HeldModel, Model, PullProgress
+from device.api import CatalogueEntry, HeldModel, Model, PullProgress, SharingCounts
 from device.errands import Errands
 from device.errors import DeviceError
 from models.catalogue import Catalogue
@@ -34,6 +34,9 @@ class Neighbours(Protocol):
 
     def offered(self, key: str) -> Sequence[HeldModel]:
         """The models of that name, or whose digest begins so, that nodes in reach hold; each digest once."""
+
+    def counts(self) -> SharingCounts:
+        """What goes on now, and what went over the wires since the start."""
 
     def pull(self, digest: str, name: str) -> AsyncGenerator[PullProgress | StoredModel, None]:
         """Bring a model here; yield how far it is, at the end the model.  Raises DeviceError, ModelsError."""
@@ -70,6 +73,10 @@ class Library:
     def stored(self) -> tuple[StoredModel, ...]:
         """The models here, as the store has them."""
         return self._stored
+
+    def sharing_counts(self) -> SharingCounts:
+        """What goes to and comes from neighbours."""
+        return self.sharing.counts() if self.sharing is not None else SharingCounts()
 
     def models(self) -> tuple[Model, ...]:
         """The models here, by name."""

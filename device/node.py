@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Final
 
 from device.administration import Administration
+from device.allocator import keep_freed_memory
 from device.api import HttpAddress, HttpsAddress
 from device.config import HearthConfig
 from device.core.admission import Bounds
@@ -52,6 +53,7 @@ def serve(config: HearthConfig) -> int:
     Raises DeviceError when it cannot start or go on.
     """
     configure_logs(config.log.level, config.log.format)
+    keep_freed_memory()
     try:
         asyncio.run(_serve(config))
     except (MeshError, ModelsError) as error:

@@ -392,7 +392,7 @@ class _Paho(paho.Client):
         size, room = 0, self._scratch[:bufsize]
         while room:
             try:
-                count = self._dialled.recv_into(room)
+                count = int(self._dialled.read(len(room), room))  # into a buffer, it returns how much
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
                 if size == 0:
                     raise BlockingIOError from error

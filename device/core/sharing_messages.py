@@ -3,14 +3,14 @@
 | kind | name         | body                                                               | re         |
 |------|--------------|--------------------------------------------------------------------|------------|
 | 32   | WANT_RELEASE | [model]                                                            |            |
-| 33   | GIVE_RELEASE | the release, as its publisher signed it (models/core/release.py)   | the WANT's |
+| 33   | GIVE_RELEASE | the release, as its publisher signed it (models/core/release.py)   | the WANT   |
 | 34   | WANT_HOLDING | [model]                                                            |            |
-| 35   | GIVE_HOLDING | [[blob, bitmap or null]…]; null: all of it                         | the WANT's |
+| 35   | GIVE_HOLDING | [[blob, bitmap or null]…]; null: all of it                         | the WANT   |
 | 36   | WANT_CHUNK   | [model, blob, index]                                               |            |
-| 37   | GIVE_CHUNK   | the chunk                                                          | the WANT's |
+| 37   | GIVE_CHUNK   | the chunk                                                          | the WANT   |
 | 38   | WANT_PAGE    | [model, blob, level, index]                                        |            |
-| 39   | GIVE_PAGE    | the page of the blob's hash tree (models/core/hash_tree.py)        | the WANT's |
-| 40   | REFUSED      | [reason]                                                           | the WANT's |
+| 39   | GIVE_PAGE    | the page of the blob's hash tree (models/core/hash_tree.py)        | the WANT   |
+| 40   | REFUSED      | [reason]                                                           | the WANT   |
 
 model and blob are digests of 32 bytes; chunk n has bit n % 8 (1, 2, 4 …) of the bitmap's byte n // 8.  Releases, chunks
 and pages are bare bytes, whose worth shows when they are checked; everything else is an array.  Any WANT may be asked

@@ -83,6 +83,8 @@ class Fetch:
         """Why nothing comes, for people; empty while something does."""
         self.checked_bytes = 0
         """How much of what lay here from before has been looked at."""
+        self.bytes_fetched = 0
+        """Of chunks that came and were right, since this fetch began."""
         self._requests = requests
         self._arrivals = arrivals
         self._releases = releases
@@ -222,6 +224,8 @@ class Fetch:
                     swarm.corrupt(source, part, now=self._now())
                     continue
                 swarm.arrived(source, part, now=self._now())
+                if isinstance(part, Chunk):
+                    self.bytes_fetched += len(kept.came.data)
                 if kept.vouched:
                     swarm.adopted(kept.vouched)
             self._ask(swarm)

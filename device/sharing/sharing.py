@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Final
 
-from device.api import HeldModel, PullProgress
+from device.api import HeldModel, PullProgress, SharingCounts
 from device.core.sharing_messages import (
     SHARING_KINDS,
     Refused,
@@ -74,6 +74,7 @@ class Sharing:
         self._transfers: dict[str, Transfer] = {}  # by digest
         self._requests = Requests(mesh)
         self._drops = Drops()
+        self._fetched = 0  # bytes of transfers that have ended
         self._tasks: asyncio.TaskGroup | None = None
         self._shelf = shelf(self._arriving)
         self._server = Server(mesh, self._shelf, bytes_per_s=bytes_per_s)
@@ -93,6 +94,15 @@ class Sharing:
         finally:
             self._tasks = None
             self._shelf.close()
+
+    def counts(self) -> SharingCounts:
+        """What goes on now, and what went over the wires since the start."""
+        return SharingCounts(
+            arriving=len(self._transfers),
+            served=self._server.serving,
+            bytes_sent=self._server.bytes_sent,
+            bytes_fetched=self._fetched + sum(one.fetch.bytes_fetched for one in self._transfers.values()),
+        )
 
     def offered(self, key: str) -> tuple[HeldModel, ...]:
         """The models of that name, or whose digest begins so, that nodes in reach hold; each digest once."""
@@ -157,8 +167,11 @@ class Sharing:
             on_arrived=self._on_arrived,
         )
         transfer.task = self._tasks.create_task(transfer.run(), name=f"fetch {digest[:8]}")
-        transfer.task.add_done_callback(lambda _: self._transfers.pop(digest, None))
+        transfer.task.add_done_callback(lambda _: self._ended(digest))
         return transfer
+
+    def _ended(self, digest: str) -> None:
+        self._fetched += self._transfers.pop(digest).fetch.bytes_fetched
 
     async def _resume(self) -> None:
         """Go on with what its owner has not stopped."""
