@@ -94,7 +94,8 @@ class Pace:
         self._seconds = self._seconds * _FORGET + took
         self.chunks += 1
         self._round_chunks += 1
-        self._round_s += took
+        if self._round_chunks > 0:
+            self._round_s += took
         if self._round_chunks >= max(ROUND_CHUNKS, 2 * self.window):
             self._judge()
 
@@ -135,4 +136,5 @@ class Pace:
             self._kept_rounds = 0
 
     def _begin_round(self) -> None:
-        self._round_chunks, self._round_s, self._was_full, self._narrower = 0, 0.0, False, None
+        self._round_chunks = -self.window  # what is on its way was asked for under another window
+        self._round_s, self._was_full, self._narrower = 0.0, False, None

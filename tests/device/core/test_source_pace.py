@@ -51,7 +51,7 @@ def test_a_window_stays_small_where_more_gives_nothing() -> None:
 def test_a_window_grows_while_the_rate_does() -> None:
     """A long link needs more on its way, up to the bound."""
     assert Pipe(10e6, 0.5).give(100) == MAX_WINDOW
-    pipe = Pipe(10e6, 0.08)
+    pipe = Pipe(10e6, 0.05)
     assert pipe.give(60) == 4
     assert pipe.give(ROUND_CHUNKS * (PROBE_ROUNDS + 3)) in (4, MAX_WINDOW)
 
