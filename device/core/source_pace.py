@@ -52,6 +52,7 @@ class Pace:
 
     def __init__(self) -> None:
         self.window = FIRST_WINDOW
+        self.late_after_s = FIRST_LATE_S  # how long to wait for an answer before it is asked for elsewhere
         self.chunks = 0  # that came
         self._latency_s: float | None = None
         self._variation_s = 0.0
@@ -68,13 +69,6 @@ class Pace:
     def latency_s(self) -> float:
         """How long an answer takes."""
         return FIRST_LATE_S / 2 if self._latency_s is None else self._latency_s
-
-    @property
-    def late_after_s(self) -> float:
-        """How long to wait for an answer before it is asked for elsewhere."""
-        if self._latency_s is None:
-            return FIRST_LATE_S
-        return min(max(3 * self._latency_s + 4 * self._variation_s, MIN_LATE_S), MAX_LATE_S)
 
     @property
     def bytes_per_s(self) -> float | None:
@@ -113,9 +107,10 @@ class Pace:
     def _time(self, latency_s: float) -> None:
         if self._latency_s is None:
             self._latency_s, self._variation_s = latency_s, latency_s / 2
-            return
-        self._variation_s += (abs(latency_s - self._latency_s) - self._variation_s) / 4
-        self._latency_s += (latency_s - self._latency_s) / 8
+        else:
+            self._variation_s += (abs(latency_s - self._latency_s) - self._variation_s) / 4
+            self._latency_s += (latency_s - self._latency_s) / 8
+        self.late_after_s = min(max(3 * self._latency_s + 4 * self._variation_s, MIN_LATE_S), MAX_LATE_S)
 
     def _judge(self) -> None:
         """Widen the window while that pays, and take back what did not."""
