@@ -13,11 +13,13 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from models.arriving_blob import ArrivingBlob, claimed_bytes
+from models.blob_trees import BlobTrees
 from models.core.hash_tree import HASH_BYTES
 from models.core.manifest import Blob, Manifest, is_sha256
 from models.errors import (
@@ -28,7 +30,7 @@ from models.errors import (
     ModelsError,
     NotWholeError,
 )
-from models.files import BytesDone, open_regular, require_space, sync_directory, write_atomically, writing
+from models.files import BytesDone, matches, open_regular, require_space, sync_directory, write_atomically, writing
 from models.store import Details, ModelStore, StoredModel
 
 MAX_RELEASE_BYTES: Final = 64 * 1024
@@ -94,6 +96,17 @@ class Arrival:
         """How many of them are here and verified."""
         return sum(blob.bytes_here for blob in self.blobs.values())
 
+    def adopt(self, blob: Blob, trees: BlobTrees) -> dict[str, list[int]]:
+        """Copy from a blob of the store whatever chunks it shares with those that arrive; return which, by blob.
+
+        Two versions of a model have tensors in common, often at the same places.  Only chunks whose leaf is known are
+        found: call it when the trees are complete.  Raises as `BlobTrees.of` and `ArrivingBlob.adopt`.
+        """
+        tree = trees.of(blob)
+        with open_regular(trees.store.path(blob), size=blob.size) as source:
+            found = {sha256: one.adopt(source, tree) for sha256, one in self.blobs.items() if sha256 != blob.sha256}
+        return {sha256: chunks for sha256, chunks in found.items() if chunks}
+
     def sync(self) -> None:
         """Make everything that is here outlive a power cut.  Raises DiskFullError, StoreWriteError."""
         for blob in self.blobs.values():
@@ -120,6 +133,7 @@ class Arrivals:
         self.root = store.root / "arrivals"
         self._promised_by = promised_by
         self._clock = clock
+        self._trees = BlobTrees(store)
         self._lock = threading.Lock()
         self._open: dict[str, Arrival] = {}
         for waiting in self.waiting():
@@ -143,17 +157,24 @@ class Arrivals:
         was tampered with: `abandon` it.
         """
         promise = self._promised_by(release)
+        with self._lock:
+            return self._begin(release, promise, done)
+
+    def begin_again(self, release: bytes, *, done: BytesDone = lambda _: None) -> Arrival:
+        """Take those blobs of a model out of the store that have changed on the disk, so that they arrive again.
+
+        What is still right in them is kept, only the rest must come.  Until `finish` the model cannot be used.
+        done: called with the bytes checked.  Raises as `begin`.
+        """
+        promise = self._promised_by(release)
         directory = self.root / promise.manifest.digest
         with self._lock:
-            arrival = self._open.get(promise.manifest.digest)
-            if arrival is None:
-                arrival = self._opened(directory, release, promise)
-                self._open[arrival.digest] = arrival
-                checked = 0
-                for blob in arrival.blobs.values():
-                    blob.check(done=_after(checked, done))
-                    checked += blob.blob.size
-        return arrival
+            if promise.manifest.digest not in self._open:
+                _require_no_link(directory)
+                write_atomically(directory / _RELEASE, release)
+                for blob in promise.manifest.blobs:
+                    self._take_out_if_damaged(blob, directory)
+            return self._begin(release, promise, done)
 
     def resume(self, digest: str, *, done: BytesDone = lambda _: None) -> Arrival:
         """Go on with an arrival that lies on the disk.  Raises ArrivalNotFoundError, and as `begin`."""
@@ -204,7 +225,7 @@ class Arrivals:
             checked = 0
             try:
                 for blob in arrival.blobs.values():
-                    write_atomically(self.store.tree_path(blob.blob.sha256), blob.tree.root + blob.tree.to_bytes())
+                    self._trees.keep(blob.blob, blob.tree)
                     self.store.take(blob.path, blob.blob, done=_after(checked, done))
                     checked += blob.blob.size
             except ChecksumMismatchError:
@@ -214,6 +235,37 @@ class Arrivals:
             model = self.store.install(name, arrival.promise.manifest, details)
             self._delete(self._directory(digest))
         return model
+
+    def _begin(self, release: bytes, promise: Promise, done: BytesDone) -> Arrival:
+        arrival = self._open.get(promise.manifest.digest)
+        if arrival is None:
+            arrival = self._opened(self.root / promise.manifest.digest, release, promise)
+            checked = 0
+            try:
+                for blob in arrival.blobs.values():
+                    blob.check(done=_after(checked, done))
+                    checked += blob.blob.size
+            except BaseException:
+                arrival.close()
+                raise
+            self._open[arrival.digest] = arrival
+        return arrival
+
+    def _take_out_if_damaged(self, blob: Blob, directory: Path) -> None:
+        path = self.store.blob_path(blob.sha256)
+        with suppress(CorruptStoreError):
+            self.store.path(blob)
+            if matches(path, blob.sha256, done=lambda _: None):
+                return
+        if path.is_symlink() or not path.is_file():
+            return
+        tree = self.store.tree_path(blob.sha256)
+        with writing(directory):
+            path.replace(directory / f"{blob.sha256}.part")
+            if tree.is_file():
+                write_atomically(directory / f"{blob.sha256}.tree", tree.read_bytes()[HASH_BYTES:])
+            sync_directory(directory)
+            sync_directory(path.parent)
 
     def _directory(self, digest: str) -> Path:
         if not is_sha256(digest):
@@ -227,8 +279,7 @@ class Arrivals:
             return []
 
     def _read(self, directory: Path) -> Waiting:
-        if directory.is_symlink():
-            raise CorruptStoreError(f"{directory} is a link")
+        _require_no_link(directory)
         with open_regular(directory / _RELEASE) as file:
             release = file.read(MAX_RELEASE_BYTES + 1)
         promise = self._promised_by(release)
@@ -254,8 +305,7 @@ class Arrivals:
         return list(missing.values())
 
     def _opened(self, directory: Path, release: bytes, promise: Promise) -> Arrival:
-        if directory.is_symlink():
-            raise CorruptStoreError(f"{directory} is a link")
+        _require_no_link(directory)
         self.store.expect(promise.manifest.blobs)
         missing = self._missing(promise)
         is_new = not directory.exists()
@@ -280,6 +330,11 @@ class Arrivals:
             with writing(directory):
                 shutil.rmtree(directory)
                 sync_directory(self.root)
+
+
+def _require_no_link(directory: Path) -> None:
+    if directory.is_symlink():
+        raise CorruptStoreError(f"{directory} is a link")
 
 
 def _after(before: int, done: BytesDone) -> BytesDone:

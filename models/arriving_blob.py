@@ -88,6 +88,7 @@ class ArrivingBlob:
                 self._take_if_right(index)
             looked_at += self.tree.geometry.chunk_bytes(index)
             done(looked_at)
+        self.sync()
 
     def add_page(self, page: PageId, data: bytes) -> list[int]:
         """Take a page of the hash tree and keep it; return the chunks that were here and can be checked by it now.

@@ -1,54 +1,76 @@
-"""The hash trees of blobs that are in the store: computed once, when a neighbour first asks for one, and kept there.
+"""Hash trees of blobs that are here whole: computed once by reading the blob, kept beside it, checked when read again.
 
-STORE/trees/sha256-HEX   the root (32 bytes), then every page, each after the one above it (models/core/hash_tree.py)
+    STORE/trees/sha256-HEX   the root (32 bytes), then the pages as `KnownTree.to_bytes` writes them
+
+A tree says what the blob was when it was computed or arrived: chunks that no longer fit it have changed on the disk.
+Methods block.
 """
 
-import threading
 from collections.abc import Iterator
-from typing import Final
+from typing import IO, Final
 
-from models.core.hash_tree import CHUNK_BYTES, HASH_BYTES, KnownTree, leaf_hash
+from models.core.hash_tree import CHUNK_BYTES, HASH_BYTES, Geometry, KnownTree, leaf_hash
 from models.core.manifest import Blob
-from models.errors import CorruptStoreError
+from models.errors import ChecksumMismatchError, CorruptStoreError
 from models.files import BytesDone, open_regular, write_atomically
 from models.store import ModelStore
 
-MAX_TREE_BYTES: Final = 64 * 1024 * 1024  # of a blob of 500 GB
+_RECORD_BYTES: Final = 5 + HASH_BYTES  # for one hash: no page takes more for each of its own
 
 
 class BlobTrees:
-    """The trees of one store.  Methods block, and may be called from several threads."""
+    """The trees of a store's blobs."""
 
     def __init__(self, store: ModelStore) -> None:
-        self._store = store
-        self._lock = threading.Lock()  # one blob is read at a time
+        self.store = store
 
-    def tree(self, blob: Blob, *, done: BytesDone = lambda _: None) -> KnownTree:
-        """Return the tree of a blob that is here, and keep it; the first time, all of the blob is read.
+    def of(self, blob: Blob, *, done: BytesDone = lambda _: None) -> KnownTree:
+        """Return the whole tree of a blob that is here; one that is not kept yet is computed, and kept.
 
-        done: called with the bytes read.  Raises CorruptStoreError, DiskFullError, StoreWriteError.
+        done: called with the bytes of the blob that were read.  Raises CorruptStoreError when the blob is not here
+        or cannot be read, DiskFullError, StoreWriteError.
         """
-        with self._lock:
-            tree = self.kept(blob)
-            if tree is None:
-                tree = KnownTree.of_leaves(blob.size, self._leaves(blob, done))
-                write_atomically(self._store.tree_path(blob.sha256), tree.root + tree.to_bytes())
+        kept = self._kept(blob)
+        if kept is not None:
+            return kept
+        with open_regular(self.store.path(blob), size=blob.size) as file:
+            tree = KnownTree.of_leaves(blob.size, map(leaf_hash, _chunks(file, blob, done)))
+        self.keep(blob, tree)
         return tree
 
-    def kept(self, blob: Blob) -> KnownTree | None:
-        """Return the tree that lies on the disk; None where there is none, or a damaged one."""
-        try:
-            with open_regular(self._store.tree_path(blob.sha256)) as file:
-                data = file.read(MAX_TREE_BYTES)
-        except CorruptStoreError:
-            return None
-        tree = KnownTree.load(blob.size, data[:HASH_BYTES], data[HASH_BYTES:])
-        return tree if tree.is_complete else None
+    def keep(self, blob: Blob, tree: KnownTree) -> None:
+        """Keep the whole tree of a blob that is here or about to be.  Raises DiskFullError, StoreWriteError."""
+        write_atomically(self.store.tree_path(blob.sha256), tree.root + tree.to_bytes())
 
-    def _leaves(self, blob: Blob, done: BytesDone) -> Iterator[bytes]:
-        read = 0
-        with open_regular(self._store.path(blob), size=blob.size) as file:
-            while chunk := file.read(CHUNK_BYTES):
-                yield leaf_hash(chunk)
-                read += len(chunk)
-                done(read)
+    def damaged(self, blob: Blob, *, done: BytesDone = lambda _: None) -> list[int]:
+        """Return the chunks of a blob that have changed since its tree was made.  Raises as `of`."""
+        tree = self.of(blob)
+        with open_regular(self.store.path(blob), size=blob.size) as file:
+            return [index for index, chunk in enumerate(_chunks(file, blob, done)) if not tree.fits_chunk(index, chunk)]
+
+    def _kept(self, blob: Blob) -> KnownTree | None:
+        path = self.store.tree_path(blob.sha256)
+        if not path.exists():
+            return None
+        with open_regular(path) as file:
+            root = file.read(HASH_BYTES)
+            data = file.read(2 * _RECORD_BYTES * (Geometry(blob.size).chunks + 1))
+        try:
+            tree = KnownTree.load(blob.size, root, data)
+        except ChecksumMismatchError:
+            return None
+        return tree if tree.is_complete else None  # one that is damaged is computed anew
+
+
+def _chunks(file: IO[bytes], blob: Blob, done: BytesDone) -> Iterator[bytes]:
+    read = 0
+    while read < blob.size:
+        try:
+            chunk = file.read(CHUNK_BYTES)
+        except OSError as error:
+            raise CorruptStoreError(f"cannot read blob {blob.sha256[:12]}: {error.strerror}") from error
+        if not chunk:
+            raise CorruptStoreError(f"blob {blob.sha256[:12]} ends early")
+        read += len(chunk)
+        done(read)
+        yield chunk

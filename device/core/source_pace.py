@@ -12,6 +12,9 @@ from models.core.hash_tree import CHUNK_BYTES
 FIRST_WINDOW: Final = 2  # chunks: one on its way while the next is read
 MAX_WINDOW: Final = 8  # 2 MiB: more would wait in the buffers of a link where other things wait behind it
 GROWTH: Final = 1.1  # a wider window that is not worth a tenth more is not worth it
+QUICK_S: Final = (
+    0.1  # answers that take less wait behind nothing: rates on a busy board say little, a window costs little
+)
 ROUND_CHUNKS: Final = 8  # at least, before a window is judged
 PROBE_ROUNDS: Final = 8  # after so many a wider window is tried anew
 FIRST_LATE_S: Final = 8.0  # while nothing has come yet
@@ -52,6 +55,7 @@ class Pace:
 
     def __init__(self) -> None:
         self.window = FIRST_WINDOW
+        self.late_after_s = FIRST_LATE_S  # how long to wait for an answer before it is asked for elsewhere
         self.chunks = 0  # that came
         self._latency_s: float | None = None
         self._variation_s = 0.0
@@ -68,13 +72,6 @@ class Pace:
     def latency_s(self) -> float:
         """How long an answer takes."""
         return FIRST_LATE_S / 2 if self._latency_s is None else self._latency_s
-
-    @property
-    def late_after_s(self) -> float:
-        """How long to wait for an answer before it is asked for elsewhere."""
-        if self._latency_s is None:
-            return FIRST_LATE_S
-        return min(max(3 * self._latency_s + 4 * self._variation_s, MIN_LATE_S), MAX_LATE_S)
 
     @property
     def bytes_per_s(self) -> float | None:
@@ -94,7 +91,8 @@ class Pace:
         self._seconds = self._seconds * _FORGET + took
         self.chunks += 1
         self._round_chunks += 1
-        self._round_s += took
+        if self._round_chunks > 0:
+            self._round_s += took
         if self._round_chunks >= max(ROUND_CHUNKS, 2 * self.window):
             self._judge()
 
@@ -112,9 +110,10 @@ class Pace:
     def _time(self, latency_s: float) -> None:
         if self._latency_s is None:
             self._latency_s, self._variation_s = latency_s, latency_s / 2
-            return
-        self._variation_s += (abs(latency_s - self._latency_s) - self._variation_s) / 4
-        self._latency_s += (latency_s - self._latency_s) / 8
+        else:
+            self._variation_s += (abs(latency_s - self._latency_s) - self._variation_s) / 4
+            self._latency_s += (latency_s - self._latency_s) / 8
+        self.late_after_s = min(max(3 * self._latency_s + 4 * self._variation_s, MIN_LATE_S), MAX_LATE_S)
 
     def _judge(self) -> None:
         """Widen the window while that pays, and take back what did not."""
@@ -123,6 +122,8 @@ class Pace:
         self._begin_round()
         if not was_full:
             self._narrower = before
+        elif self.latency_s < QUICK_S and self.window < MAX_WINDOW:
+            self.window *= 2
         elif before is not None and rate < GROWTH * before:
             self.window = max(1, self.window // 2)
             self._kept_rounds = 0
@@ -135,4 +136,5 @@ class Pace:
             self._kept_rounds = 0
 
     def _begin_round(self) -> None:
-        self._round_chunks, self._round_s, self._was_full, self._narrower = 0, 0.0, False, None
+        self._round_chunks = -self.window  # what is on its way was asked for under another window
+        self._round_s, self._was_full, self._narrower = 0.0, False, None

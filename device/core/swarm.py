@@ -103,7 +103,7 @@ class Swarm:
     def source_got(self, source: str, chunks: Collection[Chunk]) -> None:
         """Note what a source that has said what it holds says it holds in addition."""
         one = self._sources.get(source)
-        if one is not None and one.state in (State.ACTIVE, State.RESTING):
+        if one is not None and (one.state is State.ACTIVE or one.rests):
             more = 0
             for chunk in chunks:
                 more |= self._parts.held_with(chunk)
@@ -227,7 +227,7 @@ class Swarm:
         )
 
     def _reachable(self) -> list[Source]:
-        return [one for one in self._sources.values() if one.state in (State.ACTIVE, State.RESTING)]
+        return [one for one in self._sources.values() if one.state is State.ACTIVE or one.rests]
 
     def _active(self) -> list[Source]:
         return [one for one in self._sources.values() if one.state is State.ACTIVE]
@@ -268,19 +268,18 @@ class Swarm:
             if self._release(one, number) is not None:
                 self._cancel.append(Request(one.name, self._parts.part(number)))
 
-    def _drop(self, source: Source, now: float, *, slow: bool = False) -> None:
+    def _drop(self, source: Source, now: float, why: Saw = Saw.FAILED) -> None:
         asked = source.asked
-        for number in source.asks if slow else ():
+        for number in source.asks if why is Saw.LAGGED else ():  # others are faster; who is only silent may yet answer
             self._cancel.append(Request(source.name, self._parts.part(number)))
         self._let_go(source)
         source.expected |= asked
-        source.saw(Saw.FAILED)
-        source.rest(now, slow=slow)
+        source.rest(now, why)
         self._dropped.append(source.name)
 
     def _look_after_sources(self, now: float) -> None:
         for one in self._reachable():
-            if one.state is State.RESTING and one.rest_until <= now:
+            if one.rests and one.rest_until <= now:
                 one.saw(Saw.RESTED)
             overdue = one.overdue(now)
             for number in overdue:
@@ -304,7 +303,7 @@ class Swarm:
                 for other in self._active():
                     alone &= ~other.has if other is not one else -1
                 if not alone:
-                    self._drop(one, now, slow=True)
+                    self._drop(one, now, Saw.LAGGED)
 
     def _choose(self, requests: list[Request], now: float) -> float | None:
         """Choose requests; return the seconds after which to choose again, if that is before any event."""
@@ -321,7 +320,8 @@ class Swarm:
                 if self.limit is not None and not self.limit.take(size, now=now):
                     return LIMITED_S
                 requests.append(self._ask(one, number, now))
-        return END_GAME_S if self._is_end_game() else None
+        is_race = self._covered and len(self._active()) > 1 and self._is_end_game()
+        return END_GAME_S if is_race else None
 
     def _next_of(self, source: Source, now: float) -> int | None:
         free = self._parts.askable & source.has & ~self._covered & ~source.asked
@@ -333,13 +333,12 @@ class Swarm:
         return draw(among, self._below(among.bit_length()))
 
     def _is_end_game(self) -> bool:
-        """Whether all that can be asked for is on its way."""
+        """Whether all that can be asked for is on its way, be it late."""
         free = self._parts.askable & ~self._covered
-        held = 0
-        for one in self._active():
-            held |= one.has
-            free &= ~one.asked
-        return not free & held
+        active = self._active()
+        for one in active if free else ():
+            free &= ~one.late
+        return not any(free & one.has for one in active)
 
     def _second_source_of(self, source: Source, now: float) -> int | None:
         """Choose what this source will probably give before the one that it was asked of: the last to come."""

@@ -36,7 +36,7 @@ class SourceProgress:
     bytes_verified: int
     bytes_per_s: float
     in_flight: int
-    state: str  # "active", "resting" (dropped, asked again later) or "banned"
+    state: str  # "active", "resting" (nothing came from it), "slow" (both are tried again), "gone" or "banned"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,8 @@ class State(enum.Enum):
     """What becomes of a source; the values are what people see."""
 
     ACTIVE = "active"
-    RESTING = "resting"  # dropped, and tried again later
+    RESTING = "resting"  # dropped, tried again later or when something comes from it
+    SLOW = "slow"  # dropped, tried again later
     GONE = "gone"
     BANNED = "banned"
 
@@ -28,20 +29,27 @@ class Saw(enum.Enum):
 
     CAME = enum.auto()
     LEFT = enum.auto()
-    FAILED = enum.auto()  # stalled, was much slower than others, or refused what it said it holds
+    FAILED = enum.auto()  # stalled, or refused what it said it holds
+    LAGGED = enum.auto()  # was much slower than others
     RESTED = enum.auto()
     ANSWERED = enum.auto()
     FORGED = enum.auto()
 
 
 TRANSITIONS: Final[dict[State, dict[Saw, State]]] = {
-    State.ACTIVE: {Saw.LEFT: State.GONE, Saw.FAILED: State.RESTING, Saw.FORGED: State.BANNED},
+    State.ACTIVE: {
+        Saw.LEFT: State.GONE,
+        Saw.FAILED: State.RESTING,
+        Saw.LAGGED: State.SLOW,
+        Saw.FORGED: State.BANNED,
+    },
     State.RESTING: {
         Saw.LEFT: State.GONE,
         Saw.RESTED: State.ACTIVE,
         Saw.ANSWERED: State.ACTIVE,
         Saw.FORGED: State.BANNED,
     },
+    State.SLOW: {Saw.LEFT: State.GONE, Saw.RESTED: State.ACTIVE, Saw.FORGED: State.BANNED},
     State.GONE: {Saw.CAME: State.RESTING, Saw.FORGED: State.BANNED},  # it rests until its rest is over, if it had one
     State.BANNED: {},  # for this transfer
 }
@@ -85,6 +93,11 @@ class Source:
         """Whether one more request may be sent to it."""
         return self.state is State.ACTIVE and self.quiet_until <= now and len(self.asks) < self.pace.window
 
+    @property
+    def rests(self) -> bool:
+        """Whether it was dropped and is to be tried again."""
+        return self.state in (State.RESTING, State.SLOW)
+
     def ask(self, number: int, now: float) -> None:
         """Note a request."""
         if not self.asks:
@@ -121,9 +134,10 @@ class Source:
         self.quiet_until = now + self._busy_s
         self._busy_s = min(2 * self._busy_s, MAX_BUSY_S)
 
-    def rest(self, now: float, *, slow: bool = False) -> None:
+    def rest(self, now: float, why: Saw) -> None:
         """Leave it alone for longer, and then begin with one chunk."""
-        if slow:
+        self.saw(why)
+        if self.state is State.SLOW:
             self.pace = Pace()  # measured anew when it is tried again
             self.rest_until = now + SLOW_REST_S
         else:
@@ -134,8 +148,18 @@ class Source:
 
     def overdue(self, now: float) -> list[int]:
         """Return what should have come by now, and was not found so before."""
-        late_s = self.pace.late_after_s
-        return [number for number, ask in self.asks.items() if not ask.late and ask.asked_at + late_s <= now]
+        found = []
+        for number, ask in self.asks.items():
+            if not ask.late:
+                if ask.asked_at + self.pace.late_after_s > now:
+                    break  # those asked for later are not late either
+                found.append(number)
+        return found
+
+    @property
+    def late(self) -> int:
+        """What is late, as a bitmap."""
+        return sum(1 << number for number, ask in self.asks.items() if ask.late)
 
     @property
     def stalls_at(self) -> float:
@@ -144,12 +168,14 @@ class Source:
 
     def wake_at(self, now: float) -> float | None:
         """Say when it is to be looked at again."""
-        if self.state is State.RESTING:
+        if self.rests:
             return self.rest_until
         if self.state is not State.ACTIVE:
             return None
         times = [self.quiet_until] if self.quiet_until > now else []
         if self.asks:
-            late_s = self.pace.late_after_s
-            times += [self.stalls_at, *(ask.asked_at + late_s for ask in self.asks.values() if not ask.late)]
+            times.append(self.stalls_at)
+            oldest = next((ask for ask in self.asks.values() if not ask.late), None)
+            if oldest is not None:
+                times.append(oldest.asked_at + self.pace.late_after_s)
         return min(times, default=None)

@@ -162,7 +162,11 @@ class WantedParts:
         return found
 
     def _place(self, number: int) -> _Place:
-        return next(place for place in self._places.values() if 0 <= number - place.chunks_at < place.geometry.chunks)
+        *others, found = self._places.values()
+        for place in others:
+            if number < place.chunks_at + place.geometry.chunks:
+                return place
+        return found
 
     def _number_of_page(self, place: _Place, page: PageId) -> int:
         return place.levels_at[page.level] + page.index

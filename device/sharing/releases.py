@@ -59,7 +59,7 @@ class Releases:
             release = self._cards.release(model.digest)
             if release is None:
                 card = self._cards.card(model.digest) or bare_card(model)
-                trees = {blob.sha256: self._trees.tree(blob).root.hex() for blob in model.manifest.blobs}
+                trees = {blob.sha256: self._trees.of(blob).root.hex() for blob in model.manifest.blobs}
                 publisher = self._publisher
                 release = Release.make(model.manifest, trees, card, publisher.public, sign=publisher.sign)
                 self._cards.keep_release(release)

@@ -183,7 +183,7 @@ class Shelf:
         release = self._releases.of(model)
         with contextlib.ExitStack() as opened:
             blobs = {
-                blob.sha256: _Blob(opened.enter_context(self._file(blob)), self._trees.tree(blob))
+                blob.sha256: _Blob(opened.enter_context(self._file(blob)), self._trees.of(blob))
                 for blob in model.manifest.blobs
             }
             opened.pop_all()
