@@ -137,6 +137,16 @@ class QueryCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SharingCounts:
+    """Models on their way here, neighbours that are given some now, and bytes of chunks since the daemon started."""
+
+    arriving: int = 0
+    served: int = 0
+    bytes_sent: int = 0
+    bytes_fetched: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Queue:
     """Questions that wait for this node's engine, by who asks.
 
@@ -298,11 +308,16 @@ class Rekeyed:
 
 @dataclass(frozen=True, kw_only=True)
 class PullProgress:
-    """How far a pull is: `done` of `total` in the stage's own unit (bytes while downloading); total 0 = unknown."""
+    """How far a pull is: `done` of `total` in the stage's own unit (bytes while downloading); total 0 = unknown.
+
+    sources, bytes_per_s: how many neighbours give it, and how fast it comes, in the stage `fetch`.
+    """
 
     stage: str
     done: int = 0
     total: int = 0
+    sources: int = 0
+    bytes_per_s: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

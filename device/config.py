@@ -37,6 +37,7 @@ AUTOMATIC: Final = -1
 MIN_WAITING: Final = 2
 MAX_WAITING: Final = 512  # half of it, which one client may have, is what one door has connections for
 MAX_IDLE_MINUTES: Final = 7 * 24 * 60
+MAX_MBIT: Final = 100_000
 MAX_CELSIUS: Final = 120
 MAX_PERCENT: Final = 100
 
@@ -146,14 +147,18 @@ class QueueConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SharingConfig:
-    """[sharing]: when the board spares itself; it then does less for guests and neighbours, never for its owner."""
+    """[sharing]: what neighbours get of this board: models, and its time, less of it while the board spares itself."""
 
+    enabled: bool = True  # models are given to members who ask for them, where their licences allow it
+    max_mbit: int = 0  # megabits a second for models on their way, each way; 0 = no limit
     warm_celsius: int = 70  # from here on less and less: a Raspberry Pi slows itself down from 80
     hot_celsius: int = 80  # from here on nothing
     low_percent: int = 50  # of a battery that runs down: what is left is kept more and more for the owner
     empty_percent: int = 20  # from here on nothing; below that batteries age, and boards lose power without warning
 
     def __post_init__(self) -> None:
+        if not 0 <= self.max_mbit <= MAX_MBIT:
+            raise ConfigError(f"sharing.max_mbit: 0 (no limit) to {MAX_MBIT}")
         if not 0 < self.warm_celsius < self.hot_celsius <= MAX_CELSIUS:
             raise ConfigError(f"sharing.warm_celsius < sharing.hot_celsius: 1 to {MAX_CELSIUS}")
         if not 0 <= self.empty_percent < self.low_percent <= MAX_PERCENT:

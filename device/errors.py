@@ -173,6 +173,26 @@ class NoSuchKeyError(DeviceError):
     hint = "see which keys there are: hearth keys"
 
 
+class NotSharedError(DeviceError):
+    """A model is not passed on to neighbours, and why."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class StrangersReleaseError(DeviceError):
+    """What was sent as a model's release is another model's, or nobody signed it whom the community knows."""
+
+    hint = "nothing was fetched; ask whoever made the model to join the community, or take it from the catalogue"
+
+
+class NoHolderError(DeviceError):
+    """No node in reach gives the model; what has come of it is kept."""
+
+    hint = "see who holds it: hearth status; the pull goes on where it stopped once it is asked for again"
+
+
 class StoppingError(DeviceError):
     """The node is stopping; the answer ended here."""
 

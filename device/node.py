@@ -8,18 +8,17 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
 
-from device import sensors
 from device.administration import Administration
 from device.api import HttpAddress, HttpsAddress
-from device.config import AUTOMATIC, HearthConfig
+from device.config import HearthConfig
 from device.core.admission import Bounds
-from device.core.offering import Limits, Offering, offered
 from device.data_directory import DataDirectory, bind_unix_socket, unusable
+from device.equipment import library_of, offering_of, sharing_of
 from device.errands import Errands
 from device.errors import DeviceError, NodeFailedError, PortInUseError
 from device.guests import Guests
@@ -32,27 +31,17 @@ from device.library import Library
 from device.logs import configure_logs
 from device.notify import ServiceNotifier
 from device.queries import Queries
+from device.sharing.sharing import Sharing
 from mesh.certificates import PageCertificate
 from mesh.core.host_names import DOMAIN, host_label
 from mesh.errors import MeshError
 from mesh.interfaces import Interface, survey
 from mesh.node import MeshConfig, MeshNode
-from models.catalogue import Catalogue
 from models.errors import ModelsError
-from models.fetch import cache_directory
-from models.host import EngineHost
-from models.store import ModelStore
-from models.worker_process import board_memory_bytes
 
 HOST: Final = "127.0.0.1"
 GRACE_S: Final = 5.0  # for running answers; the service manager waits 20 s
 CLOSING_S: Final = 4.0  # then, until connections are cut
-MAX_AUTOMATIC_THREADS: Final = 8  # small models gain nothing from more
-MAX_AUTOMATIC_SLOTS: Final = 8  # beyond that a small board's cores have no room left between memory's turns
-SLOT_PER_BYTES: Final = 900_000_000  # of memory: boards sold as 1 GB have a little less
-MEGABYTE: Final = 1_000_000
-PREFIX_PART: Final = 16  # of memory
-MAX_AUTOMATIC_PREFIX_BYTES: Final = 512 * MEGABYTE
 
 log = logging.getLogger(__name__)
 
@@ -158,10 +147,12 @@ class HearthNode:
                     keyring_task = tasks.create_task(parts.keyring.run(), name="keyring")
                     async with parts.errands.open():
                         parts.queries.start()
+                        sharing_task = tasks.create_task(parts.sharing.run(), name="sharing")
                         lan_task = tasks.create_task(self.lan.run(parts.apps.lan, *parts.lan_ports), name="lan")
                         parts.administration.guests.start()
-                        await self._serve(parts.servers, parts.queries, ready)
+                        await self._serve(parts, ready)
                         await asyncio.wait((lan_task,))
+                        sharing_task.cancel()
                     mesh_task.cancel()
                     keyring_task.cancel()
             except ExceptionGroup as group:
@@ -174,7 +165,7 @@ class HearthNode:
     def _build(self, doors: "_Doors", started_at: float) -> "_Parts":
         """Make everything and join it; nothing runs yet."""
         config, errands = self.config, Errands()
-        library = _library(config, errands)
+        library = library_of(config, errands)
         mesh = MeshNode(_mesh_config(config))
         keyring = KeyRing(config.data_dir / KEYS_NAME)
         queries = Queries(
@@ -183,10 +174,16 @@ class HearthNode:
             errands=errands,
             default_model=config.models.default,
             meter=keyring.meter,
-            offering=_offering(config),
+            offering=offering_of(config),
             waiting=Bounds.of_queue(config.queue.waiting),
         )
-        library.on_change = queries.models_changed
+        sharing = library.sharing = sharing_of(config, mesh=mesh, library=library, queries=queries, errands=errands)
+
+        def models_changed() -> None:
+            queries.models_changed()
+            sharing.models_changed()
+
+        library.on_change = models_changed
         keyring.on_revoked = queries.revoked
         port, certificate = doors.public.getsockname()[1], _certificate(config)
         https = HttpsAddress(port=doors.https_port, fingerprint=certificate.fingerprint) if certificate else None
@@ -209,17 +206,18 @@ class HearthNode:
             mesh=mesh,
             keyring=keyring,
             queries=queries,
+            sharing=sharing,
             administration=administration,
             apps=apps,
             servers=tuple(HttpServer(app, at, grace_s=self._grace_s + CLOSING_S) for app, at in answers),
             lan_ports=(Port(port), *([Port(doors.https_port, certificate.context)] if certificate else ())),
         )
 
-    async def _serve(self, servers: Sequence[HttpServer], queries: Queries, ready: asyncio.Event) -> None:
+    async def _serve(self, parts: "_Parts", ready: asyncio.Event) -> None:
         """Answer until `stop`, then let running answers end."""
         notifier = self._notifier
         async with asyncio.TaskGroup() as tasks:
-            serving = [tasks.create_task(server.run(), name="http") for server in servers]
+            serving = [tasks.create_task(server.run(), name="http") for server in parts.servers]
             watchdog = tasks.create_task(notifier.watch(), name="watchdog")
             notifier.ready()
             log.info("ready", extra=self._facts())
@@ -228,10 +226,11 @@ class HearthNode:
             if not self.restarting:
                 notifier.stopping()
             log.info("stopping")
-            for server in servers:
+            parts.sharing.stopping = True
+            for server in parts.servers:
                 server.stop()
             self.lan.stop()
-            await queries.stop(grace_s=self._grace_s)
+            await parts.queries.stop(grace_s=self._grace_s)
             await asyncio.wait(serving)
             watchdog.cancel()
 
@@ -266,6 +265,7 @@ class _Parts:
     mesh: MeshNode
     keyring: KeyRing
     queries: Queries
+    sharing: Sharing
     administration: Administration
     apps: Apps
     servers: tuple[HttpServer, ...]
@@ -281,21 +281,6 @@ def _open_doors(config: HearthConfig) -> Iterator[_Doors]:
         _owner_listener(config) as owner,
     ):
         yield _Doors(public=public, owner=owner, https_port=https_port)
-
-
-def _library(config: HearthConfig, errands: Errands) -> Library:
-    store, cache_dir = ModelStore(config.data_dir / "models"), cache_directory(os.environ)
-    engine = EngineHost(
-        store=store,
-        cache_dir=cache_dir,
-        threads=_threads(config),
-        context_tokens=config.engine.context_tokens,
-        kv_cache=config.engine.kv_cache,
-        slots=_slots(config),
-        prefix_bytes=_prefix_bytes(config),
-        idle_s=60 * config.engine.idle_minutes,
-    )
-    return Library(store=store, catalogue=Catalogue.load(), engine=engine, cache_dir=cache_dir, errands=errands)
 
 
 @contextlib.contextmanager
@@ -371,26 +356,6 @@ def _mesh_config(config: HearthConfig) -> MeshConfig:
         broker=config.mqtt.broker,
         static_peers=config.discovery.peers,
     )
-
-
-def _offering(config: HearthConfig) -> Callable[[], Offering]:
-    """Give what decides how much the board does for others: its sensors, and the configured limits."""
-    limits = Limits(**asdict(config.sharing))
-    return lambda: offered(sensors.read(), limits)
-
-
-def _threads(config: HearthConfig) -> int:
-    return config.engine.threads or min(len(os.sched_getaffinity(0)), MAX_AUTOMATIC_THREADS)
-
-
-def _slots(config: HearthConfig) -> int:
-    return config.engine.slots or min(max(1, board_memory_bytes() // SLOT_PER_BYTES), MAX_AUTOMATIC_SLOTS)
-
-
-def _prefix_bytes(config: HearthConfig) -> int:
-    if config.engine.prefix_mb == AUTOMATIC:
-        return min(board_memory_bytes() // PREFIX_PART, MAX_AUTOMATIC_PREFIX_BYTES)
-    return config.engine.prefix_mb * MEGABYTE
 
 
 def _cause(group: ExceptionGroup[Exception]) -> Exception:

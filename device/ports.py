@@ -30,6 +30,12 @@ class Mesh(Protocol):
         Raises LinkDownError, QueueFullError, MessageTooLargeError.
         """
 
+    def post(self, peer: str, kind: int, body: bytes, *, re: bytes | None = None) -> bytes:
+        """Send a message of a bulk kind once, and return its id; it arrives once or never, in no order.
+
+        Raises LinkDownError, QueueFullError while enough is on its way to that node, MessageTooLargeError.
+        """
+
     def on_message(self, handler: Callable[[Received], None]) -> None:
         """Call `handler` in the loop with each message."""
 
@@ -50,6 +56,20 @@ class Mesh(Protocol):
 
     def neighbours(self) -> Sequence[Neighbour]:
         """Everyone this node has, wants or had a link to."""
+
+
+class Publisher(Protocol):
+    """Who signs for this node, and whom its community believes (`mesh.publishing.Publisher`)."""
+
+    @property
+    def public(self) -> bytes:
+        """This node's Ed25519 public key."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign a release plainly.  Raises BoardChangedError."""
+
+    def believes(self, public: bytes) -> bool:
+        """Whether a key is this node's own, or a member's."""
 
 
 class Lan(Protocol):

@@ -24,6 +24,7 @@ from device.core.failover import AnswerSoFar
 from device.core.offering import EVERYTHING, Offering
 from device.core.query_messages import Cancel, Done, Failed, Query, Queued, Status, Tokens, parse_message
 from device.core.routing import AUTO, Candidate, Route, choose_route, choose_successor
+from device.drops import Drops
 from device.errands import Errands
 from device.errors import (
     BusyError,
@@ -45,7 +46,6 @@ from models.errors import ModelsError
 
 NEWS_WITHIN_S: Final = 5.0  # how long a question waits for a neighbour that is just coming up
 LAST_WORDS_S: Final = 2.0
-DROPS_LOGGED_EVERY_S: Final = 10.0
 CONNECTING: Final = "connecting"
 
 log = logging.getLogger(__name__)
@@ -83,8 +83,7 @@ class Queries:
         self._answers: dict[Answer, Caller] = {}
         self._asked = 0
         self._stopping = False
-        self._drops = 0
-        self._next_drop_logged_at = 0.0
+        self._drops = Drops()
         self._news = asyncio.Event()  # a neighbour's link or models changed
 
     @property
@@ -295,7 +294,7 @@ class Queries:
         try:
             message = parse_message(received.kind, received.body)
         except NeighbourMisbehavedError as error:
-            self._dropped(received.peer, error)
+            self._drops.dropped(received.peer, error)
             return
         match message:
             case Query():
@@ -305,14 +304,6 @@ class Queries:
             case Tokens() | Done() | Failed() | Queued():
                 self._asker.arrived(received.peer, received.re, message)
 
-    def _dropped(self, peer: str, error: NeighbourMisbehavedError) -> None:
-        """Log a malformed message, but let no neighbour fill the log with them."""
-        self._drops += 1
-        now = asyncio.get_running_loop().time()
-        if now >= self._next_drop_logged_at:
-            log.warning("messages dropped", extra={"count": self._drops, "peer": peer, "reason": str(error)})
-            self._drops, self._next_drop_logged_at = 0, now + DROPS_LOGGED_EVERY_S
-
     def _status(self) -> bytes:
         return Status(name=self._mesh.name, models=self._library.held()).to_body()
 
@@ -320,7 +311,7 @@ class Queries:
         try:
             self._told[node_id] = Status.parse(body)
         except NeighbourMisbehavedError as error:
-            self._dropped(node_id, error)
+            self._drops.dropped(node_id, error)
         self._news.set()
 
 

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 SHORT_ID_CHARACTERS = 8
 _UNITS = ("B", "kB", "MB", "GB", "TB")
-_IN_BYTES = ("download", "verify", "install")
+_IN_BYTES = ("download", "fetch", "verify", "install")
 _RATE_AFTER_S = 0.5  # before that a rate is noise
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
@@ -116,6 +116,8 @@ class Pace:
 
     def rate(self, progress: "PullProgress", *, now: float) -> float | None:
         """Bytes a second since the download began or went on; None while that says nothing.  `now` is monotonic."""
+        if progress.bytes_per_s:
+            return progress.bytes_per_s
         if progress.stage != self._stage:
             self._stage, self._began_at, self._began_done = progress.stage, now, progress.done
         elapsed = now - self._began_at
@@ -130,7 +132,7 @@ def share(progress: "PullProgress") -> float:
 
 
 def pull_figures(progress: "PullProgress", rate: float | None) -> str:
-    """`41 %  40.0 MB of 98.1 MB  12.3 MB/s  5 s left`, as much of it as is known."""
+    """`41 %  40.0 MB of 98.1 MB  12.3 MB/s  5 s left  from 2 neighbours`, as much of it as is known."""
     if progress.total <= 0:
         return ""
     parts = [f"{share(progress) * 100:3.0f} %"]
@@ -138,4 +140,7 @@ def pull_figures(progress: "PullProgress", rate: float | None) -> str:
         parts.append(f"{size(progress.done)} of {size(progress.total)}")
     if rate:
         parts += [f"{size(rate)}/s", f"{duration((progress.total - progress.done) / rate)} left"]
+    if progress.stage == "fetch":
+        neighbours = count(progress.sources, "neighbour")
+        parts.append(f"from {neighbours}" if progress.sources else "no neighbour gives it now")
     return "  ".join(parts)

@@ -5,6 +5,7 @@ Links carry; sync.py, announcing.py, routing.py and delivery.py each know one th
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -14,12 +15,12 @@ from mesh.community import CommunityStore
 from mesh.core import crypto
 from mesh.core.announcements import Announcement, Topic
 from mesh.core.entries import Entry
-from mesh.core.envelope import FIRST_DEVICE_KIND, Envelope, MeshKind
+from mesh.core.envelope import BULK_KINDS, FIRST_DEVICE_KIND, MAX_BODY_BYTES, MESSAGE_ID_BYTES, Envelope, MeshKind
 from mesh.core.frames import Lane
 from mesh.core.routes import LinksAdvert, Place
 from mesh.counters import Counters
 from mesh.delivery import Delivery
-from mesh.errors import LinkDownError, PeerMisbehavedError, StorageError
+from mesh.errors import LinkDownError, MalformedError, MessageTooLargeError, PeerMisbehavedError, StorageError
 from mesh.identity import Identity
 from mesh.links import Link, LinkState
 from mesh.routing import Router, RouterEvents
@@ -110,9 +111,24 @@ class Exchange:
 
         Errors: LinkDownError, QueueFullError, MessageTooLargeError; nothing was sent then.
         """
-        if self.hops(peer) == 0:
-            raise LinkDownError(f"nothing leads to {peer[:8]} now")
+        if kind < FIRST_DEVICE_KIND or kind in BULK_KINDS:
+            raise ValueError(f"kind {kind} belongs to the mesh, or is to be posted")
+        self._require_way(peer)
         return self._delivery.send(peer, kind, body, re=re, lane=lane, ttl_s=ttl_s)
+
+    def post(self, peer: str, kind: int, body: bytes, *, re: bytes | None) -> bytes:
+        """Send a bulk message to a member in reach: it arrives once or never, in no order.  Return its id.
+
+        Errors: LinkDownError, QueueFullError while enough is on its way there, MessageTooLargeError.
+        """
+        if kind not in BULK_KINDS:
+            raise ValueError(f"kind {kind} is none of the bulk kinds")
+        self._require_way(peer)
+        if len(body) > MAX_BODY_BYTES:
+            raise MessageTooLargeError(f"a message of {len(body)} bytes; one holds at most {MAX_BODY_BYTES}")
+        envelope = Envelope(kind, secrets.token_bytes(MESSAGE_ID_BYTES), re, 0, body)
+        self._router.send(peer, Lane.BULK, envelope, retried=False)
+        return envelope.message_id
 
     def hops(self, node_id: str) -> int:
         """Return how far away a node is: 1 for a neighbour, 0 for whom nothing reaches."""
@@ -185,7 +201,7 @@ class Exchange:
     def envelope_arrived(self, link: Link, lane: Lane, envelope: Envelope) -> None:
         """Take a message that came over a link.  Errors: PeerMisbehavedError."""
         if envelope.kind >= FIRST_DEVICE_KIND or envelope.kind in NUMBERED:
-            self._delivery.arrived(link.peer_id, lane, envelope)
+            self._received(link.peer_id, lane, envelope)
             return
         try:
             if envelope.kind not in ANNOUNCING:
@@ -196,9 +212,17 @@ class Exchange:
             log.error("%s; %s", error, error.hint)  # noqa: TRY400  a message for people; the cause is in it
 
     def _received(self, peer: str, lane: Lane, envelope: Envelope) -> None:
-        """Take a message of a far session: the device's kinds and their acknowledgements, nothing else."""
-        if envelope.kind >= FIRST_DEVICE_KIND or envelope.kind in NUMBERED:
+        """Take the device's kinds and their acknowledgements, near or far; of a far session nothing else is taken."""
+        if envelope.kind in BULK_KINDS:
+            if lane is not Lane.BULK or envelope.place is not None:
+                raise MalformedError("a bulk message on the other lane, or with a place in a stream")
+            self._hand_over(peer, envelope)
+        elif envelope.kind >= FIRST_DEVICE_KIND or envelope.kind in NUMBERED:
             self._delivery.arrived(peer, lane, envelope)
+
+    def _require_way(self, peer: str) -> None:
+        if self.hops(peer) == 0:
+            raise LinkDownError(f"nothing leads to {peer[:8]} now")
 
     def _carry(self, peer: str, lane: Lane, envelope: Envelope, retried: bool) -> None:  # noqa: FBT001  Delivery's callback
         self._router.send(peer, lane, envelope, retried=retried)

@@ -27,11 +27,16 @@ from mesh.core.lane import HANDSHAKE_TIMEOUT_S, Ends
 from mesh.core.topic_policy import CommonName, Role, inbox_topic
 from mesh.counters import Counters
 from mesh.errors import QueueFullError
-from mesh.mqtt import MqttClient
+from mesh.mqtt import MqttClient, MqttTuning
 
 log = logging.getLogger(__name__)
 
 ROLES: Final[Mapping[Lane, Role]] = {Lane.CTL: Role.CTL, Lane.BULK: Role.BULK}
+TUNING: Final[Mapping[Lane, MqttTuning]] = {
+    Lane.CTL: MqttTuning(),
+    # It fills a fast link, and is a fifth of a second of a radio; what is lost with a connection is asked for again.
+    Lane.BULK: MqttTuning(max_bytes=2 * 1024 * 1024, max_messages=256, resend_s=0.0),
+}
 ELSEWHERE_S: Final = HANDSHAKE_TIMEOUT_S  # without a connection, the next place is dialled
 HINTS_PER_S: Final = 0.1  # announcements of another place that are followed at once; then each place has its turn
 
@@ -182,7 +187,12 @@ class _LaneConnection:
         self._endpoints = deque(endpoints)  # the first is the one being dialled
         self._hints = Allowance(HINTS_PER_S)
         self._client = MqttClient(
-            *endpoints[0].addresses, port=endpoints[0].port, tls=tls, client_id=str(name), on_state=self._connected
+            *endpoints[0].addresses,
+            port=endpoints[0].port,
+            tls=tls,
+            client_id=str(name),
+            on_state=self._connected,
+            tuning=TUNING[lane],
         )
         self.channel = Channel(
             ends,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import paho.mqtt.client as paho
 from paho.mqtt import MQTTException
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from mesh import reach
@@ -26,7 +26,9 @@ from mesh.errors import LinkDownError, MessageTooLargeError, QueueFullError
 log = logging.getLogger(__name__)
 
 READ_BYTES = 64 * 1024  # at a time, so that a large packet does not make a large buffer for every record
+SMALL_READ_BYTES = 1024  # for connections on which only acknowledgements come
 READS_PER_WAKE = 64  # then the loop's other work has its turn
+BYTES_PER_WAKE = 1024 * 1024  # and what has arrived is handed on
 MALFORMED = (ValueError, LookupError, AttributeError, TypeError, struct.error, MQTTException)
 """What paho raises when a broker sends it nonsense; fuzzed in the tests."""
 
@@ -230,6 +232,7 @@ class _Connection:
         self._opened = asyncio.Event()
         self._subscription: str | None = None
         self._arrived: list[tuple[str, bytes]] = []
+        self._arrived_bytes = 0
         self._deliver: Callable[[str, bytes], None] = lambda _topic, _payload: None
         self._writing = False
         self.lost = asyncio.Event()
@@ -293,13 +296,16 @@ class _Connection:
                 # What TLS has decrypted already wakes no selector.
                 if self._paho.socket() is None or not self._sock.pending():
                     break
+                if self._arrived_bytes >= BYTES_PER_WAKE:
+                    self._loop.call_soon(self._readable)
+                    break
             else:
                 self._loop.call_soon(self._readable)
         except MALFORMED as error:
             self.reason = f"the broker sent a malformed packet ({type(error).__name__})"
             self._paho.drop()
         self._settle()
-        arrived, self._arrived = self._arrived, []
+        arrived, self._arrived, self._arrived_bytes = self._arrived, [], 0
         for topic, payload in arrived:
             self._deliver(topic, payload)
 
@@ -344,6 +350,7 @@ class _Connection:
         # Delivered after paho has returned: an error of the receiver is not a malformed packet.
         if self._subscription is not None:
             self._arrived.append((message.topic, bytes(message.payload)))
+            self._arrived_bytes += len(message.payload)
 
     def _published(self, _client: paho.Client, _data: object, identifier: int, *_: object) -> None:
         self.on_acknowledged(identifier)
@@ -357,16 +364,40 @@ class _Paho(paho.Client):
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv311, reconnect_on_failure=False
         )
         self._dialled = sock
+        self._scratch = memoryview(bytearray(SMALL_READ_BYTES))
         self.max_inflight_messages_set(0)  # MqttClient bounds what is on its way
 
     def drop(self) -> None:
         """Close the socket without a word."""
         self._sock_close()
 
+    def _packet_queue(
+        self, command: int, packet: bytes | bytearray, mid: int, qos: int, info: paho.MQTTMessageInfo | None = None
+    ) -> MQTTErrorCode:
+        # TLS takes 16 KiB at a time, and paho cuts the rest off anew each time: of a view that copies nothing.
+        view = memoryview(packet)
+        return super()._packet_queue(command, view, mid, qos, info)  # type: ignore[arg-type]
+
     def _create_socket(self) -> ssl.SSLSocket:
         return self._dialled
 
     def _sock_recv(self, bufsize: int) -> bytes:
+        """Read as many records of TLS as fit; paho copies them away before it reads again."""
         if bufsize > MAX_PACKET_BYTES:
             raise ConnectionAbortedError(f"the broker announced a packet of {bufsize} bytes")
-        return super()._sock_recv(min(bufsize, READ_BYTES))
+        if self._sock is None:
+            raise ConnectionError("the connection is closed")
+        if len(self._scratch) < min(bufsize, READ_BYTES):
+            self._scratch = memoryview(bytearray(READ_BYTES))
+        size, room = 0, self._scratch[:bufsize]
+        while room:
+            try:
+                count = int(self._dialled.read(len(room), room))  # into a buffer, it returns how much
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+                if size == 0:
+                    raise BlockingIOError from error
+                break
+            if count == 0:
+                break
+            size, room = size + count, room[count:]
+        return self._scratch[:size]  # type: ignore[return-value]  # whatever can be appended to a bytearray

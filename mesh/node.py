@@ -11,7 +11,6 @@ from mesh.belonging import Belonging, BelongingEvents
 from mesh.config import MeshConfig
 from mesh.core.door_messages import Grant, Ports
 from mesh.core.entries import Entry
-from mesh.core.envelope import FIRST_DEVICE_KIND
 from mesh.core.frames import Lane
 from mesh.core.routes import Place
 from mesh.counters import Counters
@@ -30,6 +29,7 @@ from mesh.interfaces import choose, routable, survey
 from mesh.links import LinkEvents
 from mesh.neighbourhood import Neighbourhood
 from mesh.offers import Offer
+from mesh.publishing import Publisher
 from mesh.reception import Reception, ReceptionEvents
 from mesh.sightings import Sighting
 from mesh.signal import Signal
@@ -57,6 +57,7 @@ class MeshNode:
         own = Foundations.open(config)
         self._identity, self._home, self._access, self._broker = own.identity, own.home, own.access, own.broker
         self._store = own.store  # closed when `run` ends
+        self.publisher = Publisher(self._identity, self._store)
         self._visitor = Visitor(
             identity=self._identity, name=self.name, store=self._store, access=self._access, ports=self._ports
         )
@@ -236,9 +237,15 @@ class MeshNode:
         if there was no path for ttl_s, not at all.
         Errors: LinkDownError, QueueFullError, MessageTooLargeError; nothing was sent then.
         """
-        if kind < FIRST_DEVICE_KIND:
-            raise ValueError(f"kind {kind} belongs to the mesh")
         return self._exchange.send(peer, kind, body, re=re, lane=lane, ttl_s=ttl_s)
+
+    def post(self, peer: str, kind: int, body: bytes, *, re: bytes | None = None) -> bytes:
+        """Send a message of one of BULK_KINDS to a member in reach, near or far; return its id.
+
+        It is sent once, on the lane for big things, and arrives once or never, in no order: whoever asks asks again.
+        Errors: LinkDownError, QueueFullError, MessageTooLargeError; nothing was sent then.
+        """
+        return self._exchange.post(peer, kind, body, re=re)
 
     def announce(self, body: Callable[[], bytes]) -> None:
         """Tell every member what `body` gives, at most MAX_BODY_BYTES; `announcement_changed` tells it anew."""

@@ -199,7 +199,10 @@ class Router:
             self._forward(link, frame, payload)
 
     def _limits_of(self, link: Link) -> "_Limits":
-        return self._limits.setdefault(link.peer_id, _Limits())
+        limits = self._limits.get(link.peer_id)
+        if limits is None:
+            limits = self._limits[link.peer_id] = _Limits()
+        return limits
 
     def _receive_far(self, link: Link, frame: Frame) -> None:
         source = frame.header.source

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from models.core.card import Card
 from models.core.manifest import MAX_BLOB_BYTES, is_sha256
 from models.core.worker_protocol import MAX_TEMPLATE_CHARACTERS
-from models.errors import InvalidCatalogueError, InvalidRequestError, ModelNotFoundError
+from models.errors import InvalidCardError, InvalidCatalogueError, InvalidRequestError, ModelNotFoundError
 from models.store import require_name
 
 _FILE: Final = Path(__file__).with_name("catalogue.toml")
@@ -52,6 +53,8 @@ class CatalogueEntry:
     description: str
     member: str | None = None
     template: str | None = None
+    card: Card | None = None
+    """What people should know of it besides; in the catalogue a table with some fields of a card."""
 
     def __post_init__(self) -> None:
         try:
@@ -121,6 +124,13 @@ def _entry(name: str, table: object) -> CatalogueEntry:
     if not isinstance(table, dict) or "name" in table:
         raise InvalidCatalogueError(f"{name}: an entry is a table, its name is the table's")
     try:
-        return CatalogueEntry(name=name, **table)
-    except TypeError as error:
+        card = {"card": _card(table["card"])} if "card" in table else {}
+        return CatalogueEntry(name=name, **(table | card))
+    except (TypeError, InvalidCardError) as error:
         raise InvalidCatalogueError(f"{name}: {error}") from error
+
+
+def _card(table: object) -> Card:
+    if not isinstance(table, dict):
+        raise InvalidCardError("card is a table with some fields of a card")
+    return Card.of(table)

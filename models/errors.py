@@ -169,6 +169,18 @@ class NotEnoughSpaceError(ModelsError):
         return f"{self.directory} has {free:.0f} MB free, {needed:.0f} MB are needed"
 
 
+class ArrivalNotFoundError(ModelsError):
+    """No model of that digest is on its way here."""
+
+    hint = "see what is here and what can be had: hearth models ls"
+
+
+class NotWholeError(ModelsError):
+    """A model that is still arriving was to be installed; what has come is kept."""
+
+    hint = "pull the model again: it goes on where it stopped"
+
+
 class InvalidCatalogueError(ModelsError):
     """The catalogue or one of its entries does not parse."""
 
@@ -179,6 +191,18 @@ class InvalidManifestError(ModelsError):
     """A manifest does not parse strictly."""
 
     hint = "pull the model again: hearth models pull NAME"
+
+
+class InvalidCardError(ModelsError):
+    """A model's card, or something to make one of, does not parse strictly; the message names what."""
+
+    hint = "what a card may hold: docs/model-cards.md"
+
+
+class InvalidReleaseError(ModelsError):
+    """What should be a publisher's signed word on a model is not; nothing of it was believed."""
+
+    hint = "take the model from somewhere else: hearth models pull NAME; what a release is: docs/model-cards.md"
 
 
 class FetchError(ModelsError):

@@ -26,6 +26,8 @@ from models.errors import (
 CHUNK_BYTES: Final = 1024 * 1024
 SPARE_BYTES: Final = 16 * 1024 * 1024  # what a copy leaves free, so that logs and databases can still be written
 
+_PLAIN: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # for what was put there instead of a plain file
+
 BytesDone = Callable[[int], None]
 """Called after every chunk with the bytes done so far; whatever it raises ends the work."""
 
@@ -84,17 +86,30 @@ def open_regular(path: Path, *, size: int | None = None) -> BinaryIO:
     A symbolic link, a second hard link, a device or another size raise CorruptStoreError; so does its absence.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | _PLAIN)
     except OSError as error:
         raise CorruptStoreError(f"cannot open {path}: {error.strerror}") from error
-    about = os.fstat(descriptor)
-    if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
-        os.close(descriptor)
-        raise CorruptStoreError(f"{path} is not a plain file with one name")
+    about = _require_plain(descriptor, path)
     if size is not None and about.st_size != size:
         os.close(descriptor)
         raise CorruptStoreError(f"{path} has {about.st_size} bytes, {size} were stored")
     return os.fdopen(descriptor, "rb")
+
+
+def open_for_update(path: Path) -> int:
+    """Open a plain file to be read and written in place, empty if it is new, and return its descriptor.
+
+    A symbolic link, a second hard link or a device raise CorruptStoreError; also DiskFullError, StoreWriteError.
+    """
+    with writing(path):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _PLAIN, 0o600)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+                raise CorruptStoreError(f"{path} is not a plain file with one name") from error
+            raise
+    _require_plain(descriptor, path)
+    return descriptor
 
 
 def copy_verified(source: IO[bytes], target: Path, *, sha256: str, size: int, done: BytesDone) -> None:
@@ -132,13 +147,26 @@ def copy_verified(source: IO[bytes], target: Path, *, sha256: str, size: int, do
 
 def matches(path: Path, sha256: str, *, done: BytesDone) -> bool:
     """Whether a file's content hashes to `sha256`."""
-    digest, read = hashlib.sha256(), 0
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-            read += len(chunk)
-            done(read)
+        return is_content(file, sha256, done=done)
+
+
+def is_content(file: IO[bytes], sha256: str, *, done: BytesDone) -> bool:
+    """Whether what an open file holds from here on hashes to `sha256`."""
+    digest, read = hashlib.sha256(), 0
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+        read += len(chunk)
+        done(read)
     return digest.hexdigest() == sha256
+
+
+def _require_plain(descriptor: int, path: Path) -> os.stat_result:
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
+        os.close(descriptor)
+        raise CorruptStoreError(f"{path} is not a plain file with one name")
+    return about
 
 
 def _require_promised(target: Path, kept: bool) -> None:  # noqa: FBT001  the condition is the point

@@ -1,6 +1,7 @@
 """The models this node holds, content-addressed on disk.
 
     blobs/sha256-HEX         source files, named by their SHA-256
+    trees/sha256-HEX         their hash trees, for whoever fetches them from here: models/blob_trees.py
     manifests/DIGEST.json    which blobs make a model; DIGEST is the manifest's own SHA-256
     names/NAME.json          what the owner calls it, its licence and where it came from
 
@@ -13,8 +14,10 @@ import hashlib
 import io
 import json
 import logging
+import os
 import re
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +26,21 @@ from typing import IO, Final
 from models.core.manifest import MAX_MANIFEST_BYTES, Blob, Manifest, is_sha256
 from models.errors import (
     AmbiguousModelError,
+    ChecksumMismatchError,
     CorruptStoreError,
     InvalidManifestError,
     InvalidRequestError,
     ModelNotFoundError,
 )
-from models.files import BytesDone, copy_verified, open_regular, sync_directory, write_atomically, writing
+from models.files import (
+    BytesDone,
+    copy_verified,
+    is_content,
+    open_regular,
+    sync_directory,
+    write_atomically,
+    writing,
+)
 
 MIN_PREFIX: Final = 4
 MAX_NAME_FILE_BYTES: Final = 64 * 1024
@@ -87,6 +99,7 @@ class ModelStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._blobs, self._manifests, self._names = root / "blobs", root / "manifests", root / "names"
+        self._trees = root / "trees"
         self._lock = threading.Lock()
         self._arriving: set[str] = set()  # blobs that no name mentions yet: not garbage
 
@@ -124,6 +137,10 @@ class ModelStore:
         """Return where a blob lies or would lie."""
         return self._blobs / f"sha256-{sha256}"
 
+    def tree_path(self, sha256: str) -> Path:
+        """Return where the hash tree of a blob lies or would lie."""
+        return self._trees / f"sha256-{sha256}"
+
     def read(self, blob: Blob) -> bytes:
         """Read a small blob and check it.  Raises CorruptStoreError."""
         with open_regular(self.blob_path(blob.sha256), size=blob.size) as file:
@@ -149,6 +166,35 @@ class ModelStore:
             with self._lock:
                 self._arriving.discard(blob.sha256)
             raise
+
+    def expect(self, blobs: Iterable[Blob]) -> None:
+        """Keep blobs that are here or will come, named or not, until `install` names them or `dismiss` is called."""
+        with self._lock:
+            self._arriving.update(blob.sha256 for blob in blobs)
+
+    def dismiss(self, blobs: Iterable[Blob]) -> None:
+        """Let go of what was expected; what no name leads to is deleted."""
+        with self._lock:
+            self._arriving.difference_update(blob.sha256 for blob in blobs)
+        self.collect()
+
+    def take(self, file: Path, blob: Blob, *, done: BytesDone = lambda _: None) -> None:
+        """Move a file on the same disk into the store as a blob, after looking that it is that blob.
+
+        It stays until `install` names it or the process ends without.  Raises ChecksumMismatchError and
+        CorruptStoreError, and `file` stays where it is; StoreWriteError.
+        """
+        with open_regular(file, size=blob.size) as content:
+            if not is_content(content, blob.sha256, done=done):
+                raise ChecksumMismatchError(f"{file.name}: what arrived is not the file that was promised")
+            os.fsync(content.fileno())
+        self.expect([blob])
+        target = self.blob_path(blob.sha256)
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
+            sync_directory(target.parent)
+            sync_directory(file.parent)
 
     def add_text(self, role: str, text: str) -> Blob:
         """Store a small text as a blob and return what a manifest says of it."""
@@ -205,7 +251,7 @@ class ModelStore:
             keep = {self.blob_path(sha256).name for sha256 in blobs} | {f"{model.digest}.json" for model in named}
             keep |= {f".{name}.arriving" for name in keep}
             keep |= {self._name_file(model.name).name for model in named}
-            for directory in (self._names, self._manifests, self._blobs):
+            for directory in (self._names, self._manifests, self._blobs, self._trees):
                 with writing(directory), suppress(FileNotFoundError):
                     for path in directory.iterdir():
                         if path.name not in keep:

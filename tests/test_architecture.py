@@ -13,7 +13,7 @@ PACKAGES = ("device", "mesh", "models", "tui")
 ROOMS = {
     "amqtt": {"mesh.amqtt_broker"},
     "cbor2": {"mesh.core.codec"},
-    "cryptography": {"mesh.certificates"},
+    "cryptography": {"mesh.certificates", "mesh.core.crypto"},  # TLS, and seals
     "h11": {"device.socket_http"},
     "httpx": {"models.download"},
     "ifaddr": {"mesh.interfaces"},

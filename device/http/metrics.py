@@ -66,6 +66,11 @@ def families(administration: Administration) -> Iterator[Family]:
     yield _gauge("hearth_share_for_others", "Part of its time that the board works for guests and neighbours", share)
     yield _gauge("hearth_lan_open", "Whether the API is reachable over the network", administration.guests.is_open)
     yield _gauge("hearth_phones", "Phones that have come with a guests' key", administration.guests.phones)
+    sharing = administration.library.sharing_counts()
+    yield _gauge("hearth_models_arriving", "Models on their way here from neighbours", sharing.arriving)
+    yield _gauge("hearth_neighbours_served", "Neighbours that are being given a model", sharing.served)
+    yield _total("hearth_sharing_sent_bytes_total", "Of models, given to neighbours", sharing.bytes_sent)
+    yield _total("hearth_sharing_fetched_bytes_total", "Of models, that came and were right", sharing.bytes_fetched)
     yield _total("hearth_queries_asked_total", "Questions of this node's programs", counts.asked)
     yield _total("hearth_queries_answered_total", "Answers given to other nodes", counts.answered)
 

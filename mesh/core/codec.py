@@ -16,6 +16,8 @@ MAX_ITEMS = 20_000  # of one message; an item can be one byte, and costs a micro
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 
 
+_LARGE_BYTES = 4096
+_BYTES, _ARRAY = 2, 4  # major types
 _STRINGS = (2, 3)  # major types whose content follows the head
 _FIRST_LONG, _FIRST_RESERVED = 24, 28  # additional information: the argument is in the bytes behind; or there is none
 
@@ -45,8 +47,7 @@ def encode(item: Item) -> bytes:
 
     Errors: MalformedError for a type or integer outside the subset (a mistake of the caller's, caught early).
     """
-    _check(item, MAX_DEPTH)
-    return cbor2.dumps(item)
+    return _written(_check(item, MAX_DEPTH))
 
 
 def decode(data: bytes, *, max_bytes: int, max_items: int = MAX_ITEMS) -> Item:
@@ -64,7 +65,7 @@ def decode(data: bytes, *, max_bytes: int, max_items: int = MAX_ITEMS) -> Item:
     except cbor2.CBORDecodeError as error:
         raise MalformedError(f"not CBOR: {error}") from error
     checked = _check(item, MAX_DEPTH)
-    if cbor2.dumps(checked) != data:
+    if _written(checked) != data:
         raise MalformedError("not the deterministic encoding")
     return checked
 
@@ -75,6 +76,22 @@ def decode_array(data: bytes, *, max_bytes: int, max_items: int = MAX_ITEMS) -> 
     if not isinstance(item, list):
         raise MalformedError("an array was expected")
     return item
+
+
+def _written(item: Item) -> bytes:
+    """Write an item; what is large in an array goes in by one copy, where cbor2 lets a buffer grow for it."""
+    if not isinstance(item, list) or not any(isinstance(one, bytes) and len(one) >= _LARGE_BYTES for one in item):
+        return cbor2.dumps(item)
+    pieces = [_head(_ARRAY, len(item))]
+    for one in item:
+        pieces += [_head(_BYTES, len(one)), one] if isinstance(one, bytes) else [cbor2.dumps(one)]
+    return b"".join(pieces)
+
+
+def _head(major: int, argument: int) -> bytes:
+    """Write the head of an array or a byte string: its size is an argument like a number's (RFC 8949, 3)."""
+    number = cbor2.dumps(argument)
+    return bytes([number[0] | major << 5]) + number[1:]
 
 
 def _has_more_items(data: bytes, most: int) -> bool:

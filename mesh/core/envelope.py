@@ -1,6 +1,7 @@
 """What is inside a sealed frame: `[kind, message id, in reply to, time to live, body, place | null]`.
 
-A message of the device has its place in a stream (streams.py); the mesh's own kinds have none.
+A message of the device has its place in a stream (streams.py); the mesh's own kinds have none, nor do the device's
+bulk kinds: those are sent once, in no order, and whoever misses one asks again.
 """
 
 import enum
@@ -13,6 +14,7 @@ from mesh.errors import MalformedError
 
 MESSAGE_ID_BYTES: Final = 16
 FIRST_DEVICE_KIND: Final = 16
+BULK_KINDS: Final = range(32, 64)  # of the device's: never numbered, on the lane for big things alone
 MAX_KIND: Final = 2**16 - 1
 MAX_TTL_MS: Final = 7 * 24 * 3600 * 1000
 STREAM_BYTES: Final = 8

@@ -5,13 +5,13 @@ every node.  Names, licences and converted graphs are no part of it.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
+from models.core import canonical_json
 from models.errors import InvalidManifestError
 
 FORMAT: Final = "hearthmesh-model/1"
@@ -64,25 +64,23 @@ class Manifest:
     @classmethod
     def parse(cls, data: bytes) -> "Manifest":
         """Read canonical bytes; anything else, even the same content written differently, is refused."""
-        if len(data) > MAX_MANIFEST_BYTES:
-            raise InvalidManifestError(f"a manifest of {len(data)} bytes")
         try:
-            fields: object = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise InvalidManifestError("a manifest that is no JSON") from error
+            fields = canonical_json.loads(data, limit_bytes=MAX_MANIFEST_BYTES)
+        except ValueError as error:
+            raise InvalidManifestError(f"a manifest that cannot be read: {error}") from error
         match fields:
             case {"format": str(written), "blobs": list(items), **rest} if written == FORMAT and not rest:
-                manifest = cls(tuple(map(_blob, items)))
-            case _:
-                raise InvalidManifestError(f"a manifest that is not {FORMAT}")
-        if manifest.to_bytes() != data:
-            raise InvalidManifestError("a manifest that is not written canonically")
-        return manifest
+                return cls(tuple(map(_blob, items)))
+        raise InvalidManifestError(f"a manifest that is not {FORMAT}")
 
     def to_bytes(self) -> bytes:
         """Write the canonical bytes."""
+        return canonical_json.dumps(self.to_fields())
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return the JSON object."""
         blobs = [{"role": blob.role, "sha256": blob.sha256, "size": blob.size} for blob in self.blobs]
-        return json.dumps({"blobs": blobs, "format": FORMAT}, sort_keys=True, separators=(",", ":")).encode("ascii")
+        return {"blobs": blobs, "format": FORMAT}
 
     @cached_property
     def digest(self) -> str:

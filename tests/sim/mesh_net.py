@@ -5,6 +5,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable
 
+from mesh.core.envelope import BULK_KINDS
 from mesh.errors import LinkDownError, QueueFullError
 from mesh.node import Neighbour, Received
 
@@ -88,9 +89,19 @@ class SimulatedMesh:
         assert ttl_s > 0
         return self._net.carry(self.node_id, peer, kind, body, re)
 
+    def post(self, peer: str, kind: int, body: bytes, *, re: bytes | None = None) -> bytes:
+        """Send a bulk message; it arrives unless the test has it lost."""
+        assert kind in BULK_KINDS
+        return self._net.carry(self.node_id, peer, kind, body, re)
+
     def on_message(self, handler: Callable[[Received], None]) -> None:
         """Call `handler` with each message."""
         self._on_message.append(handler)
+
+    def deafen(self) -> None:
+        """Call nobody any more: whoever listened has ended."""
+        self._on_message.clear()
+        self._on_change.clear()
 
     def on_change(self, handler: Callable[[], None]) -> None:
         """Call `handler` when a link changed."""

@@ -18,6 +18,14 @@ def test_items_survive_the_wire(item: codec.Item) -> None:
     assert codec.decode(codec.encode(item), max_bytes=10_000) == item
 
 
+@pytest.mark.parametrize("size", [4095, 4096, 65_535, 65_536, 300_000])
+def test_large_bytes_are_written_as_all_others(size: int) -> None:
+    """By another way, with the same result, whatever stands beside them."""
+    item: codec.Item = [7, b"id", None, bytes(size), [1, b"place"], -1, bytes(size), "text", True]
+    assert cbor2.dumps(item) == codec.encode(item)
+    assert codec.decode(codec.encode(item), max_bytes=2**20) == item
+
+
 @given(st.binary(max_size=60))
 def test_foreign_bytes_decode_canonically_or_not_at_all(data: bytes) -> None:
     """Whatever decodes, encodes to the very bytes it came from."""

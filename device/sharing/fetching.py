@@ -1,0 +1,283 @@
+"""Fetching one model: its release from whoever gives it, then pages and chunks from all who hold some of it.
+
+device/core/swarm.py chooses what is asked of whom; here it is asked, and what comes is verified and written before
+anything else knows of it.  What has come outlives every error, and the process.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from device.core.sharing_messages import (
+    GiveChunk,
+    GiveHolding,
+    Given,
+    GivePage,
+    GiveRelease,
+    Refused,
+    WantChunk,
+    WantHolding,
+    WantPage,
+    WantRelease,
+)
+from device.core.swarm import Chunk, Part, Progress, Request, Swarm, WantedBlob
+from device.errors import DeviceError, NoHolderError, NotSharedError
+from device.sharing.releases import Releases
+from device.sharing.requests import Requests
+from mesh.core.token_bucket import TokenBucket
+from mesh.errors import LinkDownError, MeshError
+from models.arrivals import Arrival, Arrivals
+from models.core.hash_tree import PageId
+from models.errors import ArrivalNotFoundError, ChecksumMismatchError, ModelsError
+
+HOLDINGS_EVERY_S: Final = 2.0  # whoever does not hold all of it is asked anew what it holds
+RELEASE_WITHIN_S: Final = 5.0
+BUSY_PAUSE_S: Final = 0.5
+PATIENCE_S: Final = 15.0  # until it is said that nobody gives the model at all
+
+log = logging.getLogger(__name__)
+
+Holders = Callable[[], Sequence[str]]
+"""The nodes in reach that may hold some of the model, the likeliest first."""
+
+
+@dataclass(frozen=True)
+class _Came:
+    """A part as a source sent it."""
+
+    source: str
+    part: Part
+    data: bytes
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What became of it: whether it was right, and which chunks that were here already it vouches for."""
+
+    came: _Came
+    right: bool
+    vouched: tuple[Chunk, ...] = ()
+
+
+class Fetch:
+    """One model on its way here; `run` brings it, `stir` tells that others are in reach than before."""
+
+    def __init__(
+        self,
+        digest: str,
+        *,
+        requests: Requests,
+        arrivals: Arrivals,
+        releases: Releases,
+        holders: Holders,
+        limit: TokenBucket | None,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self.digest = digest
+        self.trouble = ""
+        """Why nothing comes, for people; empty while something does."""
+        self.checked_bytes = 0
+        """How much of what lay here from before has been looked at."""
+        self.bytes_fetched = 0
+        """Of chunks that came and were right, since this fetch began."""
+        self._requests = requests
+        self._arrivals = arrivals
+        self._releases = releases
+        self._holders = holders
+        self._limit = limit
+        self._patience_s = patience_s
+        self._swarm: Swarm | None = None
+        self._arrival: Arrival | None = None
+        self._complete: set[str] = set()  # sources that hold all of it
+        self._came: list[_Came] = []
+        self._sent: dict[tuple[str, Part], bytes] = {}
+        self._holdings_at = 0.0
+        self._stirred = asyncio.Event()
+
+    @property
+    def arrival(self) -> Arrival | None:
+        """What is here of it so far; None before it is known what it is."""
+        return self._arrival
+
+    def progress(self) -> Progress | None:
+        """How far it is; None before the first chunk can be asked for."""
+        return self._swarm.progress(now=self._now()) if self._swarm is not None else None
+
+    def stir(self) -> None:
+        """Look again who is in reach."""
+        self._holdings_at = 0.0
+        self._stirred.set()
+
+    async def begin(self) -> Arrival:
+        """Go on with what is here of the model, or learn from a neighbour what it is, and reserve its space.
+
+        Raises NoHolderError, NotSharedError, StrangersReleaseError, ModelsError.
+        """
+        try:
+            self._arrival = await asyncio.to_thread(self._arrivals.resume, self.digest, done=self._checked)
+        except ArrivalNotFoundError:
+            release = await self._release()
+            self._arrival = await asyncio.to_thread(self._arrivals.begin, release, done=self._checked)
+        return self._arrival
+
+    async def run(self) -> None:
+        """Bring every chunk, however long that takes.  Raises DiskFullError, StoreWriteError; what came is kept."""
+        arrival = self._arrival or await self.begin()
+        wanted = [
+            WantedBlob(sha256, one.blob.size, one.have(), one.tree.known) for sha256, one in arrival.blobs.items()
+        ]
+        swarm = self._swarm = Swarm(wanted, below=random.randrange, limit=self._limit)
+        while not swarm.is_done:
+            self._stirred.clear()
+            await self._keep(arrival, swarm)
+            self._look_around(swarm)
+            wake_at = self._ask(swarm)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(min(self._holdings_at, wake_at or self._holdings_at)):
+                    await self._stirred.wait()
+
+    async def _release(self) -> bytes:
+        """Ask one holder after the other, until one gives a release that this node believes."""
+        refusal: DeviceError | ModelsError = NoHolderError(f"no node in reach holds the model {self.digest[:12]}")
+        give_up_at = self._now() + self._patience_s
+        while True:
+            busy = False
+            for peer in self._holders():
+                match await self._requests.ask(peer, WantRelease(self.digest), within_s=RELEASE_WITHIN_S):
+                    case GiveRelease(data):
+                        try:
+                            await asyncio.to_thread(self._releases.accept, data, digest=self.digest)
+                        except (DeviceError, ModelsError) as error:
+                            log.warning("the release from %s is not taken: %s", peer[:8], error)
+                            refusal = error
+                        else:
+                            return data
+                    case Refused("not_shared"):
+                        hint = "its owner can say more: hearth models card NAME, at that node"
+                        refusal = NotSharedError(f"{peer[:8]} holds the model and does not pass it on", hint=hint)
+                    case Refused("busy") | None:
+                        busy = True
+            if not busy or self._now() >= give_up_at:
+                raise refusal
+            await asyncio.sleep(BUSY_PAUSE_S)
+
+    def _ask(self, swarm: Swarm) -> float | None:
+        """Do what the swarm has decided; return when it wants to be asked again."""
+        decision = swarm.decide(now=self._now())
+        for request in decision.cancel:
+            message_id = self._sent.pop((request.source, request.part), None)
+            if message_id is not None:
+                self._requests.forget(message_id)
+        for request in decision.requests:
+            self._send(swarm, request)
+        for source in decision.dropped:
+            log.info("nothing comes from %s: it is left alone for a while", source[:8])
+        return decision.wake_at
+
+    def _send(self, swarm: Swarm, request: Request) -> None:
+        part = request.part
+        want: WantChunk | WantPage
+        if isinstance(part, Chunk):
+            want = WantChunk(self.digest, part.blob, part.index)
+        else:
+            want = WantPage(self.digest, part.blob, part.level, part.index)
+        try:
+            message_id = self._requests.send(request.source, want, partial(self._answered, request))
+        except LinkDownError:
+            self._complete.discard(request.source)
+            swarm.gone(request.source, now=self._now())
+        except MeshError:
+            swarm.failed(request.source, part, now=self._now())
+        else:
+            self._sent[request.source, part] = message_id
+
+    def _answered(self, request: Request, given: Given) -> None:
+        """Take an answer: it is checked in the next round."""
+        swarm, source, part = self._swarm, request.source, request.part
+        self._sent.pop((source, part), None)
+        if swarm is None or not swarm.is_wanted(source, part):
+            return
+        match given:
+            case Refused(reason):
+                swarm.refused(source, part, now=self._now(), busy=reason == "busy")
+            case GiveChunk(data) if isinstance(part, Chunk):
+                self._came.append(_Came(source, part, data))
+            case GivePage(data) if not isinstance(part, Chunk):
+                self._came.append(_Came(source, part, data))
+            case _:  # an answer to something else
+                swarm.corrupt(source, part, now=self._now())
+        self._stirred.set()
+
+    async def _keep(self, arrival: Arrival, swarm: Swarm) -> None:
+        """Verify and write what has come, off the loop, while more comes."""
+        while self._came:
+            came, self._came = self._came, []
+            for kept in await asyncio.to_thread(_verified, arrival, came):
+                source, part = kept.came.source, kept.came.part
+                if not kept.right:
+                    log.warning("%s sent something else than was asked for: it is asked no more", source[:8])
+                    swarm.corrupt(source, part, now=self._now())
+                    continue
+                swarm.arrived(source, part, now=self._now())
+                if isinstance(part, Chunk):
+                    self.bytes_fetched += len(kept.came.data)
+                if kept.vouched:
+                    swarm.adopted(kept.vouched)
+            self._ask(swarm)
+
+    def _look_around(self, swarm: Swarm) -> None:
+        """Ask, now and then, who holds what; and forget who is out of reach."""
+        now = self._now()
+        if now < self._holdings_at:
+            return
+        self._holdings_at = now + HOLDINGS_EVERY_S
+        holders = self._holders()
+        for source in swarm.sources.difference(holders):
+            self._complete.discard(source)
+            swarm.gone(source, now=now)
+        for peer in holders:
+            if peer not in self._complete:
+                with contextlib.suppress(MeshError):  # it is asked again soon
+                    self._requests.send(peer, WantHolding(self.digest), partial(self._told, swarm, peer))
+        self.trouble = "" if swarm.sources else "no node in reach holds it now"
+
+    def _told(self, swarm: Swarm, peer: str, given: Given) -> None:
+        if isinstance(given, GiveHolding):
+            swarm.source_has(peer, given.blobs, now=self._now())
+            if self._is_complete(given):
+                self._complete.add(peer)
+            self.trouble = ""
+            self._stirred.set()
+
+    def _is_complete(self, given: GiveHolding) -> bool:
+        blobs = self._arrival.blobs if self._arrival is not None else {}
+        return all(sha256 in given.blobs and given.blobs[sha256] is None for sha256 in blobs)
+
+    def _checked(self, done: int) -> None:
+        self.checked_bytes = done
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _verified(arrival: Arrival, parts: Sequence[_Came]) -> list[_Kept]:
+    """Verify and write parts; in a thread.  Raises DiskFullError, StoreWriteError."""
+    kept = []
+    for came in parts:
+        blob, part = arrival.blobs[came.part.blob], came.part
+        try:
+            if isinstance(part, Chunk):
+                blob.write_chunk(part.index, came.data)
+                kept.append(_Kept(came, right=True))
+            else:
+                found = blob.add_page(PageId(part.level, part.index), came.data)
+                kept.append(_Kept(came, right=True, vouched=tuple(Chunk(part.blob, index) for index in found)))
+        except ChecksumMismatchError:
+            kept.append(_Kept(came, right=False))
+    return kept

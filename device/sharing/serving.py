@@ -1,0 +1,200 @@
+"""Giving: requests of neighbours wait in a short queue each, and are answered in turn, one of each neighbour.
+
+What is sent is bounded twice: by the mesh, which takes so much for one neighbour at a time, and by the owner's limit.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from device.core.sharing_messages import (
+    GiveChunk,
+    GiveHolding,
+    Given,
+    GivePage,
+    GiveRelease,
+    Reason,
+    Refused,
+    Want,
+    WantChunk,
+    WantHolding,
+    WantPage,
+    WantRelease,
+)
+from device.errors import BusyError, NotSharedError
+from device.ports import Mesh
+from mesh.errors import MeshError, QueueFullError
+from models.core.hash_tree import PageId
+from models.errors import ModelsError
+
+MAX_WAITING: Final = 64  # requests of one neighbour; whoever has as many on the way learns nothing from one more
+MAX_NEIGHBOURS: Final = 32  # served at a time; each may have a chunk waiting here for room in its lane
+STALE_S: Final = 20.0  # whoever asked so long ago has asked again, or somebody else
+AHEAD_S: Final = 0.1  # how much of the limit may be used at once
+FULL_PAUSE_S: Final = 0.005  # then a lane that was full is tried again: half of one drains in that on a fast link
+
+log = logging.getLogger(__name__)
+
+
+class Shelf(Protocol):
+    """What of this node's models can be given; `device.sharing.shelf.Shelf`.  None: it is not here.
+
+    Raises NotSharedError for a model that is not given away, BusyError for one that is being prepared for it, and
+    ModelsError or MeshError for what cannot be read or signed.
+    """
+
+    async def release(self, model: str) -> bytes | None:
+        """What the publisher of a model signed."""
+
+    async def holding(self, model: str) -> Mapping[str, bytes | None] | None:
+        """Which chunks of each blob are here."""
+
+    async def chunk(self, model: str, blob: str, index: int) -> bytes | None:
+        """A chunk of a blob."""
+
+    async def page(self, model: str, blob: str, page: PageId) -> bytes | None:
+        """A page of its hash tree."""
+
+
+@dataclass(eq=False)
+class _Customer:
+    """A neighbour that is being served."""
+
+    waiting: deque[tuple[bytes, Want, float]] = field(default_factory=deque)  # id, request, when it came
+    ready: tuple[bytes, Given] | None = None  # an answer that found its lane full
+    again_at: float = 0.0
+
+
+class Server:
+    """Answers requests; `run` must be running."""
+
+    def __init__(self, mesh: Mesh, shelf: Shelf, *, bytes_per_s: float = 0.0) -> None:
+        """bytes_per_s: what goes out at most, to all together; 0: as much as there is room for."""
+        self._mesh = mesh
+        self._shelf = shelf
+        self._bytes_per_s = bytes_per_s
+        self._paid_at = 0.0  # when everything that was sent is within the limit
+        self._customers: OrderedDict[str, _Customer] = OrderedDict()  # whose turn it is first
+        self._stirred = asyncio.Event()
+        self.bytes_sent = 0
+        """Of chunks, since the start."""
+
+    @property
+    def serving(self) -> int:
+        """How many neighbours are being served."""
+        return len(self._customers)
+
+    def want(self, peer: str, message_id: bytes, want: Want) -> None:
+        """Take a request, or say at once that there are too many."""
+        customer = self._customers.get(peer)
+        if customer is None and len(self._customers) < MAX_NEIGHBOURS:
+            customer = self._customers[peer] = _Customer()
+        if customer is None or len(customer.waiting) >= MAX_WAITING:
+            self.refuse(peer, message_id, Refused("busy"))
+            return
+        customer.waiting.append((message_id, want, asyncio.get_running_loop().time()))
+        self._stirred.set()
+
+    def refuse(self, peer: str, message_id: bytes, refused: Refused) -> None:
+        """Say no at once."""
+        with contextlib.suppress(MeshError):  # then it hears nothing, and asks again
+            self._mesh.post(peer, Refused.KIND, refused.to_body(), re=message_id)
+
+    def gone(self, peer: str) -> None:
+        """Nobody is left to answer."""
+        self._customers.pop(peer, None)
+
+    async def run(self) -> None:
+        """Answer until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._stirred.clear()
+            now = loop.time()
+            peer = next((peer for peer, one in self._customers.items() if one.again_at <= now), None)
+            if peer is not None:
+                await self._serve(peer, self._customers[peer])
+                await asyncio.sleep(0)  # everybody else's turn in the loop, also where nothing had to be waited for
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(min((one.again_at for one in self._customers.values()), default=None)):
+                    await self._stirred.wait()
+
+    async def _serve(self, peer: str, customer: _Customer) -> None:
+        """Give a neighbour one answer, and let the next one have its turn."""
+        ready = customer.ready or await self._next(customer)
+        customer.ready = None
+        if ready is not None and not self._post(peer, *ready):
+            customer.ready, customer.again_at = ready, asyncio.get_running_loop().time() + FULL_PAUSE_S
+        elif ready is not None:
+            await self._pay(ready[1])
+        if self._customers.get(peer) is customer:
+            if customer.ready is None and not customer.waiting:
+                del self._customers[peer]
+            else:
+                self._customers.move_to_end(peer)
+
+    async def _next(self, customer: _Customer) -> tuple[bytes, Given] | None:
+        """Make the answer to the oldest request that somebody still waits for."""
+        now = asyncio.get_running_loop().time()
+        while customer.waiting:
+            message_id, want, asked_at = customer.waiting.popleft()
+            if now - asked_at < STALE_S:
+                return message_id, await self._answer(want)
+        return None
+
+    def _post(self, peer: str, message_id: bytes, given: Given) -> bool:
+        """Send an answer; False while its lane is full."""
+        try:
+            self._mesh.post(peer, given.KIND, given.to_body(), re=message_id)
+        except QueueFullError:
+            return False
+        except MeshError as error:
+            log.debug("an answer was not sent", extra={"peer": peer, "reason": str(error)})
+            self.gone(peer)
+            return True
+        if isinstance(given, GiveChunk):
+            self.bytes_sent += len(given.data)
+        return True
+
+    async def _pay(self, given: Given) -> None:
+        """Wait until the owner's limit allows for what was sent."""
+        if not self._bytes_per_s or not isinstance(given, GiveChunk):
+            return
+        now = asyncio.get_running_loop().time()
+        self._paid_at = max(self._paid_at, now) + len(given.data) / self._bytes_per_s
+        await asyncio.sleep(self._paid_at - now - AHEAD_S)
+
+    async def _answer(self, want: Want) -> Given:
+        try:
+            given = await self._look_up(want)
+        except NotSharedError:
+            return Refused("not_shared")
+        except BusyError:
+            return Refused("busy")
+        except (MeshError, ModelsError) as error:
+            log.warning("what a neighbour asked for cannot be given: %s", error)
+            return Refused("not_here")
+        if given is not None:
+            return given
+        missing: Reason = "no_such_chunk" if isinstance(want, WantChunk | WantPage) else "not_here"
+        return Refused(missing)
+
+    async def _look_up(self, want: Want) -> Given | None:
+        data: bytes | None
+        match want:
+            case WantRelease(model):
+                data = await self._shelf.release(model)
+                return None if data is None else GiveRelease(data)
+            case WantHolding(model):
+                blobs = await self._shelf.holding(model)
+                return None if blobs is None else GiveHolding(blobs)
+            case WantChunk(model, blob, index):
+                data = await self._shelf.chunk(model, blob, index)
+                return None if data is None else GiveChunk(data)
+            case WantPage(model, blob, level, index):
+                data = await self._shelf.page(model, blob, PageId(level, index))
+                return None if data is None else GivePage(data)

@@ -1,0 +1,218 @@
+"""Sharing: where messages about models on their way come in, and where transfers live.
+
+A transfer goes on after a restart as soon as somebody in reach holds the model, unless its owner stopped it; what has
+come of it is kept in any case.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Final
+
+from device.api import HeldModel, PullProgress, SharingCounts
+from device.core.sharing_messages import (
+    SHARING_KINDS,
+    Refused,
+    WantChunk,
+    WantHolding,
+    WantPage,
+    WantRelease,
+    parse_message,
+)
+from device.drops import Drops
+from device.errors import BusyError, NeighbourMisbehavedError, NoHolderError
+from device.ports import Mesh
+from device.sharing.fetching import Fetch
+from device.sharing.releases import Releases
+from device.sharing.requests import Requests
+from device.sharing.serving import Server
+from device.sharing.shelf import Shelf
+from device.sharing.transfer import Transfer
+from mesh.core.token_bucket import TokenBucket
+from mesh.node import Received
+from models.arrivals import Arrival, Arrivals
+from models.store import StoredModel
+
+MAX_TRANSFERS: Final = 8
+MAX_HOLDERS: Final = 64  # of one model, asked what they hold
+PROGRESS_EVERY_S: Final = 0.25
+NOBODY_FOR_S: Final = 60.0  # then whoever waits is told; the transfer itself goes on waiting
+MIN_PREFIX: Final = 4  # of a digest that stands for a model
+
+log = logging.getLogger(__name__)
+
+
+class Sharing:
+    """Gives and fetches models; `run` must be running.
+
+    models_of: what a member says that it holds.  on_arrived: called with each model that has been installed.
+    """
+
+    def __init__(
+        self,
+        *,
+        mesh: Mesh,
+        arrivals: Arrivals,
+        releases: Releases,
+        shelf: Callable[[Callable[[str], Arrival | None]], Shelf],
+        models_of: Callable[[str], Sequence[HeldModel]],
+        on_arrived: Callable[[StoredModel], None],
+        enabled: bool = True,
+        bytes_per_s: float = 0.0,
+    ) -> None:
+        """shelf: makes one that also gives what is arriving.  bytes_per_s: each way at most, 0 = no limit.
+
+        enabled: whether anything is given; what the owner pulls comes in any case.
+        """
+        self._mesh = mesh
+        self._arrivals = arrivals
+        self._releases = releases
+        self._models_of = models_of
+        self._on_arrived = on_arrived
+        self._enabled = enabled
+        self._limit = TokenBucket(bytes_per_s, max(bytes_per_s / 4, 1024 * 1024)) if bytes_per_s else None
+        self._transfers: dict[str, Transfer] = {}  # by digest
+        self._requests = Requests(mesh)
+        self._drops = Drops()
+        self._fetched = 0  # bytes of transfers that have ended
+        self._tasks: asyncio.TaskGroup | None = None
+        self._shelf = shelf(self._arriving)
+        self._server = Server(mesh, self._shelf, bytes_per_s=bytes_per_s)
+        self.stopping = False
+        """Set before the node ends: what is left of a pull then was not stopped by its owner."""
+
+    async def run(self) -> None:
+        """Give and fetch until cancelled; begin with what was on its way when the node ended last."""
+        self._mesh.on_message(self._on_message)
+        self._mesh.on_change(self._on_change)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(self._server.run(), name="serving")
+                await self._resume()
+                await asyncio.Event().wait()
+        finally:
+            self._tasks = None
+            self._shelf.close()
+
+    def counts(self) -> SharingCounts:
+        """What goes on now, and what went over the wires since the start."""
+        return SharingCounts(
+            arriving=len(self._transfers),
+            served=self._server.serving,
+            bytes_sent=self._server.bytes_sent,
+            bytes_fetched=self._fetched + sum(one.fetch.bytes_fetched for one in self._transfers.values()),
+        )
+
+    def offered(self, key: str) -> tuple[HeldModel, ...]:
+        """The models of that name, or whose digest begins so, that nodes in reach hold; each digest once."""
+        found = {
+            model.digest: model
+            for one in self._mesh.neighbours()
+            if one.reachable
+            for model in self._models_of(one.node_id)
+            if model.name == key or (len(key) >= MIN_PREFIX and model.digest.startswith(key))
+        }
+        return tuple(found.values())
+
+    async def pull(self, digest: str, name: str) -> AsyncGenerator[PullProgress | StoredModel, None]:
+        """Bring a model here from whoever holds it; yield how far it is, at the end the model.
+
+        Closing the generator stops the transfer, if nobody else follows it; what came is kept.
+        Raises BusyError, NoHolderError, NotSharedError, StrangersReleaseError, ModelsError.
+        """
+        transfer = self._transfer(digest, name)
+        transfer.followers += 1
+        told = True  # to go on by itself, if this ends because nobody is in reach
+        try:
+            quiet_since: float | None = None
+            while not transfer.done.done():
+                yield transfer.progress()
+                await asyncio.wait({transfer.done}, timeout=PROGRESS_EVERY_S)
+                now = asyncio.get_running_loop().time()
+                quiet_since = (quiet_since or now) if transfer.trouble else None
+                if quiet_since is not None and now - quiet_since > NOBODY_FOR_S:
+                    told = False
+                    raise NoHolderError(f"{transfer.trouble}; the pull of {name} goes on once somebody is")
+            yield transfer.done.result()
+        finally:
+            transfer.followers -= 1
+            if told and not transfer.followers and not transfer.done.done() and not self.stopping:
+                await transfer.pause()
+
+    def models_changed(self) -> None:
+        """The models here are others than before."""
+        self._shelf.models_changed()
+
+    def _transfer(self, digest: str, name: str) -> Transfer:
+        transfer = self._transfers.get(digest)
+        if transfer is not None:
+            return transfer
+        if self._tasks is None or len(self._transfers) >= MAX_TRANSFERS:
+            raise BusyError(f"{len(self._transfers)} models are on their way already", retry_after_s=10)
+        fetch = Fetch(
+            digest,
+            requests=self._requests,
+            arrivals=self._arrivals,
+            releases=self._releases,
+            holders=lambda: self._holders(digest),
+            limit=self._limit,
+        )
+        transfer = self._transfers[digest] = Transfer(
+            fetch,
+            name,
+            arrivals=self._arrivals,
+            releases=self._releases,
+            reading=self._shelf.reading,
+            on_arrived=self._on_arrived,
+        )
+        transfer.task = self._tasks.create_task(transfer.run(), name=f"fetch {digest[:8]}")
+        transfer.task.add_done_callback(lambda _: self._ended(digest))
+        return transfer
+
+    def _ended(self, digest: str) -> None:
+        self._fetched += self._transfers.pop(digest).fetch.bytes_fetched
+
+    async def _resume(self) -> None:
+        """Go on with what its owner has not stopped."""
+        for waiting in await asyncio.to_thread(self._arrivals.waiting):
+            digest = waiting.promise.manifest.digest
+            name = await asyncio.to_thread(Transfer.wanted_name, self._arrivals, digest)
+            if name and len(self._transfers) < MAX_TRANSFERS:
+                log.info("the pull of %s goes on", name)
+                self._transfer(digest, name)
+
+    def _arriving(self, digest: str) -> Arrival | None:
+        transfer = self._transfers.get(digest)
+        return transfer.arrival if transfer is not None else None
+
+    def _holders(self, digest: str) -> list[str]:
+        """Who may hold some of a model: who says so, the nearest first, then neighbours, who may be fetching it too."""
+        found = []
+        for one in self._mesh.neighbours():
+            holds = any(model.digest == digest for model in self._models_of(one.node_id))
+            if one.reachable and (holds or one.hops == 1):
+                found.append((not holds, one.hops, one.node_id))
+        return [node_id for _, _, node_id in sorted(found)[:MAX_HOLDERS]]
+
+    def _on_change(self) -> None:
+        for transfer in self._transfers.values():
+            transfer.fetch.stir()
+
+    def _on_message(self, received: Received) -> None:
+        if received.kind not in SHARING_KINDS:
+            return
+        try:
+            message = parse_message(received.kind, received.body)
+        except NeighbourMisbehavedError as error:
+            self._drops.dropped(received.peer, error)
+            return
+        match message:
+            case None:
+                pass
+            case WantRelease() | WantHolding() | WantChunk() | WantPage() if self._enabled:
+                self._server.want(received.peer, received.message_id, message)
+            case WantRelease() | WantHolding() | WantChunk() | WantPage():
+                self._server.refuse(received.peer, received.message_id, Refused("not_shared"))
+            case _:
+                self._requests.arrived(received.peer, received.re, message)

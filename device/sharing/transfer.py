@@ -1,0 +1,151 @@
+"""A transfer: one model from the moment its owner wants it until it is installed, stopped, or cannot come.
+
+STORE/arrivals/DIGEST/wanted.json   {"name": what it will be called, "paused": whether its owner stopped it}
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from device.api import PullProgress
+from device.errors import DeviceError, NoHolderError
+from device.sharing.fetching import Fetch
+from device.sharing.releases import Releases
+from mesh.errors import MeshError
+from models.arrivals import Arrival, Arrivals
+from models.errors import CorruptStoreError, InvalidRequestError, ModelsError
+from models.files import open_regular, write_atomically
+from models.store import Details, StoredModel, require_name
+
+WANTED: Final = "wanted.json"
+MAX_WANTED_BYTES: Final = 1024
+
+log = logging.getLogger(__name__)
+
+
+class Transfer:
+    """One model on its way.  `done` holds it once it is here, or why it is not; `run` is the work."""
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        name: str,
+        *,
+        arrivals: Arrivals,
+        releases: Releases,
+        reading: asyncio.Lock,
+        on_arrived: Callable[[StoredModel], None],
+    ) -> None:
+        """reading: held by whoever reads from the arrival for others."""
+        self.fetch = fetch
+        self.name = require_name(name)
+        self.done: asyncio.Future[StoredModel] = asyncio.get_running_loop().create_future()
+        self.followers = 0
+        self.task: asyncio.Task[None] | None = None
+        self._arrivals = arrivals
+        self._releases = releases
+        self._reading = reading
+        self._on_arrived = on_arrived
+        self._stage = "ask"
+        self._open = False  # whether others may read from the arrival
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing comes, for people; empty while something does."""
+        return self.fetch.trouble
+
+    @property
+    def arrival(self) -> Arrival | None:
+        """What is here of it, for others too; None before it begins and once it is being installed."""
+        return self.fetch.arrival if self._open else None
+
+    def progress(self) -> PullProgress:
+        """How far it is."""
+        progress = self.fetch.progress()
+        if self._stage != "fetch" or progress is None:
+            return PullProgress(stage=self._stage)
+        return PullProgress(
+            stage="fetch",
+            done=progress.bytes_verified,
+            total=progress.bytes_total,
+            sources=sum(one.state == "active" for one in progress.sources),
+            bytes_per_s=round(progress.bytes_per_s),
+        )
+
+    async def run(self) -> None:
+        """Bring the model and install it; nothing is raised: `done` tells."""
+        try:
+            model = await self._bring()
+        except (DeviceError, MeshError, ModelsError) as error:
+            log.info("the pull of %s ended: %s", self.name, error)
+            self.done.set_exception(error)
+            self.done.exception()  # perhaps nobody follows
+        except asyncio.CancelledError:
+            self.done.set_exception(NoHolderError(f"the pull of {self.name} was stopped; what has come is kept"))
+            self.done.exception()
+            raise
+        else:
+            self._on_arrived(model)
+            self.done.set_result(model)
+
+    async def pause(self) -> None:
+        """Stop; it goes on when it is asked for again."""
+        with contextlib.suppress(ModelsError):  # else it goes on after the next start
+            await asyncio.to_thread(self._note, paused=True)
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.wait((self.task,))
+
+    @staticmethod
+    def wanted_name(arrivals: Arrivals, digest: str) -> str:
+        """Say what a model on the disk will be called; nothing for one whose owner stopped it.  Blocks."""
+        try:
+            with open_regular(_wanted(arrivals, digest)) as file:
+                fields = json.loads(file.read(MAX_WANTED_BYTES))
+            match fields:
+                case {"name": str(name), "paused": False}:
+                    return require_name(name)
+        except (CorruptStoreError, InvalidRequestError, ValueError, RecursionError) as error:
+            log.debug("an arrival is left alone: %s", error)
+        return ""
+
+    async def _bring(self) -> StoredModel:
+        digest = self.fetch.digest
+        try:
+            self._stage = "ask"
+            arrival = await self.fetch.begin()
+            await asyncio.to_thread(self._note, paused=False)
+            self._stage, self._open = "fetch", True
+            await self.fetch.run()
+            await self._shut()
+            self._stage = "install"
+            return await asyncio.to_thread(self._install, arrival)
+        finally:
+            await self._shut()
+            await asyncio.to_thread(self._arrivals.close, digest)
+
+    async def _shut(self) -> None:
+        """Let nobody read from the arrival any more."""
+        async with self._reading:
+            self._open = False
+
+    def _install(self, arrival: Arrival) -> StoredModel:
+        release = self._releases.read(arrival.release)
+        card = release.card
+        details = Details(licence=card.licence, description=card.description, source=card.source)
+        model = self._arrivals.finish(arrival.digest, self.name, details)
+        self._releases.keep(release)
+        return model
+
+    def _note(self, *, paused: bool) -> None:
+        path = _wanted(self._arrivals, self.fetch.digest)
+        if path.parent.is_dir():
+            write_atomically(path, json.dumps({"name": self.name, "paused": paused}).encode())
+
+
+def _wanted(arrivals: Arrivals, digest: str) -> Path:
+    return arrivals.root / digest / WANTED

@@ -1,0 +1,349 @@
+"""Models on their way here, on disk, so that neither a killed process nor a power cut costs what has come.
+
+    STORE/arrivals/DIGEST/release.json   what was promised, as whoever signed it wrote it
+    STORE/arrivals/DIGEST/SHA.*          a blob that is not here yet: see models/arriving_blob.py
+
+What a release promises is read by `promised_by`, which also verifies it, each time one is read from the disk.  A blob
+that the store has already does not arrive again.  When all have arrived, `finish` checks each as a whole and moves it
+into the store.  Methods block; one process at a time uses a store, its threads may share the object.
+"""
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from models.arriving_blob import ArrivingBlob, claimed_bytes
+from models.blob_trees import BlobTrees
+from models.core.hash_tree import HASH_BYTES
+from models.core.manifest import Blob, Manifest, is_sha256
+from models.errors import (
+    ArrivalNotFoundError,
+    ChecksumMismatchError,
+    CorruptStoreError,
+    InvalidManifestError,
+    ModelsError,
+    NotWholeError,
+)
+from models.files import BytesDone, matches, open_regular, require_space, sync_directory, write_atomically, writing
+from models.store import Details, ModelStore, StoredModel
+
+MAX_RELEASE_BYTES: Final = 64 * 1024
+_RELEASE: Final = "release.json"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a release promises: a manifest, and for each of its blobs, by SHA-256 in hexadecimal, its tree's root.
+
+    Raises InvalidManifestError when these are not the roots of these blobs.
+    """
+
+    manifest: Manifest
+    roots: Mapping[str, bytes]
+
+    def __post_init__(self) -> None:
+        if set(self.roots) != {blob.sha256 for blob in self.manifest.blobs}:
+            raise InvalidManifestError("a release has one tree for each blob of its manifest")
+        if any(len(root) != HASH_BYTES for root in self.roots.values()):
+            raise InvalidManifestError("a tree's root has 32 bytes")
+        sizes = {(blob.sha256, blob.size) for blob in self.manifest.blobs}
+        if len(sizes) != len(self.roots):
+            raise InvalidManifestError("a manifest gives one blob two sizes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """An arrival that lies on the disk; bytes are of its blobs, those claimed to be here not looked at."""
+
+    promise: Promise
+    release: bytes
+    bytes_total: int
+    bytes_claimed: int
+
+
+class Arrival:
+    """One model on its way: `blobs` are those that are not in the store, by SHA-256.  Made by Arrivals."""
+
+    def __init__(self, release: bytes, promise: Promise, blobs: Mapping[str, ArrivingBlob]) -> None:
+        self.release = release
+        self.promise = promise
+        self.blobs = blobs
+
+    @property
+    def digest(self) -> str:
+        """The digest of the model."""
+        return self.promise.manifest.digest
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every chunk of every blob is here."""
+        return all(blob.is_whole for blob in self.blobs.values())
+
+    @property
+    def bytes_total(self) -> int:
+        """How many bytes had to come."""
+        return sum(blob.blob.size for blob in self.blobs.values())
+
+    @property
+    def bytes_here(self) -> int:
+        """How many of them are here and verified."""
+        return sum(blob.bytes_here for blob in self.blobs.values())
+
+    def adopt(self, blob: Blob, trees: BlobTrees) -> dict[str, list[int]]:
+        """Copy from a blob of the store whatever chunks it shares with those that arrive; return which, by blob.
+
+        Two versions of a model have tensors in common, often at the same places.  Only chunks whose leaf is known are
+        found: call it when the trees are complete.  Raises as `BlobTrees.of` and `ArrivingBlob.adopt`.
+        """
+        tree = trees.of(blob)
+        with open_regular(trees.store.path(blob), size=blob.size) as source:
+            found = {sha256: one.adopt(source, tree) for sha256, one in self.blobs.items() if sha256 != blob.sha256}
+        return {sha256: chunks for sha256, chunks in found.items() if chunks}
+
+    def sync(self) -> None:
+        """Make everything that is here outlive a power cut.  Raises DiskFullError, StoreWriteError."""
+        for blob in self.blobs.values():
+            blob.sync()
+
+    def close(self) -> None:
+        """Let go of the files; what is here is kept.  Raises DiskFullError, StoreWriteError."""
+        for blob in self.blobs.values():
+            blob.close()
+
+
+class Arrivals:
+    """The arrivals of a store.  Making it keeps the store from deleting what belongs to one of them."""
+
+    def __init__(
+        self,
+        store: ModelStore,
+        promised_by: Callable[[bytes], Promise],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """promised_by: reads and verifies a release; raises ModelsError."""
+        self.store = store
+        self.root = store.root / "arrivals"
+        self._promised_by = promised_by
+        self._clock = clock
+        self._trees = BlobTrees(store)
+        self._lock = threading.Lock()
+        self._open: dict[str, Arrival] = {}
+        for waiting in self.waiting():
+            store.expect(waiting.promise.manifest.blobs)
+
+    def waiting(self) -> tuple[Waiting, ...]:
+        """List what lies on the disk, in the order of digests; what cannot be read is left out and logged."""
+        found = []
+        for directory in self._directories():
+            try:
+                found.append(self._read(directory))
+            except ModelsError as error:
+                _log.warning("left out of the list of arrivals: %s", error)
+        return tuple(found)
+
+    def begin(self, release: bytes, *, done: BytesDone = lambda _: None) -> Arrival:
+        """Reserve the space for what a release promises, or go on with what is here of it, after checking that.
+
+        done: called with the bytes checked.  Raises NotEnoughSpaceError before the first byte, DiskFullError,
+        StoreWriteError, what `promised_by` raises, InvalidManifestError; CorruptStoreError for an arrival that
+        was tampered with: `abandon` it.
+        """
+        promise = self._promised_by(release)
+        with self._lock:
+            return self._begin(release, promise, done)
+
+    def begin_again(self, release: bytes, *, done: BytesDone = lambda _: None) -> Arrival:
+        """Take those blobs of a model out of the store that have changed on the disk, so that they arrive again.
+
+        What is still right in them is kept, only the rest must come.  Until `finish` the model cannot be used.
+        done: called with the bytes checked.  Raises as `begin`.
+        """
+        promise = self._promised_by(release)
+        directory = self.root / promise.manifest.digest
+        with self._lock:
+            if promise.manifest.digest not in self._open:
+                _require_no_link(directory)
+                write_atomically(directory / _RELEASE, release)
+                for blob in promise.manifest.blobs:
+                    self._take_out_if_damaged(blob, directory)
+            return self._begin(release, promise, done)
+
+    def resume(self, digest: str, *, done: BytesDone = lambda _: None) -> Arrival:
+        """Go on with an arrival that lies on the disk.  Raises ArrivalNotFoundError, and as `begin`."""
+        directory = self._directory(digest)
+        if not directory.is_dir():
+            raise ArrivalNotFoundError(f"no model {digest[:12]} is on its way")
+        return self.begin(self._read(directory).release, done=done)
+
+    def close(self, digest: str) -> None:
+        """Let go of an arrival's files, if they are open; it can be resumed.  Raises DiskFullError, StoreWriteError."""
+        with self._lock:
+            arrival = self._open.pop(digest, None)
+        if arrival is not None:
+            arrival.close()
+
+    def abandon(self, digest: str) -> None:
+        """Delete an arrival and everything that came of it.  Raises ArrivalNotFoundError, StoreWriteError."""
+        directory = self._directory(digest)
+        if not directory.is_dir():
+            raise ArrivalNotFoundError(f"no model {digest[:12]} is on its way")
+        try:
+            blobs: Sequence[Blob] = self._read(directory).promise.manifest.blobs
+        except ModelsError as error:
+            _log.warning("abandoned an arrival that cannot be read: %s", error)
+            blobs = ()
+        try:
+            self.close(digest)
+        finally:
+            self._delete(directory)
+            self.store.dismiss(blobs)
+
+    def finish(self, digest: str, name: str, details: Details, *, done: BytesDone = lambda _: None) -> StoredModel:
+        """Check each blob as a whole, move it into the store, and give the model a name.
+
+        done: called with the bytes checked.  Raises NotWholeError while something is missing, ArrivalNotFoundError when
+        it is not open; ChecksumMismatchError when the blobs are not those of the manifest although all chunks fit the
+        tree: whoever signed the release made a mistake or lied, and the arrival is deleted.  It stays, and can be
+        resumed, when the store raises anything else.
+        """
+        with self._lock:
+            arrival = self._open.get(digest)
+            if arrival is None:
+                raise ArrivalNotFoundError(f"no model {digest[:12]} is on its way")
+            if not arrival.is_whole:
+                raise NotWholeError(f"{arrival.bytes_total - arrival.bytes_here} bytes of {name} are still missing")
+            del self._open[digest]
+            arrival.close()
+            checked = 0
+            try:
+                for blob in arrival.blobs.values():
+                    self._trees.keep(blob.blob, blob.tree)
+                    self.store.take(blob.path, blob.blob, done=_after(checked, done))
+                    checked += blob.blob.size
+            except ChecksumMismatchError:
+                self._delete(self._directory(digest))
+                self.store.dismiss(arrival.promise.manifest.blobs)
+                raise
+            model = self.store.install(name, arrival.promise.manifest, details)
+            self._delete(self._directory(digest))
+        return model
+
+    def _begin(self, release: bytes, promise: Promise, done: BytesDone) -> Arrival:
+        arrival = self._open.get(promise.manifest.digest)
+        if arrival is None:
+            arrival = self._opened(self.root / promise.manifest.digest, release, promise)
+            checked = 0
+            try:
+                for blob in arrival.blobs.values():
+                    blob.check(done=_after(checked, done))
+                    checked += blob.blob.size
+            except BaseException:
+                arrival.close()
+                raise
+            self._open[arrival.digest] = arrival
+        return arrival
+
+    def _take_out_if_damaged(self, blob: Blob, directory: Path) -> None:
+        path = self.store.blob_path(blob.sha256)
+        with suppress(CorruptStoreError):
+            self.store.path(blob)
+            if matches(path, blob.sha256, done=lambda _: None):
+                return
+        if path.is_symlink() or not path.is_file():
+            return
+        tree = self.store.tree_path(blob.sha256)
+        with writing(directory):
+            path.replace(directory / f"{blob.sha256}.part")
+            if tree.is_file():
+                write_atomically(directory / f"{blob.sha256}.tree", tree.read_bytes()[HASH_BYTES:])
+            sync_directory(directory)
+            sync_directory(path.parent)
+
+    def _directory(self, digest: str) -> Path:
+        if not is_sha256(digest):
+            raise ArrivalNotFoundError("an arrival is named by the digest of its model")
+        return self.root / digest
+
+    def _directories(self) -> list[Path]:
+        try:
+            return sorted(path for path in self.root.iterdir() if is_sha256(path.name))
+        except FileNotFoundError:
+            return []
+
+    def _read(self, directory: Path) -> Waiting:
+        _require_no_link(directory)
+        with open_regular(directory / _RELEASE) as file:
+            release = file.read(MAX_RELEASE_BYTES + 1)
+        promise = self._promised_by(release)
+        if promise.manifest.digest != directory.name:
+            raise CorruptStoreError(f"{directory} holds the release of another model")
+        missing = self._missing(promise)
+        claimed = sum(claimed_bytes(directory, blob) for blob in missing)
+        return Waiting(
+            promise=promise,
+            release=release,
+            bytes_total=sum(blob.size for blob in missing),
+            bytes_claimed=claimed,
+        )
+
+    def _missing(self, promise: Promise) -> list[Blob]:
+        """Choose the blobs that the store does not have, each once."""
+        missing = {}
+        for blob in promise.manifest.blobs:
+            try:
+                self.store.path(blob)
+            except CorruptStoreError:
+                missing[blob.sha256] = blob
+        return list(missing.values())
+
+    def _opened(self, directory: Path, release: bytes, promise: Promise) -> Arrival:
+        _require_no_link(directory)
+        self.store.expect(promise.manifest.blobs)
+        missing = self._missing(promise)
+        is_new = not directory.exists()
+        blobs: dict[str, ArrivingBlob] = {}
+        try:
+            require_space(self.store.root, sum(blob.size - _reserved(directory, blob) for blob in missing))
+            write_atomically(directory / _RELEASE, release)
+            for blob in missing:
+                root = promise.roots[blob.sha256]
+                blobs[blob.sha256] = ArrivingBlob(directory, blob, root, clock=self._clock)
+        except BaseException:
+            for arriving in blobs.values():
+                arriving.close()
+            if is_new:
+                self._delete(directory)
+                self.store.dismiss(promise.manifest.blobs)
+            raise
+        return Arrival(release, promise, blobs)
+
+    def _delete(self, directory: Path) -> None:
+        if directory.exists():
+            with writing(directory):
+                shutil.rmtree(directory)
+                sync_directory(self.root)
+
+
+def _require_no_link(directory: Path) -> None:
+    if directory.is_symlink():
+        raise CorruptStoreError(f"{directory} is a link")
+
+
+def _after(before: int, done: BytesDone) -> BytesDone:
+    return lambda checked: done(before + checked)
+
+
+def _reserved(directory: Path, blob: Blob) -> int:
+    """Say how much of the disk is taken for a blob already."""
+    try:
+        return min(blob.size, (directory / f"{blob.sha256}.part").lstat().st_blocks * 512)
+    except FileNotFoundError:
+        return 0

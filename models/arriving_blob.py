@@ -1,0 +1,263 @@
+"""One blob on its way here: its chunks at their places, which of them are there, and what is known of its hash tree.
+
+    SHA.part   as long as the blob from the start, so that the disk cannot fill up half way
+    SHA.have   a bitmap of chunks that were on the disk when it was written: bit i % 8 of byte i // 8 for chunk i
+    SHA.tree   the pages known of the hash tree, each after the one above it
+
+What costs a card its life is many small forced writes: data is forced out every 32 MiB or ten seconds, then the bitmap
+that claims it.  A killed process loses nothing, as the kernel has what was written; a power cut loses what came since.
+Neither the bitmap nor the data is believed when the work goes on: whatever lies in the file is hashed, and what fits
+the tree is taken.
+"""
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from models.core.hash_tree import CHUNK_BYTES, PAGE_BYTES, Bytes, Geometry, KnownTree, PageId, record
+from models.core.manifest import Blob
+from models.errors import ChecksumMismatchError, CorruptStoreError
+from models.files import BytesDone, open_for_update, open_regular, write_atomically, writing
+
+SYNC_BYTES: Final = 32 * 1024 * 1024
+SYNC_S: Final = 10.0
+
+
+class ArrivingBlob:
+    """A blob's files while it arrives.  Methods block, and may be called from several threads."""
+
+    def __init__(self, directory: Path, blob: Blob, root: bytes, *, clock: Callable[[], float]) -> None:
+        """Open the files, or begin them; `root` is 32 bytes, `clock` gives monotonic seconds.
+
+        Call `check` next.  Raises DiskFullError when the blob will not fit, StoreWriteError, CorruptStoreError for
+        a file that is none of ours, ChecksumMismatchError for a root that cannot be that of this blob.
+        """
+        self.blob = blob
+        self.path = directory / f"{blob.sha256}.part"
+        self._have_path = directory / f"{blob.sha256}.have"
+        self._tree_path = directory / f"{blob.sha256}.tree"
+        self._clock = clock
+        self.tree = self._read_tree(root)
+        chunks = self.tree.geometry.chunks
+        self._have = bytearray(-(-chunks // 8))
+        self._unchecked: set[int] = set()  # data lies there, and the page that it could be checked by is not known
+        self._bytes_here = 0
+        self._unsynced_bytes = 0
+        self._synced_at = clock()
+        self._lock = threading.Lock()  # of what is noted, never held while the disk works
+        self._syncing = threading.Lock()
+        self._data = self._reserve()
+        try:
+            self._pages = open_for_update(self._tree_path)
+        except BaseException:
+            os.close(self._data)
+            raise
+
+    @property
+    def bytes_here(self) -> int:
+        """How many bytes are here and verified."""
+        return self._bytes_here
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every chunk is here."""
+        return self._bytes_here == self.blob.size
+
+    def have(self) -> bytes:
+        """Return the bitmap of chunks that are here."""
+        with self._lock:
+            return bytes(self._have)
+
+    def has(self, index: int) -> bool:
+        """Whether a chunk is here."""
+        return 0 <= index < self.tree.geometry.chunks and bool(self._have[index // 8] >> index % 8 & 1)
+
+    def check(self, *, done: BytesDone = lambda _: None) -> None:
+        """Hash what lies in the file and take what belongs there; what cannot be checked yet is tried once it can.
+
+        done: called with the bytes looked at.  Raises CorruptStoreError when the disk cannot be read.
+        """
+        looked_at = 0
+        for index in self._written():
+            if self.tree.leaf(index) is None:
+                self._unchecked.add(index)
+            else:
+                self._take_if_right(index)
+            looked_at += self.tree.geometry.chunk_bytes(index)
+            done(looked_at)
+        self.sync()
+
+    def add_page(self, page: PageId, data: bytes) -> list[int]:
+        """Take a page of the hash tree and keep it; return the chunks that were here and can be checked by it now.
+
+        Raises ChecksumMismatchError for one that is wrong or not asked for yet, DiskFullError, StoreWriteError.
+        """
+        with self._lock:
+            if self.tree.page(page) == data:
+                return []
+            self.tree.add_page(page, data)
+            written = record(page, data)
+            with writing(self._tree_path):
+                _write_all_at(self._pages, written, self._pages_end)
+            self._pages_end += len(written)
+            found = [index for index in self.tree.geometry.chunks_under(page) if index in self._unchecked]
+            found = [index for index in found if self.tree.leaf(index) is not None]
+            self._unchecked.difference_update(found)
+        return [index for index in found if self._take_if_right(index)]
+
+    def write_chunk(self, index: int, data: Bytes) -> bool:
+        """Verify a chunk and write it to its place; return whether it was new.
+
+        Raises ChecksumMismatchError, before anything is written; DiskFullError, StoreWriteError: what was here is kept.
+        """
+        if not self.tree.fits_chunk(index, data):
+            raise ChecksumMismatchError(
+                f"chunk {index} of blob {self.blob.sha256[:12]} is not what the tree says of it"
+            )
+        if self.has(index):
+            return False
+        with writing(self.path):
+            _write_all_at(self._data, data, index * CHUNK_BYTES)
+        new = self._note(index)
+        if self._unsynced_bytes >= SYNC_BYTES or self._clock() - self._synced_at >= SYNC_S:
+            self.sync()
+        return new
+
+    def read_chunk(self, index: int) -> bytes | None:
+        """Read a chunk for somebody else; None when it is not here.  Raises CorruptStoreError."""
+        return self._read(index) if self.has(index) else None
+
+    def adopt(self, source: BinaryIO, tree: KnownTree) -> list[int]:
+        """Copy from another blob that is here whatever chunks both have, at whatever places; return which.
+
+        source: the other blob, `tree`: what is known of its tree.  Each chunk is verified like one that comes from
+        afar; one that has changed on the disk is left out.  Raises DiskFullError, StoreWriteError.
+        """
+        places = {tree.leaf(index): index for index in range(tree.geometry.chunks)}
+        places.pop(None, None)
+        adopted = []
+        for index in range(self.tree.geometry.chunks):
+            place = places.get(self.tree.leaf(index))
+            if place is None or self.has(index):
+                continue
+            with writing(self.path):
+                source.seek(place * CHUNK_BYTES)
+                data = source.read(self.tree.geometry.chunk_bytes(index))
+            if self.tree.fits_chunk(index, data) and self.write_chunk(index, data):
+                adopted.append(index)
+        return adopted
+
+    def sync(self) -> None:
+        """Force out what was written, then the bitmap that claims it.  Raises DiskFullError, StoreWriteError."""
+        if not self._syncing.acquire(blocking=False):
+            return  # another thread is at it; what came since is claimed by the next
+        try:
+            with self._lock:
+                claimed = bytes(self._have)
+                self._unsynced_bytes, self._synced_at = 0, self._clock()
+            with writing(self.path):
+                os.fdatasync(self._pages)
+                os.fdatasync(self._data)
+            with writing(self._have_path):
+                bitmap = open_for_update(self._have_path)
+                try:
+                    _write_all_at(bitmap, claimed, 0)
+                    os.fdatasync(bitmap)
+                finally:
+                    os.close(bitmap)
+        finally:
+            self._syncing.release()
+
+    def close(self) -> None:
+        """Force out what was written and let go of the files; nothing else may be called any more."""
+        try:
+            self.sync()
+        finally:
+            os.close(self._data)
+            os.close(self._pages)
+
+    def _read_tree(self, root: bytes) -> KnownTree:
+        tree = KnownTree(self.blob.size, root)
+        pages = tree.geometry.pages
+        most = sum(pages) * (PAGE_BYTES + len(record(PageId(0, 0), b"")))
+        data = b""
+        if self._tree_path.is_symlink() or self._tree_path.exists():
+            with open_regular(self._tree_path) as file:
+                data = file.read(most)
+        tree = KnownTree.load(self.blob.size, root, data)
+        whole = tree.to_bytes()
+        if whole != data:  # a power cut left something half-written
+            write_atomically(self._tree_path, whole)
+        self._pages_end = len(whole)
+        return tree
+
+    def _reserve(self) -> int:
+        descriptor = open_for_update(self.path)
+        try:
+            with writing(self.path):
+                os.ftruncate(descriptor, self.blob.size)
+                if self.blob.size:
+                    os.posix_fallocate(descriptor, 0, self.blob.size)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _written(self) -> list[int]:
+        """Find the chunks where something was written; the file system knows which parts of the file it never was."""
+        found: list[int] = []
+        at = 0
+        with writing(self.path):
+            while at < self.blob.size:
+                try:
+                    begin = os.lseek(self._data, at, os.SEEK_DATA)
+                except OSError as error:
+                    if error.errno == errno.ENXIO:
+                        break
+                    raise
+                at = os.lseek(self._data, begin, os.SEEK_HOLE)
+                first = max(begin // CHUNK_BYTES, found[-1] + 1 if found else 0)
+                found += range(first, -(-min(at, self.blob.size) // CHUNK_BYTES))
+        return found
+
+    def _take_if_right(self, index: int) -> bool:
+        return self.tree.fits_chunk(index, self._read(index)) and self._note(index)
+
+    def _note(self, index: int) -> bool:
+        with self._lock:
+            if self.has(index):
+                return False
+            self._have[index // 8] |= 1 << index % 8
+            size = self.tree.geometry.chunk_bytes(index)
+            self._bytes_here += size
+            self._unsynced_bytes += size
+        return True
+
+    def _read(self, index: int) -> bytes:
+        try:
+            return os.pread(self._data, self.tree.geometry.chunk_bytes(index), index * CHUNK_BYTES)
+        except OSError as error:
+            raise CorruptStoreError(f"cannot read {self.path}: {error.strerror}") from error
+
+
+def claimed_bytes(directory: Path, blob: Blob) -> int:
+    """Say how much of a blob its bitmap claims, without looking at the data.  Raises CorruptStoreError."""
+    geometry = Geometry(blob.size)
+    if not (directory / f"{blob.sha256}.have").exists():
+        return 0  # nothing was forced out yet
+    with open_regular(directory / f"{blob.sha256}.have") as file:
+        claimed = int.from_bytes(file.read(-(-geometry.chunks // 8)), "little")
+    claimed &= (1 << geometry.chunks) - 1
+    last = geometry.chunks - 1
+    has_last = last >= 0 and claimed >> last & 1
+    return claimed.bit_count() * CHUNK_BYTES - (CHUNK_BYTES - geometry.chunk_bytes(last) if has_last else 0)
+
+
+def _write_all_at(descriptor: int, data: Bytes, offset: int) -> None:
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[written:], offset + written

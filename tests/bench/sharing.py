@@ -1,0 +1,160 @@
+"""Models on their way: one source on loopback with either broker beside plain HTTP, and over shaped links."""
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from models.core.manifest import GGUF, Blob, Manifest
+from models.store import Details, ModelStore, StoredModel
+from tests.bench.rows import Row
+
+MIB = 1024 * 1024
+SIZE = 200 * MIB
+ROUNDS = 3
+
+
+class SharingNode:
+    """A process that gives and fetches models."""
+
+    def __init__(self, folder: Path, name: str, broker: str) -> None:
+        self._command = [sys.executable, "-m", "tests.bench.sharing_node", str(folder), name, broker]
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._answer()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid if self._process is not None else 0
+
+    def ask(self, **command: object) -> dict[str, Any]:
+        """Have it do something."""
+        self.begin(**command)
+        return self._answer()
+
+    def begin(self, **command: object) -> None:
+        """Tell it to do something."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+
+    def _answer(self) -> dict[str, Any]:
+        line = self._process.stdout.readline() if self._process is not None and self._process.stdout else ""
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    end = _answer
+
+
+def hold(store: ModelStore, size: int) -> StoredModel:
+    """Put a model of random bytes into a store."""
+    store.root.mkdir(parents=True, exist_ok=True)
+    path, digest = store.root / "random", hashlib.sha256()
+    chance = random.Random(1)  # noqa: S311  the same each time
+    with path.open("wb") as file:
+        for _ in range(size // MIB):
+            piece = chance.randbytes(MIB)
+            digest.update(piece)
+            file.write(piece)
+    blob = Blob(GGUF, digest.hexdigest(), size)
+    with path.open("rb") as file:
+        store.add(file, blob)
+    path.unlink()
+    details = Details(licence="CC0-1.0", description="random bytes", source="here")
+    return store.install("model", Manifest.of([blob]), details)
+
+
+def rows() -> list[Row]:
+    """Measure everything of this area."""
+    return [row for broker in ("mosquitto", "amqtt") for row in loopback(broker, rounds=ROUNDS)]
+
+
+def loopback(broker: str, *, rounds: int, size: int = SIZE) -> list[Row]:
+    """One source and one fetcher on this machine, and the same file by HTTP in between."""
+    rates, plain, used = [], [], []
+    with tempfile.TemporaryDirectory(prefix="hearth-bench-") as name:
+        folder = Path(name)
+        model = hold(ModelStore(folder / "holder" / "models"), size)
+        with SharingNode(folder, "holder", broker) as holder:
+            for number in range(rounds):
+                plain.append(_http_mb_per_s(folder / "holder" / "models", model))
+                with SharingNode(folder, f"fetcher{number}", broker) as fetcher:
+                    fetcher.ask(do="join", words=holder.ask(do="offer")["words"])
+                    before = holder.ask(do="used")
+                    got = fetcher.ask(do="pull", digest=model.digest)
+                    after = holder.ask(do="used")
+                rates.append(size / 1e6 / got["seconds"])
+                used.append((after["cpu_s"] - before["cpu_s"], got["cpu_s"], after["rss_mb"], got["rss_mb"]))
+    middle = sorted(rates)[len(rates) // 2]
+    http = sorted(plain)[len(plain) // 2]
+    gigabytes = size / 1e9
+    goal = ">= 0.4x" if broker == "mosquitto" else ">= 0.1x"
+    return [
+        Row(
+            name=f"one source, loopback, {broker}",
+            value=middle,
+            unit="MB/s",
+            goal=goal,
+            peer="plain HTTP",
+            peer_value=http,
+            ratio=middle / http,
+        ),
+        Row(name=f"{broker}: giving", value=min(one[0] for one in used) / gigabytes, unit="CPU s/GB"),
+        Row(name=f"{broker}: fetching", value=min(one[1] for one in used) / gigabytes, unit="CPU s/GB"),
+        Row(name=f"{broker}: giver's memory", value=max(one[2] for one in used), unit="MB", goal="<= 120"),
+        Row(name=f"{broker}: fetcher's memory", value=max(one[3] for one in used), unit="MB", goal="<= 120"),
+    ]
+
+
+FETCH = """
+import hashlib, http.client, sys, os
+connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]))
+connection.request("GET", "/" + sys.argv[2])
+answer, view, digest = connection.getresponse(), memoryview(bytearray(262144)), hashlib.sha256()
+with open(sys.argv[3], "wb") as file:
+    while size := answer.readinto(view):
+        digest.update(view[:size])
+        file.write(view[:size])
+    os.fsync(file.fileno())
+assert digest.hexdigest() in sys.argv[2]
+"""
+
+
+def _http_mb_per_s(store: Path, model: StoredModel) -> float:
+    """Fetch the same blob from Python's own server, hashed and forced to the disk as a pull would."""
+    blob = model.manifest.gguf
+    with _http_server(store / "blobs") as port, tempfile.TemporaryDirectory(dir=store) as folder:
+        target = Path(folder) / "copy"
+        began = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-c", FETCH, str(port), f"sha256-{blob.sha256}", str(target)], check=True, env=os.environ
+        )
+        return blob.size / 1e6 / (time.perf_counter() - began)
+
+
+@contextlib.contextmanager
+def _http_server(folder: Path) -> Iterator[int]:
+    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            line = process.stdout.readline() if process.stdout is not None else ""
+            yield int(line.split(" port ")[1].split()[0])
+        finally:
+            process.terminate()

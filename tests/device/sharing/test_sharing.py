@@ -1,0 +1,218 @@
+"""Models go from node to node: whole, checked, from all who have some of it, whatever happens on the way."""
+
+import asyncio
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from device.core.sharing_messages import GiveChunk, WantChunk
+from device.errors import NoHolderError, NotSharedError, StrangersReleaseError
+from mesh.node import Received
+from models.store import StoredModel
+from tests.models.waiting import until
+from tests.sim.mesh_net import SimulatedNet
+from tests.sim.sharing_home import CHUNKS, FREE, SIZE, Sharer, street
+
+
+@pytest.fixture
+def net() -> SimulatedNet:
+    """A net without nodes."""
+    return SimulatedNet()
+
+
+def content(home: Sharer, model: StoredModel) -> bytes:
+    """What lies in a store as the model's weights."""
+    return home.store.path(model.manifest.gguf).read_bytes()
+
+
+async def test_a_model_comes_from_a_neighbour(tmp_path: Path, net: SimulatedNet) -> None:
+    """Every chunk once, under the name that was asked for, with what its publisher signed."""
+    ember, spark = street(net, tmp_path, "ember", "spark")
+    model = ember.holds()
+    async with ember.open(), spark.open():
+        got, _ = await spark.pulls(model, name="mine")
+        assert (got.name, got.digest, got.licence) == ("mine", model.digest, "CC0-1.0")
+        assert content(spark, got) == content(ember, model)
+        assert sorted(ember.asked_for()) == list(range(CHUNKS))
+        assert spark.arrived == [got]
+        assert not any((spark.store.root / "arrivals").iterdir())
+        releases = [(one.store.root / "releases" / f"{model.digest}.json").read_bytes() for one in (ember, spark)]
+        assert releases[0] == releases[1]
+
+
+async def test_it_goes_on_from_there(tmp_path: Path, net: SimulatedNet) -> None:
+    """Who has fetched a model gives it on, with the release of whoever published it."""
+    ember, spark, attic = street(net, tmp_path, "ember", "spark", "attic")
+    model = ember.holds()
+    async with ember.open(), spark.open(), attic.open():
+        await spark.pulls(model)
+        net.cut(ember.mesh, attic.mesh)
+        got, _ = await attic.pulls(model)
+        assert content(attic, got) == content(ember, model)
+        assert len(spark.asked_for()) >= CHUNKS
+
+
+async def test_all_who_hold_it_give_it(tmp_path: Path, net: SimulatedNet) -> None:
+    """Nobody does all the work."""
+    ember, attic, spark = street(net, tmp_path, "ember", "attic", "spark")
+    model = ember.holds(size=8 * SIZE)
+    attic.holds(size=8 * SIZE)
+    async with ember.open(), attic.open(), spark.open():
+        await spark.pulls(model)
+        assert min(len(ember.asked_for()), len(attic.asked_for())) >= CHUNKS
+
+
+async def test_who_is_still_fetching_gives_what_it_has(tmp_path: Path, net: SimulatedNet) -> None:
+    """The holder is out of the third one's reach."""
+    ember, spark, attic = street(net, tmp_path, "ember", "spark", "attic")
+    model = ember.holds()
+    net.cut(ember.mesh, attic.mesh)
+    async with ember.open(bytes_per_s=2e6), spark.open(), attic.open():
+        first = asyncio.create_task(spark.pulls(model))
+        await until(lambda: len(ember.asked_for()) > 2)
+        got, _ = await attic.pulls(model)
+        await first
+        assert content(attic, got) == content(ember, model)
+
+
+async def test_lost_messages_are_asked_for_again(tmp_path: Path, net: SimulatedNet) -> None:
+    """Of bulk messages any may be lost; here every eleventh is."""
+    ember, spark = street(net, tmp_path, "ember", "spark")
+    model = ember.holds()
+    numbers = iter(range(10**6))
+    net.lost = lambda _: next(numbers) % 11 == 9
+    async with ember.open(), spark.open():
+        got, _ = await spark.pulls(model)
+        assert content(spark, got) == content(ember, model)
+
+
+async def test_a_source_that_corrupts_is_asked_no_more(tmp_path: Path, net: SimulatedNet) -> None:
+    """What it sends is never written, and the rest comes from elsewhere."""
+    ember, liar, spark = street(net, tmp_path, "ember", "liar", "spark")
+    model = ember.holds(size=4 * SIZE)
+    liar.holds(size=4 * SIZE)
+    deliver = spark.mesh.deliver
+
+    def spoilt(received: Received) -> None:
+        if received.peer == liar.mesh.node_id and received.kind == GiveChunk.KIND:
+            received = dataclasses.replace(received, body=bytes(len(received.body)))
+        deliver(received)
+
+    spark.mesh.deliver = spoilt  # type: ignore[method-assign]
+    async with ember.open(), liar.open(), spark.open():
+        got, _ = await spark.pulls(model)
+        assert content(spark, got) == content(ember, model)
+        assert len(liar.asked_for()) < CHUNKS
+
+
+async def test_a_stopped_pull_goes_on_where_it_was(tmp_path: Path, net: SimulatedNet) -> None:
+    """Its owner stops it: after a restart nothing happens until it is asked for again; no chunk comes twice."""
+    ember, spark = street(net, tmp_path, "ember", "spark")
+    model = ember.holds()
+    async with ember.open(bytes_per_s=3e6):
+        async with spark.open():
+            pull = spark.sharing.pull(model.digest, "tiny")
+            async for step in pull:
+                assert not isinstance(step, StoredModel)
+                if step.done > 2 * 256 * 1024:
+                    break
+            await pull.aclose()
+        before = len(ember.asked_for())
+        async with spark.open():
+            await asyncio.sleep(0.1)
+            assert len(ember.asked_for()) == before
+            got, _ = await spark.pulls(model)
+        assert content(spark, got) == content(ember, model)
+        assert len(ember.asked_for()) < CHUNKS + 10
+
+
+async def test_what_was_on_its_way_goes_on_by_itself_after_a_restart(tmp_path: Path, net: SimulatedNet) -> None:
+    """As after a power cut; also when nobody is in reach at first."""
+    ember, spark = street(net, tmp_path, "ember", "spark")
+    model = ember.holds()
+    async with ember.open(bytes_per_s=3e6):
+        async with spark.open():
+            pull = spark.sharing.pull(model.digest, "mine")
+            async for step in pull:
+                if not isinstance(step, StoredModel) and step.done > 2 * 256 * 1024:
+                    break
+            spark.sharing.stopping = True
+            await pull.aclose()
+        net.cut(ember.mesh, spark.mesh)
+        async with spark.open():
+            await asyncio.sleep(0.1)
+            assert not spark.arrived
+            net.link(ember.mesh, spark.mesh)
+            await until(lambda: bool(spark.arrived), within_s=20)
+            assert [(one.name, one.digest) for one in spark.arrived] == [("mine", model.digest)]
+
+
+async def test_a_holder_that_goes_away_and_comes_back(tmp_path: Path, net: SimulatedNet) -> None:
+    """The pull waits for it."""
+    ember, spark = street(net, tmp_path, "ember", "spark")
+    model = ember.holds()
+    async with ember.open(bytes_per_s=3e6), spark.open():
+        pulling = asyncio.create_task(spark.pulls(model))
+        await until(lambda: len(ember.asked_for()) > 4)
+        net.cut(ember.mesh, spark.mesh)
+        await asyncio.sleep(0.5)
+        assert not pulling.done()
+        net.link(ember.mesh, spark.mesh)
+        got, _ = await pulling
+        assert content(spark, got) == content(ember, model)
+
+
+async def test_a_stranger_is_not_believed(tmp_path: Path, net: SimulatedNet) -> None:
+    """Whoever gives it: nothing is fetched, nothing is kept."""
+    ember, spark = street(net, tmp_path, "ember", "spark")
+    model = ember.holds()
+    spark.publisher.believed = {spark.publisher.public}
+    async with ember.open(), spark.open():
+        with pytest.raises(StrangersReleaseError):
+            await spark.pulls(model)
+        assert not ember.asked_for()
+
+
+@pytest.mark.parametrize("licence", ["unknown", "LicenseRef-proprietary"])
+async def test_what_may_not_be_passed_on_is_not_given(tmp_path: Path, net: SimulatedNet, licence: str) -> None:
+    """Nobody knows that it may, or it is forbidden."""
+    ember, spark = street(net, tmp_path, "ember", "spark")
+    model = ember.holds(details=dataclasses.replace(FREE, licence=licence))
+    async with ember.open(), spark.open():
+        with pytest.raises(NotSharedError):
+            await spark.pulls(model)
+
+
+async def test_an_owner_who_shares_nothing(tmp_path: Path, net: SimulatedNet) -> None:
+    """[sharing] enabled = false."""
+    ember, spark = street(net, tmp_path, "ember", "spark")
+    model = ember.holds()
+    async with ember.open(enabled=False), spark.open():
+        with pytest.raises(NotSharedError):
+            await spark.pulls(model)
+
+
+async def test_nobody_holds_it(tmp_path: Path, net: SimulatedNet) -> None:
+    """That is said soon."""
+    ember, spark = street(net, tmp_path, "ember", "spark")
+    model = ember.holds()
+    ember.store.remove("tiny")
+    async with ember.open(), spark.open():
+        with pytest.raises(NoHolderError):
+            await spark.pulls(model)
+
+
+async def test_what_cannot_be_given_is_refused(tmp_path: Path, net: SimulatedNet) -> None:
+    """A chunk, a blob or a model that is not there."""
+    ember, spark = street(net, tmp_path, "ember", "spark")
+    model = ember.holds()
+    blob = model.manifest.gguf.sha256
+    async with ember.open(), spark.open():
+        for want in (
+            WantChunk(model.digest, blob, CHUNKS),
+            WantChunk(model.digest, "00" * 32, 0),
+            WantChunk("00" * 32, blob, 0),
+        ):
+            spark.mesh.post(ember.mesh.node_id, want.KIND, want.to_body())
+        await until(lambda: len(spark.mesh.seen[40]) == 3)

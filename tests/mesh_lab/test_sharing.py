@@ -1,0 +1,154 @@
+"""Models travel between whole daemons on shaped links, while their holder and their fetcher are killed."""
+
+import asyncio
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gguf import GGMLQuantizationType as Type
+
+from models.fetch import pull
+from models.store import ModelStore
+from tests.e2e.hearths import Hearth
+from tests.mesh_lab.conftest import Measured
+from tests.mesh_lab.net import TOOLS, Lab, Lan, Namespace
+from tests.mesh_lab.nodes import settle
+from tests.models.files import file_entry
+from tests.models.large import write_large
+from tests.models.tiny import TinyLlama
+
+pytestmark = [pytest.mark.lab, pytest.mark.program("mosquitto", *TOOLS), pytest.mark.timeout(300)]
+
+MODEL = "barrel"
+MBIT = 60
+WITHIN_S = 200.0
+LLAMA = TinyLlama(
+    width=512, heads=8, kv_heads=8, head_dim=64, feed_forward=8192, matrices=Type.Q8_0, embedding=Type.Q8_0
+)
+ENV = {"HEARTH_DISCOVERY_INTERFACES": "auto", "HEARTH_ENGINE_THREADS": "1", "HEARTH_ENGINE_CONTEXT_TOKENS": "128"}
+
+
+class Row:
+    """Three daemons on one switch; `ember` holds the model."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        names = ("ember", "attic", "spark")
+        self.machines: dict[str, Namespace] = {name: lab.namespace(name) for name in names}
+        self.lan: Lan = lab.lan(*self.machines.values())
+        self.hearths = {
+            name: Hearth(folder / name, name=name, env={**ENV, "XDG_CACHE_HOME": str(folder / f"{name}-cache")})
+            for name in names
+        }
+        for interface in self.lan.interfaces.values():
+            interface.shape(MBIT)
+        settle(*self.hearths.values())
+
+    def start(self, name: str) -> None:
+        """Start a daemon in its namespace."""
+        with self.machines[name].entered():
+            self.hearths[name].start()
+
+    def pulling(self, name: str) -> "Pull":
+        """Have a daemon pull the model."""
+        return Pull(self.hearths[name])
+
+
+class Pull:
+    """A `hearth models pull` that runs."""
+
+    def __init__(self, hearth: Hearth) -> None:
+        command = hearth.command("models", "pull", MODEL, "--json")
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.last: dict[str, Any] = {}
+
+    def reaches(self, share: float) -> int:
+        """Read on until so much has come; return the bytes."""
+        for line in self._process.stdout or ():
+            self.last = json.loads(line)
+            if self.last["stage"] == "fetch" and self.last["total"] and self.last["done"] / self.last["total"] >= share:
+                return int(self.last["done"])
+        raise AssertionError(f"the pull ended at {self.last}: {self._said()}")
+
+    def ends(self) -> dict[str, Any]:
+        """Read to the end; return the model."""
+        for line in self._process.stdout or ():
+            self.last = json.loads(line)
+        assert self._process.wait(WITHIN_S) == 0, f"{self.last}: {self._said()}"
+        model: dict[str, Any] = self.last["model"]
+        return model
+
+    def close(self) -> None:
+        """Whatever becomes of it."""
+        self._process.kill()
+        self._process.communicate()
+
+    def _said(self) -> str:
+        return self._process.stderr.read() if self._process.stderr is not None else ""
+
+
+@pytest.fixture
+def row(lab: Lab, tmp_path: Path) -> Iterator[Row]:
+    """Three daemons that see each other, and know who holds the model."""
+    made = Row(lab, tmp_path)
+    hold(made.hearths["ember"], tmp_path)
+    with ExitStack() as stack:
+        for name, hearth in made.hearths.items():
+            made.start(name)
+            stack.callback(hearth.stop, check=False)
+        for name in ("attic", "spark"):
+            made.hearths[name].wait_for("ember", model=MODEL)
+        yield made
+
+
+def hold(hearth: Hearth, folder: Path) -> None:
+    """Put the model into a daemon's store before it starts."""
+    path = write_large(folder / f"{MODEL}.gguf", LLAMA)
+    store = ModelStore(hearth.data_dir / "models")
+    asyncio.run(pull(file_entry(MODEL, path), store=store, cache_dir=folder, progress=lambda _: None))
+
+
+def test_the_holder_is_killed_half_way_and_comes_back(row: Row, measured: Measured) -> None:
+    """Both that pull get the whole model."""
+    began = time.monotonic()
+    with ExitStack() as stack:
+        pulls = [row.pulling(name) for name in ("attic", "spark")]
+        for one in pulls:
+            stack.callback(one.close)
+        for one in pulls:
+            one.reaches(0.5)
+        row.hearths["ember"].kill()
+        time.sleep(1)
+        row.start("ember")
+        models = [one.ends() for one in pulls]
+    measured("two pull at once, the holder killed half way", time.monotonic() - began)
+    assert {model["digest"] for model in models} == {held(row, "ember")}
+
+
+def test_the_fetcher_is_killed_and_goes_on(row: Row, measured: Measured) -> None:
+    """At 60 %: what had come is not fetched again."""
+    spark = row.hearths["spark"]
+    pull = row.pulling("spark")
+    before = pull.reaches(0.6)
+    spark.kill()
+    pull.close()
+    row.start("spark")
+    again = row.pulling("spark")
+    with ExitStack() as stack:
+        stack.callback(again.close)
+        after = again.reaches(0.0)
+        total = again.last["total"]
+        model = again.ends()
+    lost = max(0, before - after) / total
+    measured("fetched again after kill -9 at 60 %", 100 * lost, unit="%", goal="<= 2")
+    assert lost <= 0.02
+    assert model["digest"] == held(row, "ember")
+
+
+def held(row: Row, name: str) -> str:
+    """The digest of the model at a daemon."""
+    return str(row.hearths[name].json("models", "show", MODEL)["digest"])
