@@ -8,7 +8,10 @@ from typing import Final
 
 from device.api import CatalogueEntry, HeldModel, Model, PullProgress
 from device.errands import Errands
+from mesh.publishing import verify
+from models.cards import Cards
 from models.catalogue import Catalogue
+from models.core.licences import UNKNOWN
 from models.core.request import GenerationEvent, GenerationRequest
 from models.errors import ModelNotFoundError
 from models.fetch import pull
@@ -28,6 +31,7 @@ class Library:
         self.on_change: Callable[[], None] = lambda: None
         self._errands = errands
         self._store = store
+        self.cards = Cards(store, verify=verify)
         self._catalogue = catalogue
         self._engine = engine
         self._cache_dir = cache_dir
@@ -43,6 +47,15 @@ class Library:
     def engine_pid(self) -> int | None:
         """The process that has a model loaded; None while there is none."""
         return self._engine.pid
+
+    @property
+    def stored(self) -> tuple[StoredModel, ...]:
+        """The models here, as the store has them."""
+        return self._stored
+
+    def find(self, key: str) -> StoredModel:
+        """One model as the store has it, by name or digest.  Raises ModelNotFoundError, AmbiguousModelError."""
+        return self._store.find(key)
 
     def models(self) -> tuple[Model, ...]:
         """The models here, by name."""
@@ -106,6 +119,7 @@ class Library:
                     cache_dir=self._cache_dir,
                     progress=lambda step: tell(PullProgress(stage=step.stage, done=step.done, total=step.total)),
                 )
+                await self.cards.describe(model, entry)
                 self._changed()
                 await self._engine.prepare(model, lambda fraction: tell(_converted(fraction)))
                 return model
@@ -139,12 +153,15 @@ class Library:
 
     def _shown(self, model: StoredModel) -> Model:
         digest, converted = self._engine.loading or ("", 0.0)
+        card = self.cards.of(model).card
         return Model(
             name=model.name,
             digest=model.digest,
             size_bytes=model.size_bytes,
-            licence=model.licence,
-            description=model.description,
+            licence=card.licence,
+            description="" if card.description == UNKNOWN else card.description,
+            trained_on=card.trained_on,
+            bad_at=card.bad_at,
             loaded=self._engine.loaded == model.digest,
             loading=digest == model.digest,
             converted_percent=round(100 * converted) if digest == model.digest else 0,
