@@ -11,6 +11,7 @@ from device.errands import Errands
 from mesh.publishing import verify
 from models.cards import Cards
 from models.catalogue import Catalogue
+from models.core.card import MAX_PROSE_CHARACTERS, line_of
 from models.core.licences import UNKNOWN
 from models.core.request import GenerationEvent, GenerationRequest
 from models.errors import ModelNotFoundError
@@ -160,8 +161,8 @@ class Library:
             size_bytes=model.size_bytes,
             licence=card.licence,
             description="" if card.description == UNKNOWN else card.description,
-            trained_on=card.trained_on,
-            bad_at=card.bad_at,
+            trained_on=line_of(card.trained_on, MAX_PROSE_CHARACTERS),
+            bad_at=line_of(card.bad_at, MAX_PROSE_CHARACTERS),
             loaded=self._engine.loaded == model.digest,
             loading=digest == model.digest,
             converted_percent=round(100 * converted) if digest == model.digest else 0,
