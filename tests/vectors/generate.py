@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.vectors import of_doors, of_keys, of_ledger, of_links, of_questions, of_routing
+from tests.vectors import of_doors, of_keys, of_ledger, of_links, of_questions, of_releases, of_routing
 from tests.vectors.family import Family
 
 FOLDER: Final = Path(__file__).parent
@@ -31,6 +31,7 @@ FAMILIES: Final[Mapping[str, Callable[[], Family]]] = {
     "routes": of_routing.routes,
     "acknowledgements": of_routing.acknowledgements,
     "questions": of_questions.questions,
+    "releases": of_releases.releases,
 }
 
 
