@@ -12,6 +12,9 @@ from models.core.hash_tree import CHUNK_BYTES
 FIRST_WINDOW: Final = 2  # chunks: one on its way while the next is read
 MAX_WINDOW: Final = 8  # 2 MiB: more would wait in the buffers of a link where other things wait behind it
 GROWTH: Final = 1.1  # a wider window that is not worth a tenth more is not worth it
+QUICK_S: Final = (
+    0.1  # answers that take less wait behind nothing: rates on a busy board say little, a window costs little
+)
 ROUND_CHUNKS: Final = 8  # at least, before a window is judged
 PROBE_ROUNDS: Final = 8  # after so many a wider window is tried anew
 FIRST_LATE_S: Final = 8.0  # while nothing has come yet
@@ -119,6 +122,8 @@ class Pace:
         self._begin_round()
         if not was_full:
             self._narrower = before
+        elif self.latency_s < QUICK_S and self.window < MAX_WINDOW:
+            self.window *= 2
         elif before is not None and rate < GROWTH * before:
             self.window = max(1, self.window // 2)
             self._kept_rounds = 0
