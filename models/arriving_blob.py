@@ -24,6 +24,7 @@ from models.files import BytesDone, open_for_update, open_regular, write_atomica
 
 SYNC_BYTES: Final = 32 * 1024 * 1024
 SYNC_S: Final = 10.0
+CLOSED: Final = -1  # no file's number: that of a closed one may soon be another file's
 
 
 class ArrivingBlob:
@@ -152,6 +153,8 @@ class ArrivingBlob:
 
     def sync(self) -> None:
         """Force out what was written, then the bitmap that claims it.  Raises DiskFullError, StoreWriteError."""
+        if self._data == CLOSED:
+            return
         if not self._syncing.acquire(blocking=False):
             return  # another thread is at it; what came since is claimed by the next
         try:
@@ -172,12 +175,14 @@ class ArrivingBlob:
             self._syncing.release()
 
     def close(self) -> None:
-        """Force out what was written and let go of the files; nothing else may be called any more."""
+        """Force out what was written and let go of the files: whatever reads or writes afterwards fails."""
         try:
             self.sync()
         finally:
-            os.close(self._data)
-            os.close(self._pages)
+            descriptors = self._data, self._pages
+            self._data = self._pages = CLOSED
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def _read_tree(self, root: bytes) -> KnownTree:
         tree = KnownTree(self.blob.size, root)
