@@ -317,6 +317,9 @@ class Arrivals:
             for blob in missing:
                 root = promise.roots[blob.sha256]
                 blobs[blob.sha256] = ArrivingBlob(directory, blob, root, clock=self._clock)
+            with writing(directory):
+                sync_directory(directory)
+                sync_directory(self.root)
         except BaseException:
             Arrival(release, promise, blobs).close()
             if is_new:
