@@ -13,7 +13,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -114,8 +114,9 @@ class Arrival:
 
     def close(self) -> None:
         """Let go of the files; what is here is kept.  Raises DiskFullError, StoreWriteError."""
-        for blob in self.blobs.values():
-            blob.close()
+        with ExitStack() as all_of_them:
+            for blob in self.blobs.values():
+                all_of_them.callback(blob.close)
 
 
 class Arrivals:
@@ -316,9 +317,11 @@ class Arrivals:
             for blob in missing:
                 root = promise.roots[blob.sha256]
                 blobs[blob.sha256] = ArrivingBlob(directory, blob, root, clock=self._clock)
+            with writing(directory):
+                sync_directory(directory)
+                sync_directory(self.root)
         except BaseException:
-            for arriving in blobs.values():
-                arriving.close()
+            Arrival(release, promise, blobs).close()
             if is_new:
                 self._delete(directory)
                 self.store.dismiss(promise.manifest.blobs)

@@ -217,6 +217,22 @@ def test_space_that_is_reserved_already_is_not_asked_for_twice(tmp_path: Path) -
     assert part.stat().st_blocks == before
 
 
+def test_one_blob_that_cannot_be_closed_well_keeps_no_other_open(tmp_path: Path) -> None:
+    """Its bitmap was taken away; the error is said, and it can be resumed."""
+    arrivals = arrivals_in(tmp_path)
+    arrival = arrivals.begin(b"0")
+    WEIGHTS.send(arrival.blobs[WEIGHTS.blob.sha256])
+    have = arrivals.root / DIGEST / f"{WEIGHTS.blob.sha256}.have"
+    have.unlink()
+    have.mkdir()
+    with pytest.raises(CorruptStoreError):
+        arrivals.close(DIGEST)
+    with pytest.raises(StoreWriteError):
+        TEMPLATE.send(arrival.blobs[TEMPLATE.blob.sha256])
+    have.rmdir()
+    assert arrivals.resume(DIGEST).bytes_here == WEIGHTS.blob.size
+
+
 def test_promises_are_whole() -> None:
     """One tree for each blob, of a hash's length; no blob with two sizes."""
     blob = WEIGHTS.blob

@@ -356,7 +356,7 @@ def test_a_slow_source_is_dropped_where_others_hold_the_same() -> None:
                 swarm.arrived("slow", slow.pop(0), now=now + 0.01)
         assert state_of(swarm, "slow") == ("active" if kept else "slow")
         assert ("slow" in dropped) != kept
-        assert kept or cancelled[0].source == "slow"
+        assert kept or "slow" in {request.source for request in cancelled}
     assert asked_of("slow", swarm.decide(now=now + SLOW_REST_S)) != []
 
 
