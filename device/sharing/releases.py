@@ -8,6 +8,7 @@ from models.arrivals import Promise
 from models.blob_trees import BlobTrees
 from models.cards import Cards, bare_card
 from models.core.release import Release, Verify
+from models.files import BytesDone
 from models.store import StoredModel
 
 
@@ -47,9 +48,10 @@ class Releases:
         """Keep the release of a model that has come.  Raises DiskFullError, StoreWriteError."""
         self._cards.keep_release(release)
 
-    def of(self, model: StoredModel) -> Release:
+    def of(self, model: StoredModel, *, done: BytesDone = lambda _: None) -> Release:
         """Give the release of a model that is here; the first time this reads all of it, if nobody signed one yet.
 
+        done: called with the bytes read; whatever it raises ends the work.
         Raises NotSharedError for a model that may not be passed on, ModelsError, MeshError when it cannot be signed.
         """
         refusal = self._cards.refusal(model)
@@ -59,7 +61,7 @@ class Releases:
             release = self._cards.release(model.digest)
             if release is None:
                 card = self._cards.card(model.digest) or bare_card(model)
-                trees = {blob.sha256: self._trees.of(blob).root.hex() for blob in model.manifest.blobs}
+                trees = {blob.sha256: self._trees.of(blob, done=done).root.hex() for blob in model.manifest.blobs}
                 publisher = self._publisher
                 release = Release.make(model.manifest, trees, card, publisher.public, sign=publisher.sign)
                 self._cards.keep_release(release)

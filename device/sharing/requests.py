@@ -1,12 +1,16 @@
 """Requests under way: sent as bulk messages, matched with their answers, given up after a while."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from device.core.sharing_messages import Given, Want
 from device.ports import Mesh
 from mesh.errors import MeshError
+
+MAX_OPEN: Final = 4096  # far more than are on their way: what never came is forgotten so
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Requests:
 
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
-        self._open: dict[bytes, _Open] = {}
+        self._open: OrderedDict[bytes, _Open] = OrderedDict()  # the oldest first
 
     def send(self, peer: str, want: Want, on_answer: Callable[[Given], None]) -> bytes:
         """Ask; `on_answer` is called with the first answer until `forget`.  Return the request's id.
@@ -29,6 +33,8 @@ class Requests:
         """
         message_id = self._mesh.post(peer, want.KIND, want.to_body())
         self._open[message_id] = _Open(peer, on_answer)
+        if len(self._open) > MAX_OPEN:
+            self._open.popitem(last=False)
         return message_id
 
     def forget(self, message_id: bytes) -> None:

@@ -25,7 +25,7 @@ from device.core.sharing_messages import (
     WantPage,
     WantRelease,
 )
-from device.errors import BusyError, NotSharedError
+from device.errors import BusyError, NotSharedError, StoppingError
 from device.ports import Mesh
 from mesh.errors import MeshError, QueueFullError
 from models.core.hash_tree import PageId
@@ -173,7 +173,7 @@ class Server:
             given = await self._look_up(want)
         except NotSharedError:
             return Refused("not_shared")
-        except BusyError:
+        except (BusyError, StoppingError):
             return Refused("busy")
         except (MeshError, ModelsError) as error:
             log.warning("what a neighbour asked for cannot be given: %s", error)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from device.errands import Errands
-from device.errors import BusyError, NotSharedError
+from device.errors import BusyError, DeviceError, StoppingError
 from device.sharing.releases import Releases
 from mesh.errors import MeshError
 from models.arrivals import Arrival
@@ -97,6 +97,7 @@ class Shelf:
         self.reading = asyncio.Lock()
         """Held while something is read that has yet to arrive; whoever closes it waits."""
         self._opening: dict[str, asyncio.Future[_Opened]] = {}
+        self._closed = False
 
     async def release(self, model: str) -> bytes | None:
         """What the publisher of a model signed."""
@@ -139,7 +140,8 @@ class Shelf:
             self._opened.pop(digest).close()
 
     def close(self) -> None:
-        """Let go of every file."""
+        """Let go of every file, and prepare nothing more."""
+        self._closed = True
         while self._opened:
             self._opened.popitem()[1].close()
 
@@ -168,11 +170,13 @@ class Shelf:
     async def _make_ready(self, model: StoredModel, opening: "asyncio.Future[_Opened]") -> None:
         try:
             opened = await asyncio.to_thread(self._read, model)
-        except (NotSharedError, ModelsError, MeshError) as error:
+        except (DeviceError, ModelsError, MeshError) as error:
             opening.set_exception(error)
             opening.exception()  # perhaps nobody waits for it any more
         else:
             self._opened[model.digest] = opened
+            if self._closed:
+                self.close()
             while len(self._opened) > MAX_OPENED:
                 self._opened.popitem(last=False)[1].close()
             opening.set_result(opened)
@@ -180,7 +184,7 @@ class Shelf:
             del self._opening[model.digest]
 
     def _read(self, model: StoredModel) -> _Opened:
-        release = self._releases.of(model)
+        release = self._releases.of(model, done=self._go_on)
         with contextlib.ExitStack() as opened:
             blobs = {
                 blob.sha256: _Blob(opened.enter_context(self._file(blob)), self._trees.of(blob))
@@ -188,6 +192,11 @@ class Shelf:
             }
             opened.pop_all()
         return _Opened(release.to_bytes(), blobs)
+
+    def _go_on(self, _done: int) -> None:
+        """Break off what takes long once the node ends."""
+        if self._closed:
+            raise StoppingError("the node is stopping; the model is prepared for neighbours another time")
 
     def _file(self, blob: Blob) -> BinaryIO:
         return open_regular(self._store.blob_path(blob.sha256), size=blob.size)
