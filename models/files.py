@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 from models.errors import (
     ChecksumMismatchError,
@@ -25,6 +25,15 @@ from models.errors import (
 
 CHUNK_BYTES: Final = 1024 * 1024
 SPARE_BYTES: Final = 16 * 1024 * 1024  # what a copy leaves free, so that logs and databases can still be written
+
+
+class Source(Protocol):
+    """Anything that bytes are read from; nothing at its end."""
+
+    def read(self, size: int, /) -> bytes:
+        """Give at most `size` bytes."""
+        ...
+
 
 BytesDone = Callable[[int], None]
 """Called after every chunk with the bytes done so far; whatever it raises ends the work."""
@@ -97,7 +106,7 @@ def open_regular(path: Path, *, size: int | None = None) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def copy_verified(source: IO[bytes], target: Path, *, sha256: str, size: int, done: BytesDone) -> None:
+def copy_verified(source: Source, target: Path, *, sha256: str, size: int, done: BytesDone) -> None:
     """Copy `size` bytes into `target`, which appears only if they hash to `sha256`.
 
     Raises ChecksumMismatchError when they do not, and when there are more or fewer; DiskFullError,
