@@ -1,30 +1,48 @@
-"""The models of this node: what is here, what can be had, and answers by the engine."""
+"""The models of this node: what is here, what can be had, how it is cared for, and answers by the engine."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from device.api import CatalogueEntry, HeldModel, Model, PullProgress
+from device.api_of_models import Removed, Verification
+from device.core.fitting import Room
 from device.errands import Errands
+from device.quota import Quota
+from device.room import room_left
+from device.scrubber import Scrubber, damaged_of
+from device.shelf import FILE_NAME as SHELF_FILE
+from device.shelf import Shelf
+from device.told import Tell, told
+from models.bundle import BundleReader, bundle_of, bundle_pieces, require_free
 from models.catalogue import Catalogue
 from models.core.request import GenerationEvent, GenerationRequest
 from models.errors import ModelNotFoundError
-from models.fetch import pull
+from models.fetch import PullProgress as FetchProgress
+from models.fetch import Steps, exclusive, manifest_of, pull
+from models.files import Source
 from models.host import EngineHost
-from models.store import ModelStore, StoredModel
+from models.store import ModelStore, StoredModel, require_name
 
 CONVERT_STEPS: Final = 1000  # a conversion's progress is told in thousandths
-MAX_NEWS: Final = 64
 
 
 class Library:
     """Store, catalogue and engine of one node.  on_change: called when the models here are others than before."""
 
     def __init__(
-        self, *, store: ModelStore, catalogue: Catalogue, engine: EngineHost, cache_dir: Path, errands: Errands
+        self,
+        *,
+        store: ModelStore,
+        catalogue: Catalogue,
+        engine: EngineHost,
+        cache_dir: Path,
+        errands: Errands,
+        quota_bytes: int = 0,
     ) -> None:
+        """quota_bytes: what models may take on the disk with what is made of them, 0 = no limit."""
         self.on_change: Callable[[], None] = lambda: None
         self._errands = errands
         self._store = store
@@ -33,6 +51,18 @@ class Library:
         self._cache_dir = cache_dir
         # Only this process writes the store, so what it holds need not be read from the disk for every question.
         self._stored = store.models()
+        self._damaged = damaged_of(store, self._stored)
+        self._shelf = Shelf(store.root / SHELF_FILE)
+        self._quota = Quota(
+            store=store,
+            engine=engine,
+            shelf=self._shelf,
+            cache_dir=cache_dir,
+            quota_bytes=quota_bytes,
+            remove=self.remove,
+        )
+        self.scrubber = Scrubber(store)
+        """What verifies models; it can be told how to repair them."""
 
     @property
     def slots(self) -> int:
@@ -49,8 +79,12 @@ class Library:
         return tuple(self._shown(model) for model in self._stored)
 
     def held(self) -> tuple[HeldModel, ...]:
-        """The same, as neighbours are told."""
-        return tuple(HeldModel(name=m.name, digest=m.digest, size_bytes=m.size_bytes) for m in self._stored)
+        """The same, as neighbours are told; none that is damaged."""
+        return tuple(
+            HeldModel(name=model.name, digest=model.digest, size_bytes=model.size_bytes)
+            for model in self._stored
+            if model.digest not in self._damaged
+        )
 
     def model(self, key: str) -> Model:
         """One model by name or digest.  Raises ModelNotFoundError, AmbiguousModelError."""
@@ -81,60 +115,124 @@ class Library:
         model = next((model for model in self._stored if model.digest == digest), None)
         if model is None:
             raise ModelNotFoundError(f"no model with digest {digest[:12]} here")
+        if digest in self._damaged:
+            raise ModelNotFoundError(f"{model.name} is damaged here, and answers nobody until it is repaired")
+        self._shelf.used(digest)
         async with contextlib.aclosing(self._engine.generate(model, request, scope=scope)) as events:
             async for event in events:
                 yield event
 
-    async def pull(self, name: str) -> AsyncGenerator[PullProgress | Model, None]:
+    async def pull(self, name: str) -> AsyncGenerator[PullProgress | Removed | Model, None]:
         """Bring a model of the catalogue here and make it ready to answer; yield progress, at the end the model.
 
-        Closing the generator stops the pull; what arrived is kept for the next one.  Raises ModelsError.
+        What was removed to make room for it is told too.  Closing the generator stops the pull; what arrived is kept
+        for the next one.  Raises ModelsError.
         """
         entry = self._catalogue.find(name)
-        news: asyncio.Queue[PullProgress | None] = asyncio.Queue(MAX_NEWS)
 
-        def tell(step: PullProgress | None) -> None:
-            if news.full():
-                news.get_nowait()  # the oldest figure is worth least
-            news.put_nowait(step)
+        async def work(tell: Tell[Removed]) -> Model:
+            async with self._quota.room_for(entry.name, manifest_of(entry), tell):
+                progress = _told_as_steps(tell)
+                model = await pull(entry, store=self._store, cache_dir=self._cache_dir, progress=progress)
+                return await self._made_ready(model, tell)
 
-        async def work() -> StoredModel:
-            try:
-                model = await pull(
-                    entry,
-                    store=self._store,
-                    cache_dir=self._cache_dir,
-                    progress=lambda step: tell(PullProgress(stage=step.stage, done=step.done, total=step.total)),
-                )
-                self._changed()
-                await self._engine.prepare(model, lambda fraction: tell(_converted(fraction)))
-                return model
-            finally:
-                tell(None)
-
-        working = asyncio.create_task(work(), name=f"pull {name}")
-        try:
-            while (step := await news.get()) is not None:
+        async with contextlib.aclosing(told(work, name=f"pull {name}")) as steps:
+            async for step in steps:
                 yield step
-            yield self._shown(await working)
-        finally:
-            working.cancel()
-            await asyncio.wait((working,))
 
-    async def remove(self, name: str) -> None:
+    async def import_bundle(
+        self, source: Source, size: int, *, name: str = ""
+    ) -> AsyncGenerator[PullProgress | Removed | Model, None]:
+        """Install the model of a bundle of `size` bytes and make it ready; yield as `pull` does.
+
+        source: read in a thread.  name: what the model is called here, where not as in the bundle.  Raises ModelsError;
+        nothing was installed then, unless it is the conversion that failed.
+        """
+
+        async def work(tell: Tell[Removed]) -> Model:
+            steps = Steps(_told_as_steps(tell))
+            reader = await steps.in_thread("import", size, lambda done: BundleReader(source, size, done=done))
+            manifest, called = reader.bundle.manifest, require_name(name or reader.bundle.name)
+            await asyncio.to_thread(require_free, self._store, called, manifest)
+            async with (
+                exclusive(self._cache_dir / f"{manifest.gguf.sha256}.lock"),  # a pull may be bringing the same file
+                self._quota.room_for(called, manifest, tell),
+            ):
+                install = reader.install
+                model = await steps.in_thread("import", size, lambda done: install(self._store, name=called, done=done))
+                return await self._made_ready(model, tell)
+
+        async with contextlib.aclosing(told(work, name="import")) as news:
+            async for step in news:
+                yield step
+
+    def bundle(self, key: str) -> tuple[int, Iterator[bytes]]:
+        """Give a model as a bundle: its size, and its bytes in pieces.  Both block.
+
+        Raises ModelNotFoundError, AmbiguousModelError, CorruptStoreError (DamagedModelError); the pieces raise these
+        where a file turns out to be damaged: see `verify`.
+        """
+        model = self._store.find(key)
+        for blob in model.manifest.blobs:
+            self._store.path(blob)
+        documents = self._store.documents(model.digest)
+        bundle = bundle_of(model, documents)
+        return bundle.size_bytes, bundle_pieces(bundle, self._store, documents)
+
+    async def verify(self, key: str = "") -> AsyncGenerator[PullProgress | Verification, None]:
+        """Read every file of a model, or of all, and compare it with its SHA-256; yield progress, then what was found.
+
+        What is damaged is set aside, so that nobody is answered from it, and repaired where that can be.
+        Raises ModelNotFoundError, AmbiguousModelError, StoreWriteError.
+        """
+        models = (self._store.find(key),) if key else self._stored
+
+        async def work(tell: Tell[Verification]) -> Verification:
+            try:
+                return await self.scrubber.verify(models, tell)
+            finally:
+                self._changed()
+                if self._damaged:
+                    self._errands.spawn(self._engine.collect(), name="unload what is damaged")
+
+        async with contextlib.aclosing(told(work, name="verify")) as steps:
+            async for step in steps:
+                yield step
+
+    async def pin(self, key: str, *, pinned: bool) -> Model:
+        """Keep a model whatever the quota says, or no more.  Raises ModelNotFoundError, DataDirectoryError."""
+        model = self._store.find(key)
+        await self._shelf.pin(model.name, pinned=pinned)
+        return self._shown(model)
+
+    async def remove(self, key: str) -> None:
         """Forget a model and what only it needs.  Raises ModelNotFoundError, StoreWriteError."""
-        await asyncio.to_thread(self._store.remove, self._store.find(name).name)
+        name = self._store.find(key).name
+        await asyncio.to_thread(self._store.remove, name)
+        await self._shelf.forget(name)
         self._changed()
         # Its graph goes once the answer that may be using it has ended.
         self._errands.spawn(self._engine.collect(), name="collect graphs")
 
+    def room(self) -> Room:
+        """What the disks and the memory have left for another model.  Blocks."""
+        return room_left(self._store.root, self._cache_dir, engine_pid=self.engine_pid)
+
     async def aclose(self) -> None:
         """Break off what the engine does and end its process."""
         await self._engine.aclose()
+        await self._shelf.aclose()
+
+    async def _made_ready(self, model: StoredModel, tell: Callable[[PullProgress], None]) -> Model:
+        self._changed()
+        await self._engine.prepare(model, lambda fraction: tell(_converted(fraction)))
+        return self._shown(model)
 
     def _changed(self) -> None:
-        before, self._stored = self._stored, self._store.models()
-        if before != self._stored:
+        before = self._stored, self._damaged
+        self._stored = self._store.models()
+        self._damaged = damaged_of(self._store, self._stored)
+        if before != (self._stored, self._damaged):
             self.on_change()
 
     def _shown(self, model: StoredModel) -> Model:
@@ -148,7 +246,14 @@ class Library:
             loaded=self._engine.loaded == model.digest,
             loading=digest == model.digest,
             converted_percent=round(100 * converted) if digest == model.digest else 0,
+            pinned=self._shelf.is_pinned(model.name),
+            damaged=model.digest in self._damaged,
+            used_ago_s=self._shelf.used_ago_s(model.digest),
         )
+
+
+def _told_as_steps(tell: Callable[[PullProgress], None]) -> Callable[[FetchProgress], None]:
+    return lambda step: tell(PullProgress(stage=step.stage, done=step.done, total=step.total))
 
 
 def _converted(fraction: float) -> PullProgress:

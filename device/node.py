@@ -16,13 +16,14 @@ from typing import Final
 from device import sensors
 from device.administration import Administration
 from device.api import HttpAddress, HttpsAddress
-from device.config import AUTOMATIC, HearthConfig
+from device.config import HearthConfig
 from device.core.admission import Bounds
 from device.core.offering import Limits, Offering, offered
 from device.data_directory import DataDirectory, bind_unix_socket, unusable
 from device.errands import Errands
 from device.errors import DeviceError, NodeFailedError, PortInUseError
 from device.guests import Guests
+from device.holdings import open_library
 from device.http.app import Apps, build_apps
 from device.http.lan import LanServer, Port
 from device.http.server import HttpServer
@@ -37,22 +38,11 @@ from mesh.core.host_names import DOMAIN, host_label
 from mesh.errors import MeshError
 from mesh.interfaces import Interface, survey
 from mesh.node import MeshConfig, MeshNode
-from models.catalogue import Catalogue
 from models.errors import ModelsError
-from models.fetch import cache_directory
-from models.host import EngineHost
-from models.store import ModelStore
-from models.worker_process import board_memory_bytes
 
 HOST: Final = "127.0.0.1"
 GRACE_S: Final = 5.0  # for running answers; the service manager waits 20 s
 CLOSING_S: Final = 4.0  # then, until connections are cut
-MAX_AUTOMATIC_THREADS: Final = 8  # small models gain nothing from more
-MAX_AUTOMATIC_SLOTS: Final = 8  # beyond that a small board's cores have no room left between memory's turns
-SLOT_PER_BYTES: Final = 900_000_000  # of memory: boards sold as 1 GB have a little less
-MEGABYTE: Final = 1_000_000
-PREFIX_PART: Final = 16  # of memory
-MAX_AUTOMATIC_PREFIX_BYTES: Final = 512 * MEGABYTE
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +164,7 @@ class HearthNode:
     def _build(self, doors: "_Doors", started_at: float) -> "_Parts":
         """Make everything and join it; nothing runs yet."""
         config, errands = self.config, Errands()
-        library = _library(config, errands)
+        library = open_library(config, errands)
         mesh = MeshNode(_mesh_config(config))
         keyring = KeyRing(config.data_dir / KEYS_NAME)
         queries = Queries(
@@ -283,21 +273,6 @@ def _open_doors(config: HearthConfig) -> Iterator[_Doors]:
         yield _Doors(public=public, owner=owner, https_port=https_port)
 
 
-def _library(config: HearthConfig, errands: Errands) -> Library:
-    store, cache_dir = ModelStore(config.data_dir / "models"), cache_directory(os.environ)
-    engine = EngineHost(
-        store=store,
-        cache_dir=cache_dir,
-        threads=_threads(config),
-        context_tokens=config.engine.context_tokens,
-        kv_cache=config.engine.kv_cache,
-        slots=_slots(config),
-        prefix_bytes=_prefix_bytes(config),
-        idle_s=60 * config.engine.idle_minutes,
-    )
-    return Library(store=store, catalogue=Catalogue.load(), engine=engine, cache_dir=cache_dir, errands=errands)
-
-
 @contextlib.contextmanager
 def _loopback_listener(port: int) -> Iterator[socket.socket]:
     """Listen on a loopback port, 0 = any free one.  Raises PortInUseError, NodeFailedError."""
@@ -377,20 +352,6 @@ def _offering(config: HearthConfig) -> Callable[[], Offering]:
     """Give what decides how much the board does for others: its sensors, and the configured limits."""
     limits = Limits(**asdict(config.sharing))
     return lambda: offered(sensors.read(), limits)
-
-
-def _threads(config: HearthConfig) -> int:
-    return config.engine.threads or min(len(os.sched_getaffinity(0)), MAX_AUTOMATIC_THREADS)
-
-
-def _slots(config: HearthConfig) -> int:
-    return config.engine.slots or min(max(1, board_memory_bytes() // SLOT_PER_BYTES), MAX_AUTOMATIC_SLOTS)
-
-
-def _prefix_bytes(config: HearthConfig) -> int:
-    if config.engine.prefix_mb == AUTOMATIC:
-        return min(board_memory_bytes() // PREFIX_PART, MAX_AUTOMATIC_PREFIX_BYTES)
-    return config.engine.prefix_mb * MEGABYTE
 
 
 def _cause(group: ExceptionGroup[Exception]) -> Exception:

@@ -4,6 +4,7 @@ import json
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 
@@ -72,7 +73,7 @@ def test_a_file_of_two_roles_is_carried_once() -> None:
         {"documents": (Member("release.json", "0" * 64, 1), Member("card.json", "0" * 64, 1))},
     ],
 )
-def test_what_no_bundle_says(change: dict[str, object]) -> None:
+def test_what_no_bundle_says(change: dict[str, Any]) -> None:
     """Names, texts and documents have their bounds."""
     with pytest.raises(InvalidBundleError):
         replace(BUNDLE, **change)
@@ -139,7 +140,7 @@ def test_the_head_comes_first() -> None:
             head_size(block)
 
 
-def _header_of(change: Callable[[tarfile.TarInfo], None], form: int = tarfile.USTAR_FORMAT) -> bytes:
+def _header_of(change: Callable[[tarfile.TarInfo], None], form: Literal[0, 1, 2] = tarfile.USTAR_FORMAT) -> bytes:
     info = tarfile.TarInfo("card.json")
     info.size, info.mode = 7, 0o644
     change(info)
