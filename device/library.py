@@ -19,7 +19,7 @@ from device.told import Tell, told
 from models.bundle import BundleReader, bundle_of, bundle_pieces, require_free
 from models.catalogue import Catalogue
 from models.core.request import GenerationEvent, GenerationRequest
-from models.errors import ModelNotFoundError
+from models.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError
 from models.fetch import PullProgress as FetchProgress
 from models.fetch import Steps, exclusive, manifest_of, pull
 from models.files import Source
@@ -146,7 +146,7 @@ class Library:
         """Install the model of a bundle of `size` bytes and make it ready; yield as `pull` does.
 
         source: read in a thread.  name: what the model is called here, where not as in the bundle.  Raises ModelsError;
-        nothing was installed then, unless it is the conversion that failed.
+        nothing was installed then, unless a sound model could not be converted for want of room or time.
         """
 
         async def work(tell: Tell[Removed]) -> Model:
@@ -158,9 +158,15 @@ class Library:
                 exclusive(self._cache_dir / f"{manifest.gguf.sha256}.lock"),  # a pull may be bringing the same file
                 self._quota.room_for(called, manifest, tell),
             ):
+                is_new = all(model.name != called for model in self._stored)
                 install = reader.install
                 model = await steps.in_thread("import", size, lambda done: install(self._store, name=called, done=done))
-                return await self._made_ready(model, tell)
+                try:
+                    return await self._made_ready(model, tell)
+                except (CorruptModelError, UnsupportedModelError):
+                    if is_new:  # whole, but nothing that could ever answer
+                        await self.remove(called)
+                    raise
 
         async with contextlib.aclosing(told(work, name="import")) as news:
             async for step in news:

@@ -22,7 +22,7 @@ from models.core.bundle import (
     require_zeros,
 )
 from models.core.manifest import Blob, Manifest
-from models.errors import DamagedModelError, InvalidBundleError, NameTakenError
+from models.errors import ChecksumMismatchError, DamagedModelError, InvalidBundleError, NameTakenError
 from models.files import CHUNK_BYTES, BytesDone, Source, open_regular, require_space
 from models.store import Details, ModelStore, StoredModel, require_name
 
@@ -133,15 +133,18 @@ class BundleReader:
         require_header(self._exactly(BLOCK_BYTES), member.name, member.size)
         data = self._document(member.size)
         if hashlib.sha256(data).hexdigest() != member.sha256:
-            raise InvalidBundleError(f"{member.name} of the bundle has been altered")
+            raise _altered(member)
         return data
 
     def _blob(self, member: Member, blob: Blob, store: ModelStore) -> None:
         require_header(self._exactly(BLOCK_BYTES), member.name, member.size)
-        content = _Content(self, member)
-        store.add(content, blob)
-        while content.read(CHUNK_BYTES):  # where it is here already
-            pass
+        content = _Content(self, member.size)
+        if store.has(blob):
+            _compare(content, member)
+        try:
+            store.add(content, blob)  # hashes what it reads, which is nothing where it is here already
+        except ChecksumMismatchError as error:
+            raise _altered(member) from error
         require_zeros(self._exactly(padding(member.size)))
 
     def _end(self) -> None:
@@ -151,13 +154,11 @@ class BundleReader:
 
 
 class _Content:
-    """The bytes of one member as something to read, whose last ones come only if all of them are the promised ones."""
+    """The bytes of one member as something to read, with an end."""
 
-    def __init__(self, reader: BundleReader, member: Member) -> None:
+    def __init__(self, reader: BundleReader, size: int) -> None:
         self._reader = reader
-        self._member = member
-        self._left = member.size
-        self._digest = hashlib.sha256()
+        self._left = size
 
     def read(self, size: int, /) -> bytes:
         """Give the next bytes; nothing at the end."""
@@ -165,10 +166,19 @@ class _Content:
             return b""
         piece = self._reader.some(min(size, self._left))
         self._left -= len(piece)
-        self._digest.update(piece)
-        if not self._left and self._digest.hexdigest() != self._member.sha256:
-            raise InvalidBundleError(f"{self._member.name} of the bundle has been altered")
         return piece
+
+
+def _compare(content: _Content, member: Member) -> None:
+    digest = hashlib.sha256()
+    while piece := content.read(CHUNK_BYTES):
+        digest.update(piece)
+    if digest.hexdigest() != member.sha256:
+        raise _altered(member)
+
+
+def _altered(member: Member) -> InvalidBundleError:
+    return InvalidBundleError(f"{member.name} of the bundle has been altered")
 
 
 def require_free(store: ModelStore, name: str, manifest: Manifest) -> None:

@@ -19,7 +19,8 @@ from device.wording import size
 MOUNTS: Final = Path("/proc/self/mountinfo")
 SUFFIX: Final = ".hearth.tar"
 PARTIAL: Final = ".partial"
-FLUSH_BYTES: Final = 8 * 1024 * 1024  # unwritten at most, so that progress is true and the end no long wait
+# Unwritten at most, so that progress is true, the end no long wait, and the daemon's patience with a slow stick enough.
+FLUSH_BYTES: Final = 16 * 1024 * 1024
 READ_BYTES: Final = 1024 * 1024
 
 
@@ -85,7 +86,7 @@ class BundleWriter:
 
     def _flush(self) -> None:
         self._file.flush()
-        os.fsync(self._file.fileno())
+        os.fdatasync(self._file.fileno())
         self._unflushed = 0
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from device.api import Model
     from device.client import DaemonClient
 
+WRITE_BYTES = 1024 * 1024
+
 
 def run_export(args: argparse.Namespace) -> int:
     """Write a model to a file."""
@@ -56,7 +58,7 @@ async def _export(client: "DaemonClient", args: argparse.Namespace, target: Path
             with BundleWriter(target) as file:
                 file.require_room(bundle.size)
                 done = 0
-                async for piece in bundle.pieces:
+                async for piece in _gathered(bundle.pieces):
                     await asyncio.to_thread(file.write, piece)
                     done += len(piece)
                     progress = PullProgress(stage="export", done=done, total=bundle.size)
@@ -78,6 +80,17 @@ async def _import(client: "DaemonClient", args: argparse.Namespace) -> "Model":
     with opened(args.file) as (size_bytes, pieces):
         upload = Upload(size_bytes, _in_thread(pieces))
         return await arrived(client.import_bundle(upload, name=args.called), name=args.file.name, as_json=args.json)
+
+
+async def _gathered(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Join what comes into pieces that are worth a write."""
+    held = bytearray()
+    async for piece in pieces:
+        held += piece
+        if len(held) >= WRITE_BYTES:
+            yield bytes(held)
+            held.clear()
+    yield bytes(held)
 
 
 async def _in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

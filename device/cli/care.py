@@ -101,7 +101,9 @@ def _print_mesh(found: "MeshModels") -> None:
         print("Nobody in reach holds a model.")
     for model in found.models:
         for reason in model.shortfalls:
-            print_note(f"{model.name} ({short_id(model.digest)}) {reason}. Estimated from its size.")
+            print_note(f"{model.name} ({short_id(model.digest)}) {reason}.")
+    if not all(model.here for model in found.models):
+        print_note("Needs are estimated from sizes; whether a model's kind is supported shows when it is here.")
     if found.left_out:
         print_note(
             f"{count(found.left_out, 'more model')} of the mesh: hearth models ls --mesh lists {len(found.models)}."

@@ -13,10 +13,12 @@ from device.api import Model, PullProgress
 from device.api_of_models import Removed, Verification, Verified
 from device.errands import Errands
 from device.library import Library
+from models.bundle import bundle_of, bundle_pieces
 from models.catalogue import Catalogue
-from models.core.manifest import Blob
+from models.core.manifest import Blob, Manifest
 from models.core.request import GenerationRequest, Message, SamplingParams
 from models.errors import (
+    CorruptModelError,
     DamagedModelError,
     InvalidBundleError,
     ModelNotFoundError,
@@ -24,8 +26,8 @@ from models.errors import (
     QuotaExceededError,
 )
 from models.host import EngineHost
-from models.store import ModelStore
-from tests.models.files import file_entry
+from models.store import Details, ModelStore
+from tests.models.files import file_entry, sha256_of
 from tests.models.tiny import TinyLlama, write_tiny
 from tests.models.waiting import until
 
@@ -130,6 +132,19 @@ async def test_a_bundle_that_is_none_changes_nothing(opened: Open, tmp_path: Pat
         await _imported(here, _bundle(there, "tiny0"), name="tiny1")
     assert _files(tmp_path / "here") == before
     assert [model.name for model in here.models()] == ["tiny1"]
+
+
+async def test_a_bundle_of_nothing_that_could_answer_is_not_kept(opened: Open, tmp_path: Path) -> None:
+    """It is whole, and still no model."""
+    store = ModelStore(tmp_path / "false")
+    blob = Blob("gguf", sha256_of(b"no weights"), 10)
+    store.add(io.BytesIO(b"no weights"), blob)
+    model = store.install("false", Manifest.of([blob]), Details(licence="MIT", description="", source=""))
+    here = await opened("here")
+    with pytest.raises(CorruptModelError):
+        await _imported(here, b"".join(bundle_pieces(bundle_of(model, {}), store, {})))
+    assert here.models() == ()
+    assert _files(tmp_path / "here") == set()
 
 
 class _Halting:
