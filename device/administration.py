@@ -1,5 +1,6 @@
 """What the owner sees and does: the state of this node, its neighbours, pairing and leaving."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from device.api import (
     Rekeyed,
     Status,
 )
+from device.api_of_models import MeshModels
 from device.core.admission import Standing
 from device.core.diagnosis import diagnose, identity_warnings
 from device.core.routing import Candidate, find_node
@@ -79,6 +81,10 @@ class Administration:
             models=self.library.models(),
             warnings=self._warnings(),
         )
+
+    async def mesh_models(self) -> MeshModels:
+        """What the nodes in reach hold, and whether it would fit here."""
+        return self.queries.mesh_models(await asyncio.to_thread(self.library.room))
 
     def missing(self) -> tuple[str, ...]:
         """What this node lacks to take questions; nothing when it is ready for them."""

@@ -16,7 +16,11 @@ class HeldModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Model(HeldModel):
-    """A model in this node's own store."""
+    """A model in this node's own store.
+
+    pinned: kept whatever the quota says; damaged: set aside, and nobody is answered by it until it is repaired;
+    used_ago_s: since it last answered, counting the node's running time, None = it has not.
+    """
 
     licence: str = "unknown"
     description: str = ""
@@ -25,6 +29,9 @@ class Model(HeldModel):
     loaded: bool = False
     loading: bool = False
     converted_percent: int = 0  # while it is loading: a model's first question converts it
+    pinned: bool = False
+    damaged: bool = False
+    used_ago_s: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,14 +3,7 @@
 It speaks HTTP over the owner's unix socket, so whoever may open the socket is the owner and needs no key.
 """
 
-import asyncio
-import json
-import shlex
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import quote
+from collections.abc import AsyncGenerator, Sequence
 
 from device.answer_stream import QUEUE, AnswerStream, queued
 from device.api import (
@@ -44,7 +37,10 @@ from device.api import (
     Sampling,
     Status,
 )
+from device.api_of_models import Damage, Holder, MeshModel, MeshModels, Removed, Verification, Verified
 from device.card_view import ModelCard
+from device.care_client import Download, ModelCare
+from device.connection import decode, refusal, segment
 from device.errors import (
     AnswerBrokenOffError,
     DaemonTimeoutError,
@@ -53,8 +49,7 @@ from device.errors import (
     RequestRefusedError,
     UnexpectedReplyError,
 )
-from device.parsing import MalformedReplyError, one_line, parse
-from device.socket_http import ConnectError, NotHttpError, Reply, request
+from device.socket_http import Upload
 from device.wording import (
     Pace,
     answered_by,
@@ -86,15 +81,20 @@ __all__ = [  # what a user interface needs, in one place
     "DaemonClient",
     "DaemonTimeoutError",
     "DaemonUnreachableError",
+    "Damage",
     "DeviceError",
     "Diagnosis",
+    "Download",
     "Finding",
     "GuestAccess",
     "HeldModel",
+    "Holder",
     "Joined",
     "Keys",
     "Member",
     "Memory",
+    "MeshModel",
+    "MeshModels",
     "Model",
     "Models",
     "Nearby",
@@ -106,10 +106,14 @@ __all__ = [  # what a user interface needs, in one place
     "PullProgress",
     "Queue",
     "Rekeyed",
+    "Removed",
     "RequestRefusedError",
     "Sampling",
     "Status",
     "UnexpectedReplyError",
+    "Upload",
+    "Verification",
+    "Verified",
     "answered_by",
     "count",
     "duration",
@@ -123,25 +127,12 @@ __all__ = [  # what a user interface needs, in one place
     "speed",
 ]
 
-T = TypeVar("T")
-
-CONNECT_WITHIN_S = 3.0
-REPLY_WITHIN_S = 15.0  # a daemon on a small board that is busy computing
 JOIN_WITHIN_S = 120.0  # Argon2 on a small board, then the search for the right door
 DOCTOR_WITHIN_S = 60.0  # it knocks at ports that may not answer
-HTTP_OK = 200  # the status of a stream that fails later on
 
 
-class DaemonClient:
+class DaemonClient(ModelCare):
     """One daemon, reached by its socket; each call is a connection of its own, so nothing needs closing."""
-
-    def __init__(
-        self, socket_path: Path, *, reply_within_s: float = REPLY_WITHIN_S, data_dir: Path | None = None
-    ) -> None:
-        """data_dir: as the person named it, if so: a hint how to start the daemon names it too."""
-        self.socket_path = socket_path
-        self._data_dir = data_dir
-        self._reply_within_s = reply_within_s
 
     async def status(self) -> Status:
         """This node now."""
@@ -182,15 +173,15 @@ class DaemonClient:
 
     async def forget(self, node_id: str) -> None:
         """Undo the pairing with a node; an unambiguous beginning of its id is enough."""
-        await self._call("DELETE", f"/api/peers/{_segment(node_id)}")
+        await self._call("DELETE", f"/api/peers/{segment(node_id)}")
 
     async def block(self, node_id: str) -> None:
         """Cut a node off at once."""
-        await self._call("POST", f"/api/peers/{_segment(node_id)}/block")
+        await self._call("POST", f"/api/peers/{segment(node_id)}/block")
 
     async def unblock(self, node_id: str) -> None:
         """Let a blocked node in again."""
-        await self._call("DELETE", f"/api/peers/{_segment(node_id)}/block")
+        await self._call("DELETE", f"/api/peers/{segment(node_id)}/block")
 
     async def keys(self) -> Keys:
         """Every key that somebody may ask with."""
@@ -205,7 +196,7 @@ class DaemonClient:
 
     async def remove_key(self, key: str) -> None:
         """Revoke a key by its name or id."""
-        await self._call("DELETE", f"/api/keys/{_segment(key)}")
+        await self._call("DELETE", f"/api/keys/{segment(key)}")
 
     async def guests(self) -> GuestAccess:
         """Who may ask over the network."""
@@ -220,45 +211,17 @@ class DaemonClient:
         """Let no guest ask any more."""
         return self._parse(GuestAccess, await self._call("DELETE", "/api/guests"))
 
-    async def models(self) -> Models:
-        """The store and the catalogue."""
-        return self._parse(Models, await self._call("GET", "/api/models"))
-
-    async def model(self, name: str) -> Model:
-        """One model of the store, by name or digest."""
-        return self._parse(Model, await self._call("GET", f"/api/models/{_segment(name)}"))
-
-    async def remove(self, name: str) -> None:
-        """Remove a model from the store."""
-        await self._call("DELETE", f"/api/models/{_segment(name)}")
-
     async def card(self, name: str) -> ModelCard:
         """The card of a model here, and whether it is passed on."""
-        return ModelCard.from_fields(await self._call("GET", f"/api/models/{_segment(name)}/card"))
+        return ModelCard.from_fields(await self._call("GET", f"/api/models/{segment(name)}/card"))
 
     async def keep_card(self, name: str, card: Card) -> ModelCard:
         """Make a card the owner's; the model's card is what comes back."""
-        return ModelCard.from_fields(await self._call("PUT", f"/api/models/{_segment(name)}/card", card.to_fields()))
+        return ModelCard.from_fields(await self._call("PUT", f"/api/models/{segment(name)}/card", card.to_fields()))
 
     async def lineage(self, name: str) -> Ancestor:
         """What a model here was made from, as far as the cards here tell."""
-        return self._parse(Ancestor, await self._call("GET", f"/api/models/{_segment(name)}/lineage"))
-
-    async def pull(self, name: str) -> AsyncGenerator[PullProgress | Model, None]:
-        """Fetch a model of the catalogue; the last item is the model.
-
-        Closing the iterator stops the pull; what arrived is kept for the next one.
-        """
-        async with self._stream("POST", "/api/models/pull", {"name": name}) as lines:
-            async for line in lines:
-                fields = _decode(line)
-                if "error" in fields:
-                    raise _refusal(fields)
-                if "model" in fields:
-                    yield self._parse(Model, fields["model"])
-                    return
-                yield self._parse(PullProgress, fields)
-        raise AnswerBrokenOffError(f"the pull of {name} broke off")
+        return self._parse(Ancestor, await self._call("GET", f"/api/models/{segment(name)}/lineage"))
 
     async def ask(
         self,
@@ -291,98 +254,9 @@ class DaemonClient:
                 data = line.removeprefix(b"data:").strip()
                 if data == b"[DONE]":
                     break
-                fields = _decode(data)
+                fields = decode(data)
                 if "error" in fields:
-                    raise _refusal(fields)
+                    raise refusal(fields)
                 if piece := answer.feed(fields):
                     yield piece
         yield answer.finish()
-
-    async def _call(self, method: str, path: str, body: object = None, *, within_s: float | None = None) -> object:
-        with _translated(self.socket_path, self._data_dir):
-            async with asyncio.timeout(within_s or self._reply_within_s), self._request(method, path, body) as reply:
-                text = await reply.body()
-        return _decode(text) if text else {}
-
-    @asynccontextmanager
-    async def _stream(self, method: str, path: str, body: object) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The lines of a reply that may take long: a prompt, too, is read for minutes on a small board."""
-        with _translated(self.socket_path, self._data_dir):
-            async with self._request(method, path, body) as reply:
-                yield reply.lines()
-
-    @asynccontextmanager
-    async def _request(self, method: str, path: str, body: object) -> AsyncIterator[Reply]:
-        sent = _encode(body)
-        async with request(self.socket_path, method, path, sent, connect_within_s=CONNECT_WITHIN_S) as reply:
-            if reply.is_error:
-                raise _refusal(_decode(await reply.body()), reply.status)
-            yield reply
-
-    @staticmethod
-    def _parse(kind: type[T], value: object) -> T:
-        try:
-            return parse(kind, value)
-        except MalformedReplyError as error:
-            raise UnexpectedReplyError(f"the daemon's answer does not fit: {error}") from error
-
-
-@contextmanager
-def _translated(socket_path: Path, data_dir: Path | None) -> Iterator[None]:
-    """Turn the connection's errors into ours."""
-    try:
-        yield
-    except ConnectError as error:
-        raise _unreachable(socket_path, data_dir, forbidden=error.forbidden) from error
-    except NotHttpError as error:
-        raise UnexpectedReplyError(f"what listens at {socket_path} does not speak as a daemon does: {error}") from error
-    except TimeoutError as error:
-        raise DaemonTimeoutError("the daemon does not answer in time") from error
-    except (OSError, EOFError) as error:
-        raise AnswerBrokenOffError("the connection to the daemon broke off") from error
-
-
-def _unreachable(socket_path: Path, data_dir: Path | None = None, *, forbidden: bool) -> DaemonUnreachableError:
-    if not forbidden:
-        error = DaemonUnreachableError(f"Hearthmesh is not running here (nobody listens at {socket_path})")
-        if data_dir is not None:
-            error.hint = f"start it: hearth serve --data {shlex.quote(str(data_dir))}"
-        return error
-    error = DaemonUnreachableError(f"this user may not open {socket_path}")
-    error.hint = "run it as the user who runs the daemon, or join that user's group"
-    return error
-
-
-def _encode(body: object) -> bytes | None:
-    """JSON of a request; what is no text (a broken byte of a command line) becomes a question mark."""
-    return None if body is None else json.dumps(body, ensure_ascii=False).encode(errors="replace")
-
-
-def _decode(text: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UnexpectedReplyError("the daemon's answer is no JSON") from error
-    if not isinstance(value, dict):
-        raise UnexpectedReplyError("the daemon's answer is no JSON object")
-    return value
-
-
-def _refusal(fields: dict[str, Any], status: int = HTTP_OK) -> DeviceError:
-    """The error that an error object describes."""
-    error = fields.get("error")
-    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
-        return UnexpectedReplyError(f"the daemon refused with status {status} and no reason")
-    hint, code, param = error.get("hint"), error.get("code"), error.get("param")
-    return RequestRefusedError(
-        one_line(error["message"]),
-        hint=one_line(hint) if isinstance(hint, str) and hint else DeviceError.hint,
-        code=one_line(code) if isinstance(code, str) else "",
-        status=status,
-        param=one_line(param) if isinstance(param, str) else "",
-    )
-
-
-def _segment(name: str) -> str:
-    """A name as one segment of a path."""
-    return quote(name, safe="") or "-"

@@ -40,6 +40,7 @@ MAX_IDLE_MINUTES: Final = 7 * 24 * 60
 MAX_MBIT: Final = 100_000
 MAX_CELSIUS: Final = 120
 MAX_PERCENT: Final = 100
+MAX_QUOTA_GB: Final = 1_000_000
 
 
 def _own_name() -> str:
@@ -167,13 +168,16 @@ class SharingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelsConfig:
-    """[models]: what answers when a question names no model."""
+    """[models]: what answers when a question names no model, and how much of the disk models may take."""
 
     default: str = "smollm2-135m"
+    quota_gb: int = 0  # with what is made of them; whatever was used least makes room, unless pinned.  0 = no limit
 
     def __post_init__(self) -> None:
         if not self.default:
             raise ConfigError("models.default: a model's name")
+        if not 0 <= self.quota_gb <= MAX_QUOTA_GB:
+            raise ConfigError(f"models.quota_gb: 0 (no limit) to {MAX_QUOTA_GB}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from device.library import Library
 from device.queries import Queries
 from device.sharing.releases import Releases
 from device.sharing.sharing import Sharing
-from device.sharing.shelf import Shelf
+from device.sharing.stock import Stock
 from mesh.node import MeshNode
 from mesh.publishing import verify
 from models.arrivals import Arrivals
@@ -27,6 +27,7 @@ MAX_AUTOMATIC_THREADS: Final = 8  # small models gain nothing from more
 MAX_AUTOMATIC_SLOTS: Final = 8  # beyond that a small board's cores have no room left between memory's turns
 SLOT_PER_BYTES: Final = 900_000_000  # of memory: boards sold as 1 GB have a little less
 MEGABYTE: Final = 1_000_000
+GIGABYTE: Final = 1000 * MEGABYTE
 BYTES_PER_MBIT: Final = 125_000
 PREFIX_PART: Final = 16  # of memory
 MAX_AUTOMATIC_PREFIX_BYTES: Final = 512 * MEGABYTE
@@ -45,7 +46,14 @@ def library_of(config: HearthConfig, errands: Errands) -> Library:
         prefix_bytes=_prefix_bytes(config),
         idle_s=60 * config.engine.idle_minutes,
     )
-    return Library(store=store, catalogue=Catalogue.load(), engine=engine, cache_dir=cache_dir, errands=errands)
+    return Library(
+        store=store,
+        catalogue=Catalogue.load(),
+        engine=engine,
+        cache_dir=cache_dir,
+        errands=errands,
+        quota_bytes=config.models.quota_gb * GIGABYTE,
+    )
 
 
 def sharing_of(
@@ -58,7 +66,7 @@ def sharing_of(
         mesh=mesh,
         arrivals=Arrivals(library.store, releases.promise),
         releases=releases,
-        shelf=lambda arriving: Shelf(
+        stock=lambda arriving: Stock(
             store=library.store,
             stored=lambda: library.stored,
             arriving=arriving,
@@ -68,6 +76,7 @@ def sharing_of(
         ),
         models_of=queries.models_of,
         on_arrived=library.arrived,
+        room=library.quota.room_for,
         enabled=config.sharing.enabled,
         bytes_per_s=config.sharing.max_mbit * BYTES_PER_MBIT,
     )

@@ -222,6 +222,14 @@ class UnexpectedReplyError(DeviceError):
     hint = "the daemon may be of another version: restart it"
 
 
+class BundleFileError(DeviceError):
+    """The file of a bundle cannot be read or written; nothing was left half-written."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
 class AnswerBrokenOffError(DeviceError):
     """The stream ended before the answer or the pull did; what had arrived stands."""
 

@@ -1,60 +1,53 @@
-"""The models of this node: what is here, what can be had, and answers by the engine."""
+"""The models of this node: what is here, what can be had, how it is cared for, and answers by the engine."""
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 from device.api import CatalogueEntry, HeldModel, Model, PullProgress, SharingCounts
+from device.api_of_models import Removed, Verification
+from device.core.fitting import Room
 from device.errands import Errands
-from device.errors import DeviceError
+from device.pulling import Puller, told_as_steps
+from device.quota import Quota
+from device.room import room_left
+from device.scrubber import Scrubber, damaged_of
+from device.shelf import FILE_NAME as SHELF_FILE
+from device.shelf import Shelf
+from device.told import Tell, told
 from mesh.publishing import verify
+from models.bundle import BundleReader, bundle_of, bundle_pieces, require_free
 from models.cards import Cards
 from models.catalogue import Catalogue
-from models.catalogue import CatalogueEntry as Entry
 from models.core.card import MAX_PROSE_CHARACTERS, line_of
 from models.core.licences import UNKNOWN
 from models.core.request import GenerationEvent, GenerationRequest
-from models.errors import AmbiguousModelError, ModelNotFoundError
-from models.fetch import manifest_of, pull
+from models.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError
+from models.fetch import Steps, exclusive
+from models.files import Source
 from models.host import EngineHost
-from models.store import ModelStore, StoredModel
+from models.store import ModelStore, StoredModel, require_name
 
 CONVERT_STEPS: Final = 1000  # a conversion's progress is told in thousandths
-MAX_NEWS: Final = 64
-MAX_NAME_CHARACTERS: Final = 64
-SHOWN_DIGITS: Final = 8
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-Tell = Callable[[PullProgress], None]
-
-
-class Neighbours(Protocol):
-    """Where models can be had besides the catalogue (`device.sharing.sharing.Sharing`)."""
-
-    def offered(self, key: str) -> Sequence[HeldModel]:
-        """The models of that name, or whose digest begins so, that nodes in reach hold; each digest once."""
-
-    def counts(self) -> SharingCounts:
-        """What goes on now, and what went over the wires since the start."""
-
-    def pull(self, digest: str, name: str) -> AsyncGenerator[PullProgress | StoredModel, None]:
-        """Bring a model here; yield how far it is, at the end the model.  Raises DeviceError, ModelsError."""
 
 
 class Library:
     """Store, catalogue and engine of one node.  on_change: called when the models here are others than before."""
 
     def __init__(
-        self, *, store: ModelStore, catalogue: Catalogue, engine: EngineHost, cache_dir: Path, errands: Errands
+        self,
+        *,
+        store: ModelStore,
+        catalogue: Catalogue,
+        engine: EngineHost,
+        cache_dir: Path,
+        errands: Errands,
+        quota_bytes: int = 0,
     ) -> None:
+        """quota_bytes: what models may take on the disk with what is made of them, 0 = no limit."""
         self.on_change: Callable[[], None] = lambda: None
-        self.sharing: Neighbours | None = None
-        """Set before anything is pulled, where there are neighbours."""
         self.store = store
         self._errands = errands
         self.cards = Cards(store, verify=verify)
@@ -63,6 +56,20 @@ class Library:
         self._cache_dir = cache_dir
         # Only this process writes the store, so what it holds need not be read from the disk for every question.
         self._stored = store.models()
+        self._damaged = damaged_of(store, self._stored)
+        self._shelf = Shelf(store.root / SHELF_FILE)
+        self.quota = Quota(
+            store=store,
+            engine=engine,
+            shelf=self._shelf,
+            cache_dir=cache_dir,
+            quota_bytes=quota_bytes,
+            remove=self.remove,
+        )
+        self.puller = Puller(store=store, catalogue=catalogue, cards=self.cards, cache_dir=cache_dir, quota=self.quota)
+        """What brings models here; it can be told of neighbours."""
+        self.scrubber = Scrubber(store)
+        """What verifies models; it can be told how to repair them."""
 
     @property
     def slots(self) -> int:
@@ -76,12 +83,13 @@ class Library:
 
     @property
     def stored(self) -> tuple[StoredModel, ...]:
-        """The models here, as the store has them."""
-        return self._stored
+        """The models that are here and sound, as the store has them."""
+        return tuple(model for model in self._stored if model.digest not in self._damaged)
 
     def sharing_counts(self) -> SharingCounts:
         """What goes to and comes from neighbours."""
-        return self.sharing.counts() if self.sharing is not None else SharingCounts()
+        neighbours = self.puller.neighbours
+        return neighbours.counts() if neighbours is not None else SharingCounts()
 
     def find(self, key: str) -> StoredModel:
         """One model as the store has it, by name or digest.  Raises ModelNotFoundError, AmbiguousModelError."""
@@ -92,8 +100,8 @@ class Library:
         return tuple(self._shown(model) for model in self._stored)
 
     def held(self) -> tuple[HeldModel, ...]:
-        """The same, as neighbours are told."""
-        return tuple(HeldModel(name=m.name, digest=m.digest, size_bytes=m.size_bytes) for m in self._stored)
+        """The same, as neighbours are told; none that is damaged."""
+        return tuple(HeldModel(name=m.name, digest=m.digest, size_bytes=m.size_bytes) for m in self.stored)
 
     def model(self, key: str) -> Model:
         """One model by name or digest.  Raises ModelNotFoundError, AmbiguousModelError."""
@@ -124,113 +132,132 @@ class Library:
         model = next((model for model in self._stored if model.digest == digest), None)
         if model is None:
             raise ModelNotFoundError(f"no model with digest {digest[:12]} here")
+        if digest in self._damaged:
+            raise ModelNotFoundError(f"{model.name} is damaged here, and answers nobody until it is repaired")
+        self._shelf.used(digest)
         async with contextlib.aclosing(self._engine.generate(model, request, scope=scope)) as events:
             async for event in events:
                 yield event
 
-    async def pull(self, name: str) -> AsyncGenerator[PullProgress | Model, None]:
+    async def pull(self, name: str) -> AsyncGenerator[PullProgress | Removed | Model, None]:
         """Bring a model here, from neighbours that hold it, else from the catalogue, and make it ready to answer.
 
-        Yield progress, at the end the model.  Closing the generator stops the pull; what arrived is kept for the next
-        one.  Raises ModelsError, and DeviceError where only neighbours have it and none gives it.
+        Yield progress, what was removed to make room for it, at the end the model.  Closing the generator stops the
+        pull; what arrived is kept for the next one.  Raises ModelsError, and DeviceError where only neighbours have it
+        and none gives it.
         """
-        entry = next((entry for entry in self._catalogue.entries if entry.name == name), None)
-        offered = self._offered(name, entry)
-        if offered is None:
-            events = self._from_catalogue(entry or self._catalogue.find(name))
-        else:
-            events = self._from_neighbours(offered, entry)
-        async with contextlib.aclosing(events):
-            async for event in events:
-                if isinstance(event, StoredModel):
-                    model = event
-                else:
-                    yield event
-        async with contextlib.aclosing(self._prepared(model)) as steps:
+
+        async def work(tell: Tell[Removed]) -> Model:
+            return await self._made_ready(await self.puller.bring(name, self.stored, tell), tell)
+
+        async with contextlib.aclosing(told(work, name=f"pull {name}")) as steps:
             async for step in steps:
                 yield step
-        yield self._shown(model)
 
     def arrived(self, _model: StoredModel) -> None:
         """A model has come from neighbours and is in the store."""
         self._changed()
 
-    def _offered(self, key: str, entry: Entry | None) -> HeldModel | None:
-        """What neighbours have of that name: exactly the catalogue's model, if it is in there.  AmbiguousModelError."""
-        here = {model.digest for model in self._stored}
-        if self.sharing is None:
-            return None
-        if entry is not None:
-            digest = manifest_of(entry).digest
-            offered = [] if digest in here else self.sharing.offered(digest)
-            return HeldModel(name=entry.name, digest=digest, size_bytes=entry.size_bytes) if offered else None
-        offered = [model for model in self.sharing.offered(key) if model.digest not in here]
-        if len(offered) > 1:
-            raise AmbiguousModelError(f"{key} could be {', '.join(model.digest[:SHOWN_DIGITS] for model in offered)}")
-        return offered[0] if offered else None
+    async def import_bundle(
+        self, source: Source, size: int, *, name: str = ""
+    ) -> AsyncGenerator[PullProgress | Removed | Model, None]:
+        """Install the model of a bundle of `size` bytes and make it ready; yield as `pull` does.
 
-    async def _from_neighbours(
-        self, offered: HeldModel, entry: Entry | None
-    ) -> AsyncGenerator[PullProgress | StoredModel, None]:
-        """Fetch a model from whoever holds it; when nobody gives it, from the catalogue, where that has it."""
-        if self.sharing is None:
-            return
-        name = offered.name
-        if entry is None and any(model.name == name for model in self._stored):  # another model: it stays
-            name = f"{name[: MAX_NAME_CHARACTERS - SHOWN_DIGITS - 1]}-{offered.digest[:SHOWN_DIGITS]}"
-        try:
-            async with contextlib.aclosing(self.sharing.pull(offered.digest, name)) as events:
-                async for event in events:
-                    yield event
-        except DeviceError as error:
-            if entry is None:
-                raise
-            log.info("%s does not come from neighbours, but from the catalogue: %s", name, error)
-        else:
-            return
-        async with contextlib.aclosing(self._from_catalogue(entry)) as events:
-            async for event in events:
-                yield event
+        source: read in a thread.  name: what the model is called here, where not as in the bundle.  Raises ModelsError;
+        nothing was installed then, unless a sound model could not be converted for want of room or time.
+        """
 
-    async def _from_catalogue(self, entry: Entry) -> AsyncGenerator[PullProgress | StoredModel, None]:
-        async def work(tell: Tell) -> StoredModel:
-            model = await pull(
-                entry,
-                store=self.store,
-                cache_dir=self._cache_dir,
-                progress=lambda step: tell(PullProgress(stage=step.stage, done=step.done, total=step.total)),
-            )
-            await self.cards.describe(model, entry)
-            self._changed()
-            return model
+        async def work(tell: Tell[Removed]) -> Model:
+            steps = Steps(told_as_steps(tell))
+            reader = await steps.in_thread("import", size, lambda done: BundleReader(source, size, done=done))
+            manifest, called = reader.bundle.manifest, require_name(name or reader.bundle.name)
+            await asyncio.to_thread(require_free, self.store, called, manifest)
+            async with (
+                exclusive(self._cache_dir / f"{manifest.gguf.sha256}.lock"),  # a pull may be bringing the same file
+                self.quota.room_for(called, manifest, tell),
+            ):
+                is_new = all(model.name != called for model in self._stored)
+                install = reader.install
+                model = await steps.in_thread("import", size, lambda done: install(self.store, name=called, done=done))
+                try:
+                    return await self._made_ready(model, tell)
+                except (CorruptModelError, UnsupportedModelError):
+                    if is_new:  # whole, but nothing that could ever answer
+                        await self.remove(called)
+                    raise
 
-        async with contextlib.aclosing(_followed(work, name=f"pull {entry.name}")) as events:
-            async for event in events:
-                yield event
+        async with contextlib.aclosing(told(work, name="import")) as news:
+            async for step in news:
+                yield step
 
-    async def _prepared(self, model: StoredModel) -> AsyncGenerator[PullProgress, None]:
-        async def work(tell: Tell) -> None:
-            await self._engine.prepare(model, lambda fraction: tell(_converted(fraction)))
+    def bundle(self, key: str) -> tuple[int, Iterator[bytes]]:
+        """Give a model as a bundle: its size, and its bytes in pieces.  Both block.
 
-        async with contextlib.aclosing(_followed(work, name=f"prepare {model.name}")) as events:
-            async for event in events:
-                if event is not None:
-                    yield event
+        Raises ModelNotFoundError, AmbiguousModelError, CorruptStoreError (DamagedModelError); the pieces raise these
+        where a file turns out to be damaged: see `verify`.
+        """
+        model = self.store.find(key)
+        for blob in model.manifest.blobs:
+            self.store.path(blob)
+        documents = self.store.documents(model.digest)
+        bundle = bundle_of(model, documents)
+        return bundle.size_bytes, bundle_pieces(bundle, self.store, documents)
 
-    async def remove(self, name: str) -> None:
+    async def verify(self, key: str = "") -> AsyncGenerator[PullProgress | Verification, None]:
+        """Read every file of a model, or of all, and compare it with its SHA-256; yield progress, then what was found.
+
+        What is damaged is set aside, so that nobody is answered from it, and repaired where that can be.
+        Raises ModelNotFoundError, AmbiguousModelError, StoreWriteError.
+        """
+        models = (self.store.find(key),) if key else self._stored
+
+        async def work(tell: Tell[Verification]) -> Verification:
+            try:
+                return await self.scrubber.verify(models, tell)
+            finally:
+                self._changed()
+                if self._damaged:
+                    self._errands.spawn(self._engine.collect(), name="unload what is damaged")
+
+        async with contextlib.aclosing(told(work, name="verify")) as steps:
+            async for step in steps:
+                yield step
+
+    async def pin(self, key: str, *, pinned: bool) -> Model:
+        """Keep a model whatever the quota says, or no more.  Raises ModelNotFoundError, DataDirectoryError."""
+        model = self.store.find(key)
+        await self._shelf.pin(model.name, pinned=pinned)
+        return self._shown(model)
+
+    async def remove(self, key: str) -> None:
         """Forget a model and what only it needs.  Raises ModelNotFoundError, StoreWriteError."""
-        await asyncio.to_thread(self.store.remove, self.store.find(name).name)
+        name = self.store.find(key).name
+        await asyncio.to_thread(self.store.remove, name)
+        await self._shelf.forget(name)
         self._changed()
         # Its graph goes once the answer that may be using it has ended.
         self._errands.spawn(self._engine.collect(), name="collect graphs")
 
+    def room(self) -> Room:
+        """What the disks and the memory have left for another model.  Blocks."""
+        return room_left(self.store.root, self._cache_dir, engine_pid=self.engine_pid)
+
     async def aclose(self) -> None:
         """Break off what the engine does and end its process."""
         await self._engine.aclose()
+        await self._shelf.aclose()
+
+    async def _made_ready(self, model: StoredModel, tell: Callable[[PullProgress], None]) -> Model:
+        self._shelf.used(model.digest)  # the newest is not what makes room for the next
+        self._changed()
+        await self._engine.prepare(model, lambda fraction: tell(_converted(fraction)))
+        return self._shown(model)
 
     def _changed(self) -> None:
-        before, self._stored = self._stored, self.store.models()
-        if before != self._stored:
+        before = self._stored, self._damaged
+        self._stored = self.store.models()
+        self._damaged = damaged_of(self.store, self._stored)
+        if before != (self._stored, self._damaged):
             self.on_change()
 
     def _shown(self, model: StoredModel) -> Model:
@@ -247,32 +274,10 @@ class Library:
             loaded=self._engine.loaded == model.digest,
             loading=digest == model.digest,
             converted_percent=round(100 * converted) if digest == model.digest else 0,
+            pinned=self._shelf.is_pinned(model.name),
+            damaged=model.digest in self._damaged,
+            used_ago_s=self._shelf.used_ago_s(model.digest),
         )
-
-
-async def _followed(work: Callable[[Tell], Awaitable[T]], *, name: str) -> AsyncGenerator[PullProgress | T, None]:
-    """Do something that tells how far it is; yield that, and its result last.  Closing the generator breaks it off."""
-    news: asyncio.Queue[PullProgress | None] = asyncio.Queue(MAX_NEWS)
-
-    def tell(step: PullProgress | None) -> None:
-        if news.full():
-            news.get_nowait()  # the oldest figure is worth least
-        news.put_nowait(step)
-
-    async def to_its_end() -> T:
-        try:
-            return await work(tell)
-        finally:
-            tell(None)
-
-    working = asyncio.create_task(to_its_end(), name=name)
-    try:
-        while (step := await news.get()) is not None:
-            yield step
-        yield await working
-    finally:
-        working.cancel()
-        await asyncio.wait((working,))
 
 
 def _converted(fraction: float) -> PullProgress:

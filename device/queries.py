@@ -16,11 +16,14 @@ from device.answering import MAX_FROM_PEER, STILL_AT_IT_S, Answerer
 from device.answers import Answer
 from device.api import Answerer as AnsweredBy
 from device.api import AnswerQueued, HeldModel, QueryCounts
+from device.api_of_models import MeshModels
 from device.asking import SILENCE_S, Asker
 from device.core.access import Caller
 from device.core.admission import DEFAULT_BOUNDS, Bounds, Client, Standing, has_room
 from device.core.chat_request import ChatRequest
 from device.core.failover import AnswerSoFar
+from device.core.fitting import Room
+from device.core.mesh_catalogue import mesh_catalogue
 from device.core.offering import EVERYTHING, Offering
 from device.core.query_messages import Cancel, Done, Failed, Query, Queued, Status, Tokens, parse_message
 from device.core.routing import AUTO, Candidate, Route, choose_route, choose_successor
@@ -79,6 +82,7 @@ class Queries:
         self._meter = meter
         self._answerer = Answerer(mesh, self._turns, errands, on_end=self._one_ended.set, still_at_it_s=still_at_it_s)
         self._told: dict[str, Status] = {}  # what each member announced last
+        self._untold = 0  # models of this node for which the last announcement had no room
         self._reachable: set[str] = set()
         self._answers: dict[Answer, Caller] = {}
         self._asked = 0
@@ -105,6 +109,11 @@ class Queries:
         """What a member last said that it holds."""
         told = self._told.get(node_id)
         return told.models if told else ()
+
+    def mesh_models(self, room: Room) -> MeshModels:
+        """Which models the nodes in reach hold, this one too; room: what is left here for another."""
+        models, left_out = mesh_catalogue(self._here(), self._candidates(), room=room)
+        return MeshModels(models=models, left_out=left_out, untold=self._untold)
 
     def counts(self) -> QueryCounts:
         """Questions in hand now, and since the start."""
@@ -305,7 +314,12 @@ class Queries:
                 self._asker.arrived(received.peer, received.re, message)
 
     def _status(self) -> bytes:
-        return Status(name=self._mesh.name, models=self._library.held()).to_body()
+        status = Status(name=self._mesh.name, models=self._library.held())
+        untold, self._untold = self._untold, len(status.models) - len(status.told)
+        if self._untold and self._untold != untold:
+            told = len(status.told)
+            log.warning("an announcement holds no more models", extra={"told": told, "untold": self._untold})
+        return status.to_body()
 
     def _on_announcement(self, node_id: str, body: bytes) -> None:
         try:

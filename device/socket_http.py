@@ -7,6 +7,7 @@ takes 0.55 s with httpx and 0.2 s so, and far more of both on a small board.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import h11
@@ -30,11 +31,24 @@ class ConnectError(Exception):
         self.forbidden = isinstance(reason, PermissionError)
 
 
-class Reply:
-    """A reply whose head is here and whose body is read from the connection as it comes."""
+@dataclass(frozen=True)
+class Upload:
+    """A body too large for memory: `size` bytes in all, in pieces, which are asked for as they can be sent."""
 
-    def __init__(self, status: int, chunks: AsyncIterator[bytes]) -> None:
+    size: int
+    pieces: AsyncIterator[bytes]
+    content_type: str = "application/x-tar"
+
+
+class Reply:
+    """A reply whose head is here and whose body is read from the connection as it comes.
+
+    size: of the body, None where the head does not say.
+    """
+
+    def __init__(self, status: int, size: int | None, chunks: AsyncIterator[bytes]) -> None:
         self.status = status
+        self.size = size
         self._chunks = chunks
 
     @property
@@ -50,6 +64,10 @@ class Reply:
             if len(body) > MAX_BODY_BYTES:
                 raise NotHttpError(f"a body of more than {MAX_BODY_BYTES} bytes")
         return bytes(body)
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it arrives.  EOFError if the connection ended before it did."""
+        return self._chunks
 
     async def lines(self) -> AsyncIterator[bytes]:
         """Lines as they arrive, without the line feeds; empty ones are left out."""
@@ -67,11 +85,12 @@ class Reply:
 
 @contextlib.asynccontextmanager
 async def request(
-    socket_path: Path, method: str, path: str, body: bytes | None, *, connect_within_s: float
+    socket_path: Path, method: str, path: str, body: bytes | Upload | None, *, connect_within_s: float
 ) -> AsyncIterator[Reply]:
     """Send one request and give its reply; leaving the context hangs up, which the other side notices.
 
-    Raises ConnectError when nobody can be reached, NotHttpError, and OSError or EOFError when the connection ends.
+    The reply may come while an upload is still being sent: both go on side by side.  Raises ConnectError when nobody
+    can be reached, NotHttpError, and OSError or EOFError when the connection ends; what the pieces of an upload raise.
     """
     try:
         async with asyncio.timeout(connect_within_s):
@@ -79,27 +98,58 @@ async def request(
     except OSError as error:  # TimeoutError is one too
         raise ConnectError(error) from error
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+    sending = asyncio.create_task(_send(connection, writer, method, path, body), name=f"sending {path}")
     try:
-        writer.write(_request_bytes(connection, method, path, body))
-        await writer.drain()
-        event = await _next_event(connection, reader)
-        while isinstance(event, h11.InformationalResponse):
-            event = await _next_event(connection, reader)
-        if not isinstance(event, h11.Response):
-            raise NotHttpError("no HTTP reply")
-        yield Reply(event.status_code, _chunks(connection, reader))
+        yield await _reply(connection, reader)
+    except (OSError, EOFError):
+        failed = sending.exception() if sending.done() and not sending.cancelled() else None
+        if failed is not None:
+            raise failed from None  # it is why the connection ended
+        raise
     finally:
+        sending.cancel()
+        await asyncio.wait((sending,))
+        if not sending.cancelled():
+            sending.exception()  # looked at: it matters only where it is why there is no reply
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 
 
-def _request_bytes(connection: h11.Connection, method: str, path: str, body: bytes | None) -> bytes:
+async def _send(
+    connection: h11.Connection, writer: asyncio.StreamWriter, method: str, path: str, body: bytes | Upload | None
+) -> None:
+    """Send a request; hang up where its body cannot be had, so that nobody waits for the rest."""
     headers = [("Host", "localhost"), ("Connection", "close")]
-    if body is not None:
+    if isinstance(body, Upload):
+        headers += [("Content-Type", body.content_type), ("Content-Length", str(body.size))]
+    elif body is not None:
         headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-    events = [h11.Request(method=method, target=path, headers=headers), h11.Data(body or b""), h11.EndOfMessage()]
-    return b"".join(connection.send(event) or b"" for event in events)
+    try:
+        writer.write(connection.send(h11.Request(method=method, target=path, headers=headers)) or b"")
+        if isinstance(body, Upload):
+            async for piece in body.pieces:
+                writer.write(connection.send(h11.Data(piece)) or b"")
+                await writer.drain()
+        else:
+            writer.write(connection.send(h11.Data(body or b"")) or b"")
+        writer.write(connection.send(h11.EndOfMessage()) or b"")
+        await writer.drain()
+    except ConnectionError:
+        pass  # whoever reads the reply learns why
+    except BaseException:
+        writer.transport.abort()
+        raise
+
+
+async def _reply(connection: h11.Connection, reader: asyncio.StreamReader) -> Reply:
+    event = await _next_event(connection, reader)
+    while isinstance(event, h11.InformationalResponse):
+        event = await _next_event(connection, reader)
+    if not isinstance(event, h11.Response):
+        raise NotHttpError("no HTTP reply")
+    sizes = [int(value) for name, value in event.headers if name == b"content-length"]  # h11 has looked at it
+    return Reply(event.status_code, sizes[0] if sizes else None, _chunks(connection, reader))
 
 
 async def _chunks(connection: h11.Connection, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:

@@ -7,7 +7,8 @@ if TYPE_CHECKING:
 
 SHORT_ID_CHARACTERS = 8
 _UNITS = ("B", "kB", "MB", "GB", "TB")
-_IN_BYTES = ("download", "fetch", "verify", "install")
+_IN_BYTES = ("download", "fetch", "verify", "install", "import", "export")
+_AT_A_RATE = ("download", "fetch", "import", "export", "verify")
 _RATE_AFTER_S = 0.5  # before that a rate is noise
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
@@ -36,6 +37,17 @@ def readiness(model: "Model") -> str:
     if model.loading:
         return f"converting {model.converted_percent} %" if 0 < model.converted_percent < 100 else "loading"  # noqa: PLR2004  per cent
     return "loaded" if model.loaded else ""
+
+
+def state(model: "Model") -> str:
+    """What else there is to say of a model: `damaged`, its readiness, `pinned`."""
+    said = ["damaged" if model.damaged else readiness(model), "pinned" if model.pinned else ""]
+    return ", ".join(filter(None, said))
+
+
+def last_used(model: "Model") -> str:
+    """`2 h 5 min ago`, counting the node's running time; `never` before a model has answered."""
+    return "never" if model.used_ago_s is None else f"{duration(model.used_ago_s)} ago"
 
 
 def duration(seconds: float) -> str:
@@ -107,7 +119,7 @@ def budget(key: "ApiKey") -> str:
 
 
 class Pace:
-    """Measures how fast a pull downloads."""
+    """Measures how fast bytes come or go, in a pull's stages that take long."""
 
     def __init__(self) -> None:
         self._stage = ""
@@ -121,7 +133,7 @@ class Pace:
         if progress.stage != self._stage:
             self._stage, self._began_at, self._began_done = progress.stage, now, progress.done
         elapsed = now - self._began_at
-        if progress.stage != "download" or elapsed < _RATE_AFTER_S:
+        if progress.stage not in _AT_A_RATE or elapsed < _RATE_AFTER_S:
             return None
         return (progress.done - self._began_done) / elapsed
 

@@ -211,6 +211,30 @@ class FetchError(ModelsError):
     hint = "check the network and pull again: it goes on where it stopped"
 
 
+class InvalidBundleError(ModelsError):
+    """A file is no bundle, or a damaged or cut one; nothing of it was installed."""
+
+    hint = "copy it again, or write it anew where it comes from: hearth models export NAME FILE"
+
+
+class NameTakenError(ModelsError):
+    """Another model has that name here; nothing was changed."""
+
+    hint = "give it another name (hearth models import FILE --as NAME), or remove the one that is here first"
+
+
+class DamagedModelError(CorruptStoreError):
+    """A file of a model is not what it was when it was stored; it was set aside, and nobody is answered from it."""
+
+    hint = "repair it: hearth models pull NAME fetches what is damaged; or import it again: hearth models import FILE"
+
+
+class QuotaExceededError(ModelsError):
+    """A model will not fit the quota, whatever may be removed for it; nothing was removed."""
+
+    hint = "set a larger [models] quota_gb (0 = none), unpin a model (hearth models unpin NAME), or remove one"
+
+
 class ChecksumMismatchError(ModelsError):
     """What was fetched is not what was promised; it was thrown away."""
 

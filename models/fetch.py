@@ -32,7 +32,7 @@ LOCK_INTERVAL_S: Final = 0.1
 MAX_WRAPPING_BYTES: Final = 64 * 1024 * 1024  # what a wheel may hold besides the model, compressed or not
 
 Result = TypeVar("Result")
-Stage = Literal["resolve", "download", "verify", "install", "convert"]
+Stage = Literal["resolve", "download", "verify", "install", "import", "convert"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class _StoppedError(Exception):
     """Ends blocking work whose caller was cancelled."""
 
 
-class _Steps:
+class Steps:
     """Tells the caller about progress, at most every PROGRESS_INTERVAL_S within a stage."""
 
     def __init__(self, progress: Callable[[PullProgress], None]) -> None:
@@ -104,14 +104,14 @@ async def pull(
 
     Raises FetchError, ChecksumMismatchError, NotEnoughSpaceError, DiskFullError, StoreWriteError.
     """
-    async with _exclusive(cache_dir / f"{entry.sha256}.lock"):
-        return await _Pull(entry, store, cache_dir, _Steps(progress)).run()
+    async with exclusive(cache_dir / f"{entry.sha256}.lock"):
+        return await _Pull(entry, store, cache_dir, Steps(progress)).run()
 
 
 class _Pull:
     """One pull, which has the model's lock."""
 
-    def __init__(self, entry: CatalogueEntry, store: ModelStore, cache_dir: Path, steps: _Steps) -> None:
+    def __init__(self, entry: CatalogueEntry, store: ModelStore, cache_dir: Path, steps: Steps) -> None:
         self._entry = entry
         self._store = store
         self._steps = steps
@@ -268,7 +268,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _exclusive(path: Path) -> AsyncIterator[None]:
+async def exclusive(path: Path) -> AsyncIterator[None]:
     """Hold a lock file that other tasks and other processes wait for; the kernel lets go when a process dies."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 from models.errors import (
     ChecksumMismatchError,
@@ -27,6 +27,15 @@ CHUNK_BYTES: Final = 1024 * 1024
 SPARE_BYTES: Final = 16 * 1024 * 1024  # what a copy leaves free, so that logs and databases can still be written
 
 _PLAIN: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # for what was put there instead of a plain file
+
+
+class Source(Protocol):
+    """Anything that bytes are read from; nothing at its end."""
+
+    def read(self, size: int, /) -> bytes:
+        """Give at most `size` bytes."""
+        ...
+
 
 BytesDone = Callable[[int], None]
 """Called after every chunk with the bytes done so far; whatever it raises ends the work."""
@@ -112,7 +121,7 @@ def open_for_update(path: Path) -> int:
     return descriptor
 
 
-def copy_verified(source: IO[bytes], target: Path, *, sha256: str, size: int, done: BytesDone) -> None:
+def copy_verified(source: Source, target: Path, *, sha256: str, size: int, done: BytesDone) -> None:
     """Copy `size` bytes into `target`, which appears only if they hash to `sha256`.
 
     Raises ChecksumMismatchError when they do not, and when there are more or fewer; DiskFullError,
@@ -151,7 +160,7 @@ def matches(path: Path, sha256: str, *, done: BytesDone) -> bool:
         return is_content(file, sha256, done=done)
 
 
-def is_content(file: IO[bytes], sha256: str, *, done: BytesDone) -> bool:
+def is_content(file: Source, sha256: str, *, done: BytesDone) -> bool:
     """Whether what an open file holds from here on hashes to `sha256`."""
     digest, read = hashlib.sha256(), 0
     while chunk := file.read(CHUNK_BYTES):

@@ -5,7 +5,7 @@ import re
 import shutil
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -126,13 +126,17 @@ class EngineHost:
                         progress(event.fraction)
 
     async def collect(self) -> None:
-        """Delete the graphs of models that have left the store, and unload such a model."""
+        """Delete the graphs of models that have left the store; unload such a model, and one that was set aside."""
         async with self._line.place(None), self._converting:
             models = await asyncio.to_thread(self._store.models)
-            if self._loaded not in {model.digest for model in models}:
+            if self._loaded not in {model.digest for model in models if self._store.is_whole(model)}:
                 await self._unload(self._worker)
             keep = {model.manifest.gguf.sha256 for model in models}
             await asyncio.to_thread(_remove_graphs, self._graphs, keep)
+
+    def graph_bytes(self) -> dict[str, int]:
+        """What the graphs take on the disk, by the SHA-256 of the GGUF that they were made of.  Blocks."""
+        return _graph_bytes(self._graphs)
 
     async def aclose(self) -> None:
         """End the worker, and with it every answer; no other is started."""
@@ -285,6 +289,16 @@ async def _process() -> AsyncIterator[WorkerProcess]:
         yield worker
     finally:
         await worker.close()
+
+
+def _graph_bytes(graphs: Path) -> dict[str, int]:
+    taken: dict[str, int] = {}
+    for path in graphs.glob("*/*"):
+        found = _GRAPH.fullmatch(path.parent.name)
+        with suppress(FileNotFoundError):  # built or removed at this moment
+            if found is not None:
+                taken[found["gguf"]] = taken.get(found["gguf"], 0) + path.lstat().st_size
+    return taken
 
 
 def _remove_graphs(graphs: Path, keep: set[str]) -> None:

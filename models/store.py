@@ -4,6 +4,9 @@
     trees/sha256-HEX         their hash trees, for whoever fetches them from here: models/blob_trees.py
     manifests/DIGEST.json    which blobs make a model; DIGEST is the manifest's own SHA-256
     names/NAME.json          what the owner calls it, its licence and where it came from
+    cards/DIGEST.json        what people should know of it, where that is known; opaque here, as is
+    releases/DIGEST.json     what its publisher signed, where somebody did
+    aside/sha256-HEX         blobs that were found damaged, until they are repaired or nobody needs them
 
 They are written in this order, each atomically, and removed in the opposite one: after a power cut at any
 point every name leads to a whole model.  Methods block; copying belongs in a thread.  One process at a time
@@ -17,23 +20,26 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
+from models.core.bundle import MAX_DOCUMENT_BYTES
 from models.core.manifest import MAX_MANIFEST_BYTES, Blob, Manifest, is_sha256
 from models.errors import (
     AmbiguousModelError,
     ChecksumMismatchError,
     CorruptStoreError,
+    DamagedModelError,
     InvalidManifestError,
     InvalidRequestError,
     ModelNotFoundError,
 )
 from models.files import (
     BytesDone,
+    Source,
     copy_verified,
     is_content,
     open_regular,
@@ -100,6 +106,8 @@ class ModelStore:
         self.root = root
         self._blobs, self._manifests, self._names = root / "blobs", root / "manifests", root / "names"
         self._trees = root / "trees"
+        self._aside = root / "aside"
+        self._documents = {"card.json": root / "cards", "release.json": root / "releases"}
         self._lock = threading.Lock()
         self._arriving: set[str] = set()  # blobs that no name mentions yet: not garbage
 
@@ -128,10 +136,38 @@ class ModelStore:
         return matching[0]
 
     def path(self, blob: Blob) -> Path:
-        """Return where a blob lies, after looking that it is a plain file of its size.  Raises CorruptStoreError."""
+        """Return where a blob lies, after looking that it is a plain file of its size.
+
+        Raises CorruptStoreError; DamagedModelError for one that was set aside.
+        """
         path = self.blob_path(blob.sha256)
+        if not path.exists() and self.aside_path(blob.sha256).exists():
+            raise DamagedModelError(f"the blob {blob.sha256[:12]} was found damaged")
         open_regular(path, size=blob.size).close()
         return path
+
+    def has(self, blob: Blob) -> bool:
+        """Whether a blob is here, as far as its size tells."""
+        with suppress(CorruptStoreError):
+            self.path(blob)
+            return True
+        return False
+
+    def is_whole(self, model: StoredModel) -> bool:
+        """Whether everything that a model is made of is here, as far as sizes tell."""
+        return all(map(self.has, model.manifest.blobs))
+
+    def aside_path(self, sha256: str) -> Path:
+        """Return where a blob lies that was found damaged."""
+        return self._aside / f"sha256-{sha256}"
+
+    def set_aside(self, sha256: str) -> None:
+        """Take a damaged blob out of use; it is kept for whoever repairs it.  Raises StoreWriteError."""
+        self._move(self.blob_path(sha256), self.aside_path(sha256))
+
+    def put_back(self, sha256: str) -> None:
+        """Take a blob into use again that was set aside and has been found sound.  Raises StoreWriteError."""
+        self._move(self.aside_path(sha256), self.blob_path(sha256))
 
     def blob_path(self, sha256: str) -> Path:
         """Return where a blob lies or would lie."""
@@ -149,7 +185,7 @@ class ModelStore:
             raise CorruptStoreError(f"blob {blob.sha256[:12]} has changed on the disk")
         return data
 
-    def add(self, source: IO[bytes], blob: Blob, *, done: BytesDone = lambda _: None) -> None:
+    def add(self, source: Source, blob: Blob, *, done: BytesDone = lambda _: None) -> None:
         """Copy a blob into the store, checked on the way; one that is there already is not copied again.
 
         It stays until `install` names it or the process ends without.  Raises ChecksumMismatchError,
@@ -225,6 +261,29 @@ class ModelStore:
         self.collect()
         return self.find(name)
 
+    def abandon(self, blobs: Iterable[Blob]) -> None:
+        """Give up blobs that were added and will not be named: those that no other model needs are deleted."""
+        with self._lock:
+            self._arriving.difference_update(blob.sha256 for blob in blobs)
+        self.collect()
+
+    def documents(self, digest: str) -> dict[str, bytes]:
+        """Read what lies beside a model, by what it is called in a bundle.  Raises CorruptStoreError."""
+        found = {}
+        for name, directory in self._documents.items():
+            path = directory / f"{digest}.json"
+            if path.exists():
+                with open_regular(path) as file:
+                    found[name] = file.read(MAX_DOCUMENT_BYTES + 1)
+        return found
+
+    def keep_documents(self, digest: str, documents: Mapping[str, bytes]) -> None:
+        """Put documents beside a model that is here; those that are there already stay.  Raises as `install` does."""
+        for name, text in documents.items():
+            path = self._documents[name] / f"{digest}.json"
+            if not path.exists():
+                write_atomically(path, text)
+
     def remove(self, name: str) -> None:
         """Forget a name, and what no other name needs.  Raises ModelNotFoundError, StoreWriteError."""
         path = self._name_file(require_name(name))
@@ -251,11 +310,17 @@ class ModelStore:
             keep = {self.blob_path(sha256).name for sha256 in blobs} | {f"{model.digest}.json" for model in named}
             keep |= {f".{name}.arriving" for name in keep}
             keep |= {self._name_file(model.name).name for model in named}
-            for directory in (self._names, self._manifests, self._blobs, self._trees):
-                with writing(directory), suppress(FileNotFoundError):
-                    for path in directory.iterdir():
-                        if path.name not in keep:
-                            path.unlink()
+            for directory in (self._names, *self._documents.values(), self._manifests, self._blobs, self._trees):
+                _delete_others(directory, keep)
+            repaired = {path.name for path in self._aside.glob("sha256-*") if (self._blobs / path.name).exists()}
+            _delete_others(self._aside, keep - repaired)
+
+    def _move(self, old: Path, new: Path) -> None:
+        with self._lock, writing(new):
+            new.parent.mkdir(parents=True, exist_ok=True)
+            old.replace(new)
+            sync_directory(new.parent)
+            sync_directory(old.parent)
 
     def _name_file(self, name: str) -> Path:
         return self._names / f"{name}.json"
@@ -294,6 +359,13 @@ class ModelStore:
             return Manifest.parse(data)
         except InvalidManifestError as error:
             raise CorruptStoreError(f"{path}: {error}") from error
+
+
+def _delete_others(directory: Path, keep: set[str]) -> None:
+    with writing(directory), suppress(FileNotFoundError):
+        for path in directory.iterdir():
+            if path.name not in keep:
+                path.unlink()
 
 
 def _fields(path: Path) -> object:

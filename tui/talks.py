@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing
 
-from device.client import AnswerFinished, AnswerPiece, AnswerQueued, DaemonClient, DeviceError, Model, Pace
+from device.client import AnswerFinished, AnswerPiece, AnswerQueued, DaemonClient, DeviceError, Pace, PullProgress
 from tui.messages import (
     AnswerEnded,
     AnswerFailed,
@@ -44,7 +44,7 @@ async def pull(client: DaemonClient, tell: Tell, name: str) -> None:
     try:
         async with aclosing(client.pull(name)) as items:
             async for item in items:
-                if not isinstance(item, Model):
+                if isinstance(item, PullProgress):
                     tell(PullMoved(name, item, pace.rate(item, now=time.monotonic())))
     except DeviceError as error:
         tell(PullEnded(name, str(error), error.hint))

@@ -1,11 +1,12 @@
 """`hearth models`: what is here and what can be had; `pull ls rm` are its short forms."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device.cli import card, lineage, pull, session
+from device.cli import bundles, card, care, lineage, pull, session
 from device.cli.printing import print_facts, print_json, print_table
-from device.wording import readiness, short_id, size
+from device.wording import last_used, short_id, size, state
 
 if TYPE_CHECKING:
     from device.api import Model, Models
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
     """Add the verb, its actions and their short forms to the grammar."""
-    parser = verbs.add_parser("models", parents=[shared], help="list, pull, show and remove models; their cards")
+    parser = verbs.add_parser("models", parents=[shared], help="list, pull, carry, keep and describe models")
     parser.set_defaults(run=run_ls)
     actions = parser.add_subparsers(metavar="ACTION", title="actions")
     _add_ls(actions, shared, "list what is here and what can be pulled (the default)")
@@ -24,6 +25,8 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: ar
     card.add(actions, shared)
     lineage.add(actions, shared)
     _add_rm(actions, shared, "remove a model")
+    _add_bundles(actions, shared)
+    _add_care(actions, shared)
     _add_pull(verbs, shared, "= models pull")
     _add_ls(verbs, shared, "= models ls")
     _add_rm(verbs, shared, "= models rm")
@@ -33,6 +36,9 @@ def _add_ls(
     actions: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser, text: str
 ) -> None:
     parser = actions.add_parser("ls", parents=[shared], help=text)
+    parser.add_argument(
+        "--mesh", action="store_true", help="list what the nodes in reach hold, and what would fit here"
+    )
     parser.set_defaults(run=run_ls)
 
 
@@ -52,8 +58,35 @@ def _add_rm(
     parser.set_defaults(run=run_rm)
 
 
+def _add_bundles(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser
+) -> None:
+    export = actions.add_parser("export", parents=[shared], help="write a model to one file, for a stick")
+    export.add_argument("name", metavar="NAME", help="name or digest")
+    export.add_argument("file", type=Path, metavar="FILE", help="a new file, or a directory for it")
+    export.set_defaults(run=bundles.run_export)
+    importing = actions.add_parser("import", parents=[shared], help="install a model from such a file")
+    importing.add_argument("file", type=Path, metavar="FILE", help="what hearth models export wrote")
+    importing.add_argument("--as", dest="called", metavar="NAME", default="", help="call it so here")
+    importing.set_defaults(run=bundles.run_import)
+
+
+def _add_care(actions: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
+    pin = actions.add_parser("pin", parents=[shared], help="keep a model whatever the quota says")
+    pin.add_argument("name", metavar="NAME", help="name or digest")
+    pin.set_defaults(run=care.run_pin)
+    unpin = actions.add_parser("unpin", parents=[shared], help="let a model make room again")
+    unpin.add_argument("name", metavar="NAME", help="name or digest")
+    unpin.set_defaults(run=care.run_unpin)
+    verify = actions.add_parser("verify", parents=[shared], help="read models again, and find what is damaged")
+    verify.add_argument("name", metavar="NAME", nargs="?", default="", help="name or digest; all without one")
+    verify.set_defaults(run=care.run_verify)
+
+
 def run_ls(args: argparse.Namespace) -> int:
-    """List the store and the catalogue."""
+    """List the store and the catalogue, or what the mesh holds."""
+    if getattr(args, "mesh", False):
+        return care.run_mesh(args)
     models = session.run(args, lambda client: client.models())
     if args.json:
         print_json(models)
@@ -82,8 +115,11 @@ def run_rm(args: argparse.Namespace) -> int:
 def _print_list(models: "Models") -> None:
     if models.models:
         print_table(
-            ("MODEL", "DIGEST", "SIZE", "LICENCE", "STATE"),
-            [(m.name, short_id(m.digest), size(m.size_bytes), m.licence, readiness(m)) for m in models.models],
+            ("MODEL", "DIGEST", "SIZE", "LICENCE", "LAST USED", "STATE"),
+            [
+                (m.name, short_id(m.digest), size(m.size_bytes), m.licence, last_used(m), state(m))
+                for m in models.models
+            ],
         )
     else:
         print("No model is here yet.")
@@ -103,7 +139,8 @@ def _print_model(model: "Model") -> None:
             ("digest", model.digest),
             ("size", size(model.size_bytes)),
             ("licence", model.licence),
-            ("state", readiness(model) or "here"),
+            ("state", state(model) or "here"),
+            ("last used", last_used(model)),
             ("what it is", model.description or "unknown"),
             ("trained on", model.trained_on),
             ("bad at", model.bad_at),

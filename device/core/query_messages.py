@@ -19,7 +19,7 @@ Fractions and logprobs are in millionths: the encoding has no floats.  QUEUED te
 place, whenever that is another; empty TOKENS say "still at it" in between, and while a prompt is read.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, get_args
 
@@ -66,14 +66,21 @@ class Status:
     name: str
     models: tuple[HeldModel, ...]
 
+    @property
+    def told(self) -> tuple[HeldModel, ...]:
+        """The models that the body has room for, the first ones: at least 130 of them."""
+        models = self.models[:MAX_MODELS]
+        while len(self._body(models)) > MAX_STATUS_BYTES:
+            models = models[:-1]
+        return models
+
     def to_body(self) -> bytes:
         """Write the body; models beyond the bounds are left out."""
-        models: list[Item] = [
-            [model.name, bytes.fromhex(model.digest), model.size_bytes] for model in self.models[:MAX_MODELS]
-        ]
-        while len(body := encode([self.name, models])) > MAX_STATUS_BYTES:
-            models.pop()
-        return body
+        return self._body(self.told)
+
+    def _body(self, models: Sequence[HeldModel]) -> bytes:
+        items: list[Item] = [[model.name, bytes.fromhex(model.digest), model.size_bytes] for model in models]
+        return encode([self.name, items])
 
     @classmethod
     def parse(cls, body: bytes) -> "Status":

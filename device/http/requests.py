@@ -1,17 +1,19 @@
 """Reading a request within bounds, and work that ends when its client hangs up."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
-from device.errors import RequestTooLargeError, RequestTooSlowError
+from device.errors import BadRequestError, RequestTooLargeError, RequestTooSlowError
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_DISCARDED_BYTES: Final = 16 * MAX_BODY_BYTES
 BODY_WITHIN_S: Final = 15.0
+MAX_HELD: Final = 8  # pieces of a long body; uvicorn gives 64 KiB of it at most
+MAX_TEXT_CHARACTERS: Final = 512
 
 T = TypeVar("T")
 
@@ -41,6 +43,42 @@ async def read_body(request: Request, *, max_bytes: int = MAX_BODY_BYTES, within
     return bytes(body)
 
 
+class RequestBody:
+    """A body of any length, of which MAX_HELD pieces are held: `pump` brings them, `pieces` gives them away."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._held: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_HELD)
+        self._discarding = False
+
+    async def pump(self) -> None:
+        """Bring the pieces, then watch the connection; return when the client hangs up."""
+        while (message := await self._receive())["type"] != "http.disconnect":
+            if not self._discarding:
+                await self._held.put(message.get("body", b""))
+            if not message.get("more_body", False):
+                await self._held.put(None)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the pieces in order, to the end of the body."""
+        while (piece := await self._held.get()) is not None:
+            yield piece
+
+    def discard(self) -> None:
+        """Throw away what is here and what comes from now on."""
+        self._discarding = True
+        while not self._held.empty():
+            self._held.get_nowait()
+
+
+def text_of(fields: Mapping[str, object], key: str) -> str:
+    """Give a short text of a request.  Raises BadRequestError."""
+    value = fields.get(key)
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_TEXT_CHARACTERS:
+        raise BadRequestError(f"{key}: a text of 1 to {MAX_TEXT_CHARACTERS} characters", param=key)
+    return value
+
+
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """Run `work` to its end; when the client hangs up first, cancel it, wait for it, and raise ClientDisconnect."""
     working = asyncio.create_task(work, name="answer")
@@ -51,7 +89,7 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
             raise ClientDisconnect
         return working.result()
     finally:
-        await _end(working, watching)
+        await end_tasks(working, watching)
 
 
 async def _hang_up(receive: Receive) -> None:
@@ -59,7 +97,8 @@ async def _hang_up(receive: Receive) -> None:
         pass
 
 
-async def _end(*tasks: asyncio.Task[Any]) -> None:
+async def end_tasks(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait for them; how they end is nobody's business any more."""
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -33,6 +33,7 @@ from mesh.core.token_bucket import TokenBucket
 from mesh.errors import LinkDownError, MeshError
 from models.arrivals import Arrival, Arrivals
 from models.core.hash_tree import PageId
+from models.core.manifest import Manifest
 from models.errors import ArrivalNotFoundError, ChecksumMismatchError, ModelsError
 
 HOLDINGS_EVERY_S: Final = 2.0  # whoever does not hold all of it is asked anew what it holds
@@ -113,21 +114,27 @@ class Fetch:
         self._holdings_at = 0.0
         self._stirred.set()
 
-    async def begin(self) -> Arrival:
+    async def begin(self, admit: Callable[[Manifest], Awaitable[None]]) -> Arrival:
         """Go on with what is here of the model, or learn from a neighbour what it is, and reserve its space.
 
+        admit: makes room for it, before anything is reserved; what it raises ends this.
         Raises NoHolderError, NotSharedError, StrangersReleaseError, ModelsError.
         """
         try:
-            self._arrival = await asyncio.to_thread(self._arrivals.resume, self.digest, done=self._checked)
+            arrival = await asyncio.to_thread(self._arrivals.resume, self.digest, done=self._checked)
+            self._arrival = arrival
+            await admit(arrival.promise.manifest)
         except ArrivalNotFoundError:
             release = await self._release()
+            await admit(self._releases.read(release).manifest)
             self._arrival = await asyncio.to_thread(self._arrivals.begin, release, done=self._checked)
         return self._arrival
 
     async def run(self) -> None:
         """Bring every chunk, however long that takes.  Raises DiskFullError, StoreWriteError; what came is kept."""
-        arrival = self._arrival or await self.begin()
+        arrival = self._arrival
+        if arrival is None:
+            raise AssertionError("it has begun by then")
         wanted = [
             WantedBlob(sha256, one.blob.size, one.have(), one.tree.known) for sha256, one in arrival.blobs.items()
         ]

@@ -51,6 +51,8 @@ class Releases:
     def of(self, model: StoredModel, *, done: BytesDone = lambda _: None) -> Release:
         """Give the release of a model that is here; the first time this reads all of it, if nobody signed one yet.
 
+        One of this node's own is signed anew where its owner has changed the card since.
+
         done: called with the bytes read; whatever it raises ends the work.
         Raises NotSharedError for a model that may not be passed on, ModelsError, MeshError when it cannot be signed.
         """
@@ -58,9 +60,10 @@ class Releases:
         if refusal is not None:
             raise NotSharedError(refusal.reason, hint=refusal.hint)
         with self._lock:
-            release = self._cards.release(model.digest)
-            if release is None:
-                card = self._cards.card(model.digest) or bare_card(model)
+            release, card = self._cards.release(model.digest), self._cards.card(model.digest)
+            ours = release is not None and release.publisher == self._publisher.public
+            if release is None or (ours and card is not None and card != release.card):
+                card = card or bare_card(model)
                 trees = {blob.sha256: self._trees.of(blob, done=done).root.hex() for blob in model.manifest.blobs}
                 publisher = self._publisher
                 release = Release.make(model.manifest, trees, card, publisher.public, sign=publisher.sign)

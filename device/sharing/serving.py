@@ -40,8 +40,8 @@ FULL_PAUSE_S: Final = 0.005  # then a lane that was full is tried again: half of
 log = logging.getLogger(__name__)
 
 
-class Shelf(Protocol):
-    """What of this node's models can be given; `device.sharing.shelf.Shelf`.  None: it is not here.
+class Stock(Protocol):
+    """What of this node's models can be given; `device.sharing.stock.Stock`.  None: it is not here.
 
     Raises NotSharedError for a model that is not given away, BusyError for one that is being prepared for it, and
     ModelsError or MeshError for what cannot be read or signed.
@@ -72,10 +72,10 @@ class _Customer:
 class Server:
     """Answers requests; `run` must be running."""
 
-    def __init__(self, mesh: Mesh, shelf: Shelf, *, bytes_per_s: float = 0.0) -> None:
+    def __init__(self, mesh: Mesh, stock: Stock, *, bytes_per_s: float = 0.0) -> None:
         """bytes_per_s: what goes out at most, to all together; 0: as much as there is room for."""
         self._mesh = mesh
-        self._shelf = shelf
+        self._stock = stock
         self._bytes_per_s = bytes_per_s
         self._paid_at = 0.0  # when everything that was sent is within the limit
         self._customers: OrderedDict[str, _Customer] = OrderedDict()  # whose turn it is first
@@ -187,14 +187,14 @@ class Server:
         data: bytes | None
         match want:
             case WantRelease(model):
-                data = await self._shelf.release(model)
+                data = await self._stock.release(model)
                 return None if data is None else GiveRelease(data)
             case WantHolding(model):
-                blobs = await self._shelf.holding(model)
+                blobs = await self._stock.holding(model)
                 return None if blobs is None else GiveHolding(blobs)
             case WantChunk(model, blob, index):
-                data = await self._shelf.chunk(model, blob, index)
+                data = await self._stock.chunk(model, blob, index)
                 return None if data is None else GiveChunk(data)
             case WantPage(model, blob, level, index):
-                data = await self._shelf.page(model, blob, PageId(level, index))
+                data = await self._stock.page(model, blob, PageId(level, index))
                 return None if data is None else GivePage(data)

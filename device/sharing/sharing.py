@@ -7,9 +7,11 @@ come of it is kept in any case.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import nullcontext
 from typing import Final
 
 from device.api import HeldModel, PullProgress, SharingCounts
+from device.api_of_models import Removed
 from device.core.sharing_messages import (
     SHARING_KINDS,
     Refused,
@@ -26,8 +28,8 @@ from device.sharing.fetching import Fetch
 from device.sharing.releases import Releases
 from device.sharing.requests import Requests
 from device.sharing.serving import Server
-from device.sharing.shelf import Shelf
-from device.sharing.transfer import Transfer
+from device.sharing.stock import Stock
+from device.sharing.transfer import RoomFor, Transfer
 from mesh.core.token_bucket import TokenBucket
 from mesh.node import Received
 from models.arrivals import Arrival, Arrivals
@@ -46,6 +48,7 @@ class Sharing:
     """Gives and fetches models; `run` must be running.
 
     models_of: what a member says that it holds.  on_arrived: called with each model that has been installed.
+    room: holds room for a model while it comes.
     """
 
     def __init__(
@@ -54,13 +57,14 @@ class Sharing:
         mesh: Mesh,
         arrivals: Arrivals,
         releases: Releases,
-        shelf: Callable[[Callable[[str], Arrival | None]], Shelf],
+        stock: Callable[[Callable[[str], Arrival | None]], Stock],
         models_of: Callable[[str], Sequence[HeldModel]],
         on_arrived: Callable[[StoredModel], None],
+        room: RoomFor = lambda *_: nullcontext(),
         enabled: bool = True,
         bytes_per_s: float = 0.0,
     ) -> None:
-        """shelf: makes one that also gives what is arriving.  bytes_per_s: each way at most, 0 = no limit.
+        """stock: makes one that also gives what is arriving.  bytes_per_s: each way at most, 0 = no limit.
 
         enabled: whether anything is given; what the owner pulls comes in any case.
         """
@@ -69,6 +73,7 @@ class Sharing:
         self._releases = releases
         self._models_of = models_of
         self._on_arrived = on_arrived
+        self._room = room
         self._enabled = enabled
         self._limit = TokenBucket(bytes_per_s, max(bytes_per_s / 4, 1024 * 1024)) if bytes_per_s else None
         self._transfers: dict[str, Transfer] = {}  # by digest
@@ -76,8 +81,8 @@ class Sharing:
         self._drops = Drops()
         self._fetched = 0  # bytes of transfers that have ended
         self._tasks: asyncio.TaskGroup | None = None
-        self._shelf = shelf(self._arriving)
-        self._server = Server(mesh, self._shelf, bytes_per_s=bytes_per_s)
+        self._stock = stock(self._arriving)
+        self._server = Server(mesh, self._stock, bytes_per_s=bytes_per_s)
         self.stopping = False
         """Set before the node ends: what is left of a pull then was not stopped by its owner."""
 
@@ -93,7 +98,7 @@ class Sharing:
                 await asyncio.Event().wait()
         finally:
             self._tasks = None
-            self._shelf.close()
+            self._stock.close()
 
     def counts(self) -> SharingCounts:
         """What goes on now, and what went over the wires since the start."""
@@ -115,8 +120,8 @@ class Sharing:
         }
         return tuple(found.values())
 
-    async def pull(self, digest: str, name: str) -> AsyncGenerator[PullProgress | StoredModel, None]:
-        """Bring a model here from whoever holds it; yield how far it is, at the end the model.
+    async def pull(self, digest: str, name: str) -> AsyncGenerator[PullProgress | Removed | StoredModel, None]:
+        """Bring a model here from whoever holds it; yield how far it is, what made room for it, at the end the model.
 
         Closing the generator stops the transfer, if nobody else follows it; what came is kept.
         Raises BusyError, NoHolderError, NotSharedError, StrangersReleaseError, ModelsError.
@@ -127,6 +132,8 @@ class Sharing:
         try:
             quiet_since: float | None = None
             while not transfer.done.done():
+                while transfer.removed:
+                    yield transfer.removed.popleft()
                 yield transfer.progress()
                 await asyncio.wait({transfer.done}, timeout=PROGRESS_EVERY_S)
                 now = asyncio.get_running_loop().time()
@@ -142,7 +149,7 @@ class Sharing:
 
     def models_changed(self) -> None:
         """The models here are others than before."""
-        self._shelf.models_changed()
+        self._stock.models_changed()
 
     def _transfer(self, digest: str, name: str) -> Transfer:
         transfer = self._transfers.get(digest)
@@ -163,8 +170,9 @@ class Sharing:
             name,
             arrivals=self._arrivals,
             releases=self._releases,
-            reading=self._shelf.reading,
+            reading=self._stock.reading,
             on_arrived=self._on_arrived,
+            room=self._room,
         )
         transfer.task = self._tasks.create_task(transfer.run(), name=f"fetch {digest[:8]}")
         transfer.task.add_done_callback(lambda _: self._ended(digest))

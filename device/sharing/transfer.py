@@ -7,22 +7,30 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
 from device.api import PullProgress
+from device.api_of_models import Removed
 from device.errors import DeviceError, NoHolderError
 from device.sharing.fetching import Fetch
 from device.sharing.releases import Releases
 from mesh.errors import MeshError
 from models.arrivals import Arrival, Arrivals
+from models.core.manifest import Manifest
 from models.errors import CorruptStoreError, InvalidRequestError, ModelsError
 from models.files import open_regular, write_atomically
 from models.store import Details, StoredModel, require_name
 
 WANTED: Final = "wanted.json"
 MAX_WANTED_BYTES: Final = 1024
+MAX_REMOVED: Final = 64  # kept for whoever follows
+
+RoomFor = Callable[[str, Manifest, Callable[[Removed], None]], AbstractAsyncContextManager[None]]
+"""Holds room for a model of that name while it comes, and tells what was removed for it (`device.quota.Quota`)."""
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +47,7 @@ class Transfer:
         releases: Releases,
         reading: asyncio.Lock,
         on_arrived: Callable[[StoredModel], None],
+        room: RoomFor,
     ) -> None:
         """reading: held by whoever reads from the arrival for others."""
         self.fetch = fetch
@@ -50,6 +59,9 @@ class Transfer:
         self._releases = releases
         self._reading = reading
         self._on_arrived = on_arrived
+        self._room = room
+        self.removed: deque[Removed] = deque(maxlen=MAX_REMOVED)
+        """What made room for it, and nobody has been told of."""
         self._stage = "ask"
         self._open = False  # whether others may read from the arrival
 
@@ -114,10 +126,18 @@ class Transfer:
         return ""
 
     async def _bring(self) -> StoredModel:
+        async with contextlib.AsyncExitStack() as held:
+
+            async def admit(manifest: Manifest) -> None:
+                await held.enter_async_context(self._room(self.name, manifest, self.removed.append))
+
+            return await self._fetched(admit)
+
+    async def _fetched(self, admit: Callable[[Manifest], Awaitable[None]]) -> StoredModel:
         digest = self.fetch.digest
         try:
             self._stage = "ask"
-            arrival = await self.fetch.begin()
+            arrival = await self.fetch.begin(admit)
             await asyncio.to_thread(self._note, paused=False)
             self._stage, self._open = "fetch", True
             await self.fetch.run()

@@ -18,7 +18,7 @@ from device.core.query_messages import Status
 from device.errands import Errands
 from device.sharing.releases import Releases
 from device.sharing.sharing import Sharing
-from device.sharing.shelf import Shelf
+from device.sharing.stock import Stock
 from mesh.node import MeshConfig, MeshNode
 from mesh.publishing import verify
 from models.arrivals import Arrivals
@@ -47,7 +47,7 @@ class Node:
             mesh=self.mesh,
             arrivals=Arrivals(self.store, releases.promise),
             releases=releases,
-            shelf=lambda arriving: Shelf(
+            stock=lambda arriving: Stock(
                 store=self.store,
                 stored=lambda: stored,
                 arriving=arriving,

@@ -14,8 +14,8 @@ from device.client import (
     DaemonClient,
     RequestRefusedError,
     UnexpectedReplyError,
-    _unreachable,
 )
+from device.connection import _unreachable
 from device.errors import DaemonUnreachableError
 from tests.sim.daemon import SimulatedDaemon
 from tests.sim.scripts import EMBER_ID, MODEL, OFFER, SPARK_ID, STATUS

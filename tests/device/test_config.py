@@ -74,6 +74,7 @@ def test_later_sources_win(tmp_path: Path) -> None:
         ("[queue]\nwaiting = 1", "queue.waiting: 2 to 512 questions"),
         ("[queue]\nwaiting = 513", "queue.waiting: 2 to 512 questions"),
         ('[models]\ndefault = ""', "models.default: a model's name"),
+        ("[models]\nquota_gb = -1", "models.quota_gb: 0 .no limit. to"),
         ("[http\nport", "is no TOML"),
         ("#" * 70_000, "larger than 65536 bytes"),
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from device.client import AnswerBrokenOffError, DaemonClient, DaemonTimeoutError, UnexpectedReplyError
-from device.socket_http import MAX_LINE_BYTES, ConnectError, NotHttpError, request
+from device.socket_http import MAX_LINE_BYTES, ConnectError, NotHttpError, Upload, request
 
 
 @asynccontextmanager
@@ -113,3 +113,70 @@ async def test_nobody_there(tmp_path: Path) -> None:
         async with request(tmp_path / "none", "GET", "/", None, connect_within_s=5):
             pass
     assert not caught.value.forbidden
+
+
+async def _pieces(*pieces: bytes, then: Exception | None = None) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+    if then is not None:
+        raise then
+
+
+async def test_an_upload_is_sent_in_pieces(tmp_path: Path) -> None:
+    """With its size told first, and no more of it held than can be sent."""
+    received = bytearray()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.extend(await reader.readuntil(b"\r\n\r\n"))
+        received.extend(await reader.readexactly(3_000_000))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    upload = Upload(3_000_000, _pieces(*[b"x" * 1_000_000] * 3))
+    async with (
+        await asyncio.start_unix_server(talk, tmp_path / "s"),
+        request(tmp_path / "s", "POST", "/a", upload, connect_within_s=5) as got,
+    ):
+        assert got.size == 2
+        assert await got.body() == b"{}"
+    assert b"Content-Length: 3000000\r\n" in received
+    assert b"Content-Type: application/x-tar\r\n" in received
+    assert received.endswith(b"x" * 3_000_000)
+
+
+async def test_a_reply_that_comes_early_is_heard(tmp_path: Path) -> None:
+    """While the rest of the upload is still to be sent."""
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 100_000
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\n{}")
+        while await reader.read(1_000_000):  # as the daemon does, until whoever sends has heard
+            pass
+        writer.close()
+
+    async with (
+        await asyncio.start_unix_server(talk, tmp_path / "s"),
+        request(tmp_path / "s", "POST", "/a", Upload(10**15, endless()), connect_within_s=5) as got,
+    ):
+        assert (got.status, got.is_error, await got.body()) == (400, True, b"{}")
+
+
+async def test_a_source_that_fails_is_what_is_said(tmp_path: Path) -> None:
+    """Not that the connection ended, which came of it; the peer sees that nothing more comes."""
+    ended = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        ended.set()
+        writer.close()
+
+    upload = Upload(1000, _pieces(b"half", then=ValueError("the stick is gone")))
+    async with await asyncio.start_unix_server(talk, tmp_path / "s"):
+        with pytest.raises(ValueError, match="the stick is gone"):
+            async with request(tmp_path / "s", "POST", "/a", upload, connect_within_s=5):
+                pytest.fail("there was a reply")
+        await ended.wait()

@@ -2,13 +2,18 @@
 
 import contextlib
 import functools
+import hashlib
+import io
+import shutil
 import struct
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from models.bundle import BundleReader, bundle_of, bundle_pieces
 from models.constraints import Constraints
+from models.core.bundle import END, HEAD, Bundle, documents_of, header, padding
 from models.core.grammars import answer_grammar
 from models.core.hash_tree import CHUNK_BYTES, KnownTree
 from models.core.manifest import Blob, Manifest
@@ -39,6 +44,7 @@ from models.core.worker_protocol import (
     parse_report,
 )
 from models.errors import (
+    InvalidBundleError,
     InvalidManifestError,
     InvalidRequestError,
     ModelsError,
@@ -47,6 +53,7 @@ from models.errors import (
 )
 from models.gguf import GgufFile
 from models.key_value_scales import KeyValueScales
+from models.store import ModelStore
 from models.tokenizer import Tokenizer
 from tests.fuzz.target import Target
 from tests.models.tiny import TinyLlama, write_tiny
@@ -83,6 +90,26 @@ def parse_hash_tree(data: bytes) -> None:
     whole = _tree()
     known = KnownTree.load(whole.geometry.size, whole.root, data)
     assert all(known.page(page) == whole.page(page) for page in known.known)
+
+
+def parse_bundle(data: bytes) -> None:
+    """A file from a stick: what is installed is what it says, and nothing is left of what is not."""
+    root = Path(tempfile.mkdtemp(dir=_folder()))
+    store = ModelStore(root)
+    try:
+        model = BundleReader(io.BytesIO(data)).install(store)
+    except ModelsError:
+        assert not [path for path in root.rglob("*") if path.is_file()]
+    else:
+        documents = store.documents(model.digest)
+        assert b"".join(bundle_pieces(bundle_of(model, documents), store, documents)) == data
+    shutil.rmtree(root)
+
+
+def parse_bundle_head(data: bytes) -> None:
+    """The head of a bundle: what is taken is written in one way."""
+    with contextlib.suppress(InvalidBundleError):
+        assert Bundle.parse(data).to_bytes() == data
 
 
 def parse_worker_report(data: bytes) -> None:
@@ -142,6 +169,25 @@ def _gguf() -> bytes:
     return whole + bytes(-len(whole) % 32) + bytes(34)
 
 
+def _bundle_head() -> Bundle:
+    weights = hashlib.sha256(b"weights").hexdigest()
+    return Bundle(
+        name="tiny",
+        manifest=Manifest.of([Blob("gguf", weights, 7)]),
+        licence="MIT",
+        description="",
+        source="",
+        documents=documents_of({"card.json": b"{}"}),
+    )
+
+
+def _bundle() -> bytes:
+    bundle = _bundle_head()
+    contents = [(HEAD, bundle.to_bytes()), ("card.json", b"{}"), (bundle.blobs[0].name, b"weights")]
+    members = (header(name, len(data)) + data + bytes(padding(len(data))) for name, data in contents)
+    return b"".join(members) + END
+
+
 def _orders() -> list[bytes]:
     request = GenerationRequest((Message("user", "Hi"),), SamplingParams(stop=("\n",)))
     load = Load(gguf="a", graphs="b", template=None, threads=1, context_tokens=64, slots=1, prefix_bytes=0)
@@ -171,6 +217,8 @@ TARGETS = (
     Target(parse_gguf, lambda: [_gguf()]),
     Target(parse_manifest, lambda: [Manifest.of([Blob("gguf", "0" * 64, 5)]).to_bytes()]),
     Target(parse_hash_tree, lambda: [_tree().to_bytes(), _tree().to_bytes()[:37]]),
+    Target(parse_bundle, lambda: [_bundle()]),
+    Target(parse_bundle_head, lambda: [_bundle_head().to_bytes()]),
     Target(read_tool_calls, lambda: [b'x<tool_call>{"name": "weather", "arguments": {"a": "}"}}</tool_call>']),
     Target(
         compile_schema, lambda: [b'{"type":"object","properties":{"a":{}},"required":["a",[]],"anyOf":[{"items":{}}]}']

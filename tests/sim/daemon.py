@@ -23,6 +23,7 @@ from starlette.routing import Route
 from mesh.identity import fingerprint
 from tests.sim.scripts import (
     ATTIC_ID,
+    BUNDLE,
     CARD,
     CATALOGUE,
     DIAGNOSIS,
@@ -30,12 +31,14 @@ from tests.sim.scripts import (
     GUESTS,
     KEYS,
     LINEAGE,
+    MESH_MODELS,
     MODEL,
     OFFER,
     PEERS,
     PULL,
     SPARK_ID,
     STATUS,
+    VERIFICATION,
 )
 
 Json = dict[str, Any]
@@ -71,6 +74,12 @@ class SimulatedDaemon:
         self.card: Json = copy.deepcopy(CARD)
         self.keys: list[Json] = copy.deepcopy(KEYS)
         self.guests: Json = copy.deepcopy(STATUS["guests"])
+        self.mesh_models: Json = copy.deepcopy(MESH_MODELS)
+        self.verification: Json = copy.deepcopy(VERIFICATION)
+        self.removing: list[Json] = []
+        """What is removed to make room for what is imported."""
+        self.received = b""
+        self.breaks_exports = False
         self.asked: list[tuple[str, str, Json]] = []
         self.abandoned = threading.Event()
         self.others = 0
@@ -139,6 +148,11 @@ class SimulatedDaemon:
             ("PUT", "/api/models/{name}/card", self._put_card),
             ("GET", "/api/models/{name}/lineage", self._get_lineage),
             ("DELETE", "/api/models/{name}", self._remove_model),
+            ("PUT", "/api/models/{name}/pin", self._pin),
+            ("DELETE", "/api/models/{name}/pin", self._pin),
+            ("GET", "/api/models/{name}/bundle", self._export),
+            ("POST", "/api/models/verify", self._verify),
+            ("GET", "/api/mesh/models", self._get_mesh_models),
             ("GET", "/api/keys", self._get_keys),
             ("POST", "/api/keys", self._add_key),
             ("DELETE", "/api/keys/{key}", self._remove_key),
@@ -147,7 +161,10 @@ class SimulatedDaemon:
             ("DELETE", "/api/guests", self._close_guests),
             ("POST", "/v1/chat/completions", self._chat),
         ]
-        return Starlette(routes=[Route(path, self._recorded(reply), methods=[verb]) for verb, path, reply in routes])
+        # A bundle is no JSON, so that this one is not recorded; and it comes before what takes any name.
+        importing = Route("/api/models/import", self._import, methods=["POST"])
+        recorded = [Route(path, self._recorded(reply), methods=[verb]) for verb, path, reply in routes]
+        return Starlette(routes=[importing, *recorded])
 
     def _recorded(
         self, reply: Callable[[Request, Json], Awaitable[Response]]
@@ -252,6 +269,43 @@ class SimulatedDaemon:
         name = request.path_params["name"]
         return JSONResponse(LINEAGE) if self._held(name) else _no_model(name)
 
+    async def _pin(self, request: Request, _body: Json) -> Response:
+        model = self._held(request.path_params["name"])
+        if model is None:
+            return _no_model(request.path_params["name"])
+        model["pinned"] = request.method == "PUT"
+        return JSONResponse(model)
+
+    async def _export(self, request: Request, _body: Json) -> Response:
+        if self._held(request.path_params["name"]) is None:
+            return _no_model(request.path_params["name"])
+        if self.breaks_exports:
+            return StreamingResponse(_pieces(BUNDLE[:-1]), headers={"Content-Length": str(len(BUNDLE))})
+        return Response(BUNDLE, media_type="application/x-tar")
+
+    async def _import(self, request: Request) -> Response:
+        self.received = await request.body()
+        name = request.query_params.get("name") or "carried"
+        if self.received != BUNDLE:
+            return _error(400, "the bundle is cut", code="invalid_bundle", hint="copy it again")
+        return StreamingResponse(self._import_lines(name), media_type="application/x-ndjson")
+
+    async def _import_lines(self, name: str) -> AsyncIterator[str]:
+        yield json.dumps({"stage": "import", "done": len(BUNDLE), "total": len(BUNDLE)}) + "\n"
+        for model in self.removing:
+            yield json.dumps({"stage": "removed", "removed": model}) + "\n"
+        yield json.dumps({"stage": "convert", "done": 1000, "total": 1000}) + "\n"
+        yield json.dumps({"stage": "done", "model": {**MODEL, "name": name, "loaded": False}}) + "\n"
+
+    async def _verify(self, _request: Request, body: Json) -> Response:
+        if body["name"] and self._held(body["name"]) is None:
+            return _no_model(body["name"])
+        lines = [{"stage": "verify", "done": 44_100_000, "total": 44_100_000}, {"stage": "done", **self.verification}]
+        return Response("".join(json.dumps(line) + "\n" for line in lines), media_type="application/x-ndjson")
+
+    async def _get_mesh_models(self, _request: Request, _body: Json) -> Response:
+        return JSONResponse(self.mesh_models)
+
     def _mark_present(self, name: str, *, present: bool) -> None:
         for entry in self.catalogue:
             if entry["name"] == name:
@@ -328,6 +382,10 @@ class SimulatedDaemon:
             about["parts"] = PARTS
         yield _event({**end, "usage": usage, "hearthmesh": about})
         yield "data: [DONE]\n\n"
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 def _event(value: Json) -> str:

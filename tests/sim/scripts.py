@@ -19,6 +19,9 @@ MODEL: dict[str, Any] = {
     "loaded": True,
     "loading": False,
     "converted_percent": 0,
+    "pinned": False,
+    "damaged": False,
+    "used_ago_s": None,
 }
 HELD = {key: MODEL[key] for key in ("name", "digest", "size_bytes")}
 STORIES: dict[str, Any] = {
@@ -32,6 +35,44 @@ STORIES: dict[str, Any] = {
     "loaded": False,
     "loading": False,
     "converted_percent": 0,
+    "pinned": False,
+    "damaged": False,
+    "used_ago_s": None,
+}
+
+BUNDLE = b"what hearth models export wrote" * 50_000
+
+MESH_MODELS: dict[str, Any] = {
+    "models": [
+        {
+            **HELD,
+            "here": False,
+            "holders": [{"node_id": EMBER_ID, "name": "workshop", "hops": 1}],
+            "holder_count": 3,
+            "disk_bytes": 392_348_416,
+            "memory_bytes": 218_608_880,
+            "shortfalls": ["needs about 392 MB of disk with its converted forms, 100 MB free"],
+        },
+        {
+            **{key: STORIES[key] for key in HELD},
+            "here": True,
+            "holders": [],
+            "holder_count": 0,
+            "disk_bytes": 176_400_000,
+            "memory_bytes": 151_125_000,
+            "shortfalls": [],
+        },
+    ],
+    "left_out": 0,
+    "untold": 0,
+}
+
+VERIFICATION: dict[str, Any] = {
+    "verification": {
+        "models": [
+            {"name": STORIES["name"], "digest": STORIES["digest"], "sound": True, "repaired": False, "damage": []}
+        ]
+    }
 }
 
 CARD: dict[str, Any] = {

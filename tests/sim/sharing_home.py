@@ -5,7 +5,7 @@ import hashlib
 import io
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 from device.api import HeldModel, PullProgress
@@ -13,7 +13,8 @@ from device.core.sharing_messages import WantChunk, parse_message
 from device.errands import Errands
 from device.sharing.releases import Releases
 from device.sharing.sharing import Sharing
-from device.sharing.shelf import Shelf
+from device.sharing.stock import Stock
+from device.sharing.transfer import RoomFor
 from mesh.core import crypto
 from mesh.publishing import verify
 from models.arrivals import Arrivals
@@ -68,7 +69,9 @@ class Sharer:
         return self.store.install(name, Manifest.of([blob]), details)
 
     @asynccontextmanager
-    async def open(self, *, enabled: bool = True, bytes_per_s: float = 0.0) -> AsyncIterator["Sharer"]:
+    async def open(
+        self, *, enabled: bool = True, bytes_per_s: float = 0.0, room: RoomFor = lambda *_: nullcontext()
+    ) -> AsyncIterator["Sharer"]:
         """Live."""
         errands = Errands()
         trees = BlobTrees(self.store)
@@ -77,7 +80,7 @@ class Sharer:
             mesh=self.mesh,
             arrivals=Arrivals(self.store, releases.promise),
             releases=releases,
-            shelf=lambda arriving: Shelf(
+            stock=lambda arriving: Stock(
                 store=self.store,
                 stored=self.store.models,
                 arriving=arriving,
@@ -87,6 +90,7 @@ class Sharer:
             ),
             models_of=self._models_of,
             on_arrived=self.arrived.append,
+            room=room,
             enabled=enabled,
             bytes_per_s=bytes_per_s,
         )
@@ -109,6 +113,7 @@ class Sharer:
             async for step in self.sharing.pull(model.digest, name):
                 if isinstance(step, StoredModel):
                     return step, steps
+                assert isinstance(step, PullProgress)
                 steps.append(step)
         raise AssertionError("the pull had no end")
 

@@ -2,13 +2,19 @@
 
 import asyncio
 import dataclasses
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from device.api import PullProgress
+from device.api_of_models import Removed
 from device.core.sharing_messages import GiveChunk, WantChunk
 from device.errors import NoHolderError, NotSharedError, StrangersReleaseError
 from mesh.node import Received
+from models.core.manifest import Manifest
+from models.errors import QuotaExceededError
 from models.store import StoredModel
 from tests.models.waiting import until
 from tests.sim.mesh_net import SimulatedNet
@@ -114,7 +120,7 @@ async def test_a_stopped_pull_goes_on_where_it_was(tmp_path: Path, net: Simulate
         async with spark.open():
             pull = spark.sharing.pull(model.digest, "tiny")
             async for step in pull:
-                assert not isinstance(step, StoredModel)
+                assert isinstance(step, PullProgress)
                 if step.done > 2 * 256 * 1024:
                     break
             await pull.aclose()
@@ -135,7 +141,7 @@ async def test_what_was_on_its_way_goes_on_by_itself_after_a_restart(tmp_path: P
         async with spark.open():
             pull = spark.sharing.pull(model.digest, "mine")
             async for step in pull:
-                if not isinstance(step, StoredModel) and step.done > 2 * 256 * 1024:
+                if isinstance(step, PullProgress) and step.done > 2 * 256 * 1024:
                     break
             spark.sharing.stopping = True
             await pull.aclose()
@@ -216,3 +222,34 @@ async def test_what_cannot_be_given_is_refused(tmp_path: Path, net: SimulatedNet
         ):
             spark.mesh.post(ember.mesh.node_id, want.KIND, want.to_body())
         await until(lambda: len(spark.mesh.seen[40]) == 3)
+
+
+async def test_room_is_made_before_anything_is_reserved_and_held_until_it_is_here(
+    tmp_path: Path, net: SimulatedNet
+) -> None:
+    """What was removed for it is told; where no room can be made, nothing has been begun."""
+    ember, spark = street(net, tmp_path, "ember", "spark")
+    model = ember.holds()
+    gone = Removed(name="old", digest="0" * 64, size_bytes=7)
+    held: list[str] = []
+
+    @asynccontextmanager
+    async def room(name: str, manifest: Manifest, tell: Callable[[Removed], None]) -> AsyncIterator[None]:
+        if not held:
+            held.append("refused")
+            raise QuotaExceededError("everything else is pinned")
+        assert manifest == model.manifest
+        assert not list((spark.store.root / "arrivals").glob("*/*.part"))
+        held.append(name)
+        tell(gone)
+        yield
+        assert spark.store.models()[0].digest == model.digest
+        held.remove(name)
+
+    async with ember.open(), spark.open(room=room):
+        with pytest.raises(QuotaExceededError):
+            await spark.pulls(model)
+        assert not list((spark.store.root / "arrivals").glob("*"))
+        events = [event async for event in spark.sharing.pull(model.digest, "tiny")]
+    assert gone in events
+    assert held == ["refused"]

@@ -73,8 +73,8 @@ class _Opened:
             blob.close()
 
 
-class Shelf:
-    """The models of one node, for neighbours; see `device.sharing.serving.Shelf`."""
+class Stock:
+    """The models of one node, for neighbours; see `device.sharing.serving.Stock`."""
 
     def __init__(
         self,

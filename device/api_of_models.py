@@ -1,0 +1,81 @@
+"""What the daemon answers about the care of models and about those of the mesh; the rest stands in device.api."""
+
+from dataclasses import dataclass
+
+from device.api import HeldModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removed(HeldModel):
+    """A model that was removed to make room for another; size_bytes: of its source files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """A node that holds a model.  hops: how far away it is, 1 for a neighbour."""
+
+    node_id: str
+    name: str
+    hops: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshModel(HeldModel):
+    """A model of the mesh.
+
+    here: whether this node holds it; holders: the others in reach that do, the nearest first; holder_count: how many
+    they are, where not all are named; disk_bytes, memory_bytes: what it will need here, estimated from its size;
+    shortfalls: in what way it will not fit, nothing where it will.
+    """
+
+    here: bool = False
+    holders: tuple[Holder, ...] = ()
+    holder_count: int = 0
+    disk_bytes: int = 0
+    memory_bytes: int = 0
+    shortfalls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshModels:
+    """What the nodes in reach hold, this one too.
+
+    left_out: how many more there are than are listed; untold: how many models of this node the others are not told of,
+    since an announcement holds no more.
+    """
+
+    models: tuple[MeshModel, ...] = ()
+    left_out: int = 0
+    untold: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """A file of a model that is not what was stored.  chunks: which of its 256 KiB are damaged, where that is known."""
+
+    sha256: str
+    size_bytes: int
+    chunks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What a model was found to be.  damage: what was found damaged and set aside; repaired: and is whole again."""
+
+    name: str
+    digest: str
+    sound: bool
+    repaired: bool = False
+    damage: tuple[Damage, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was found of the models that were verified, by name."""
+
+    models: tuple[Verified, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was found damaged, or all of it is whole again."""
+        return all(one.sound or one.repaired for one in self.models)

@@ -1,0 +1,47 @@
+"""A model on its way here, shown: of a pull and of an import alike."""
+
+import sys
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from device.cli.printing import print_json, print_note
+from device.cli.progress import PullLine
+from device.wording import size
+
+if TYPE_CHECKING:
+    from device.api import Model, PullProgress
+    from device.api_of_models import Removed
+
+
+async def arrived(
+    items: "AsyncGenerator[PullProgress | Removed | Model, None]", *, name: str, as_json: bool
+) -> "Model":
+    """Show each item as it comes, and what was removed for the model; give the model, which comes last."""
+    from device.api import Model, PullProgress  # noqa: PLC0415  loaded anyway by then
+
+    line = PullLine(name, sys.stderr)
+    try:
+        async with aclosing(items):
+            async for item in items:
+                match item:
+                    case Model():
+                        model = item
+                        shown: object = {"stage": "done", "model": item}
+                    case PullProgress():
+                        shown = item
+                        if not as_json:
+                            line.show(item, now=time.monotonic())
+                    case _:
+                        shown = {"stage": "removed", "removed": item}
+                        if not as_json:
+                            line.end()
+                            print_note(
+                                f"Removed {item.name} ({size(item.size_bytes)}) to make room; a pin would keep it."
+                            )
+                if as_json:
+                    print_json(shown)
+    finally:
+        line.end()
+    return model

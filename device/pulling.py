@@ -1,0 +1,107 @@
+"""Where a model comes from when its owner wants it: from neighbours that hold it, else from the catalogue."""
+
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from device.api import HeldModel, PullProgress, SharingCounts
+from device.api_of_models import Removed
+from device.errors import DeviceError
+from device.quota import Quota
+from device.told import Tell
+from models.cards import Cards
+from models.catalogue import Catalogue, CatalogueEntry
+from models.errors import AmbiguousModelError
+from models.fetch import PullProgress as FetchProgress
+from models.fetch import manifest_of, pull
+from models.store import ModelStore, StoredModel
+
+MAX_NAME_CHARACTERS: Final = 64
+SHOWN_DIGITS: Final = 8
+
+log = logging.getLogger(__name__)
+
+
+class Neighbours(Protocol):
+    """Where models can be had besides the catalogue (`device.sharing.sharing.Sharing`)."""
+
+    def offered(self, key: str) -> Sequence[HeldModel]:
+        """The models of that name, or whose digest begins so, that nodes in reach hold; each digest once."""
+
+    def counts(self) -> SharingCounts:
+        """What goes on now, and what went over the wires since the start."""
+
+    def pull(self, digest: str, name: str) -> AsyncGenerator[PullProgress | Removed | StoredModel, None]:
+        """Bring a model here; yield how far it is, at the end the model.  Raises DeviceError, ModelsError."""
+
+
+class Puller:
+    """Brings models into a store, and tells how far that is."""
+
+    def __init__(self, *, store: ModelStore, catalogue: Catalogue, cards: Cards, cache_dir: Path, quota: Quota) -> None:
+        self.neighbours: Neighbours | None = None
+        """Set before anything is pulled, where there are some."""
+        self._store = store
+        self._catalogue = catalogue
+        self._cards = cards
+        self._cache_dir = cache_dir
+        self._quota = quota
+
+    async def bring(self, name: str, here: Collection[StoredModel], tell: Tell[Removed]) -> StoredModel:
+        """Bring the model of that name, or whose digest begins so.  here: the models that need not be brought.
+
+        Cancelled, it keeps what has arrived for the next time.
+        Raises ModelsError, and DeviceError where only neighbours have it and none gives it.
+        """
+        entry = next((entry for entry in self._catalogue.entries if entry.name == name), None)
+        offered = self._offered(name, entry, here)
+        if offered is None:
+            return await self._from_catalogue(entry or self._catalogue.find(name), tell)
+        if entry is None:
+            return await self._from_neighbours(offered.digest, _free_name(offered, here), tell)
+        try:
+            return await self._from_neighbours(offered.digest, entry.name, tell)
+        except DeviceError as error:
+            log.info("%s does not come from neighbours, but from the catalogue: %s", name, error)
+        return await self._from_catalogue(entry, tell)
+
+    def _offered(self, key: str, entry: CatalogueEntry | None, here: Collection[StoredModel]) -> HeldModel | None:
+        """What neighbours have of that name: exactly the catalogue's model, if it is in there.  AmbiguousModelError."""
+        if self.neighbours is None:
+            return None
+        wanted = key if entry is None else manifest_of(entry).digest
+        digests = {model.digest for model in here}
+        offered = [model for model in self.neighbours.offered(wanted) if model.digest not in digests]
+        if len(offered) > 1:
+            raise AmbiguousModelError(f"{key} could be {', '.join(model.digest[:SHOWN_DIGITS] for model in offered)}")
+        return offered[0] if offered else None
+
+    async def _from_neighbours(self, digest: str, name: str, tell: Tell[Removed]) -> StoredModel:
+        if self.neighbours is None:
+            raise AssertionError("somebody has offered it")
+        async with contextlib.aclosing(self.neighbours.pull(digest, name)) as events:
+            async for event in events:
+                if isinstance(event, StoredModel):
+                    return event
+                tell(event)
+        raise AssertionError("a pull ends with its model")
+
+    async def _from_catalogue(self, entry: CatalogueEntry, tell: Tell[Removed]) -> StoredModel:
+        async with self._quota.room_for(entry.name, manifest_of(entry), tell):
+            model = await pull(entry, store=self._store, cache_dir=self._cache_dir, progress=told_as_steps(tell))
+            await self._cards.describe(model, entry)
+            return model
+
+
+def told_as_steps(tell: Callable[[PullProgress], None]) -> Callable[[FetchProgress], None]:
+    """Tell what a fetch says of itself."""
+    return lambda step: tell(PullProgress(stage=step.stage, done=step.done, total=step.total))
+
+
+def _free_name(offered: HeldModel, here: Collection[StoredModel]) -> str:
+    """What it is called there, unless another model here is: that one keeps its name."""
+    if all(model.name != offered.name for model in here):
+        return offered.name
+    return f"{offered.name[: MAX_NAME_CHARACTERS - SHOWN_DIGITS - 1]}-{offered.digest[:SHOWN_DIGITS]}"
