@@ -107,11 +107,11 @@ async def request(
             raise failed from None  # it is why the connection ended
         raise
     finally:
+        writer.close()  # before anything is waited for: whoever leaves may be in a hurry
         sending.cancel()
         await asyncio.wait((sending,))
         if not sending.cancelled():
             sending.exception()  # looked at: it matters only where it is why there is no reply
-        writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 
