@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from models.board import board_profile
+from models.core.board_profile import BoardProfile
 from models.core.graph_info import DATA_FILE, PREFILL_DATA_FILE
 from models.core.request import GenerationEvent
 from models.core.worker_protocol import (
@@ -164,12 +166,12 @@ class Worker:
                     yield from map(_told, self._batch.cancel(number))
 
     def _convert(self, number: int, gguf: Path, graphs: Path, threads: int) -> Iterator[Event]:
-        from models.board import board_profile  # noqa: PLC0415  loaded with what needs it
         from models.graph import convert  # noqa: PLC0415  an engine needs no converter
         from models.key_value_calibration import calibrate  # noqa: PLC0415
         from models.key_value_scales import KeyValueScales  # noqa: PLC0415
 
-        cache = _graph_cache(graphs)
+        profile = board_profile(os.environ)
+        cache = _graph_cache(graphs, profile)
         target = cache.path(gguf)
         told = time.monotonic()
 
@@ -183,7 +185,6 @@ class Worker:
             require_space(graphs, 2 * gguf.stat().st_size)  # 1.2 times a 4-bit file, with its embedding at 8 bits
             unsealed = target.with_name(f".{target.name}.unsealed")
             with writing(target):
-                profile = board_profile(os.environ)
                 convert(gguf, unsealed, profile=profile, progress=lambda done: progress(done / 3))
                 _pack(unsealed, progress=lambda done: progress((1 + done) / 3))
                 cache.seal(unsealed)
@@ -209,7 +210,7 @@ class Worker:
         from models.tokenizer import Tokenizer  # noqa: PLC0415
 
         self._batch = None
-        cache = _graph_cache(Path(command.graphs))
+        cache = _graph_cache(Path(command.graphs), board_profile(os.environ))
         graph = cache.path(Path(command.gguf))
         if not _sound(cache, graph):
             return GraphMissing()
@@ -280,10 +281,10 @@ def _pack(graph: Path, *, progress: Callable[[float], None]) -> None:
             print(f"{data} stays unpacked, and takes more memory: {error}", flush=True)  # noqa: T201  the daemon logs it
 
 
-def _graph_cache(graphs: Path) -> GraphCache:
+def _graph_cache(graphs: Path, profile: BoardProfile) -> GraphCache:
     from models.session import RUNTIME_VERSION  # noqa: PLC0415  loaded with what needs it
 
-    return GraphCache(graphs, runtime=RUNTIME_VERSION)
+    return GraphCache(graphs, runtime=RUNTIME_VERSION, profile=profile)
 
 
 def _sound(cache: GraphCache, graph: Path) -> bool:
