@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from models.board import board_profile
 from models.core.board_profile import BoardProfile
-from models.core.graph_info import DATA_FILE, PREFILL_DATA_FILE
+from models.core.graph_info import DATA_FILE, PREFILL_DATA_FILE, PREFILL_FILE
 from models.core.request import GenerationEvent
 from models.core.worker_protocol import (
     MAX_COMMAND_BYTES,
@@ -210,7 +210,8 @@ class Worker:
         from models.tokenizer import Tokenizer  # noqa: PLC0415
 
         self._batch = None
-        cache = _graph_cache(Path(command.graphs), board_profile(os.environ))
+        profile = board_profile(os.environ)
+        cache = _graph_cache(Path(command.graphs), profile)
         graph = cache.path(Path(command.gguf))
         if not _sound(cache, graph):
             return GraphMissing()
@@ -218,7 +219,14 @@ class Worker:
         if command.kv_cache == "int8" and scales is None:
             return GraphMissing()
         with GgufFile.open(Path(command.gguf)) as gguf:
-            room = need_of(gguf, chunk_tokens=MOST_TOKENS, kv_cache=command.kv_cache).room(
+            need = need_of(
+                gguf,
+                chunk_tokens=MOST_TOKENS,
+                kv_cache=command.kv_cache,
+                form=profile.decode,
+                prompt_graph=(graph / PREFILL_FILE).exists(),
+            )
+            room = need.room(
                 context_tokens=command.context_tokens,
                 slots=command.slots,
                 prefix_bytes=command.prefix_bytes,
