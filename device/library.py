@@ -10,7 +10,7 @@ from device.api import CatalogueEntry, HeldModel, Model, PullProgress
 from device.errands import Errands
 from models.catalogue import Catalogue
 from models.core.request import GenerationEvent, GenerationRequest
-from models.errors import ModelNotFoundError
+from models.errors import ModelNotFoundError, NotEnoughMemoryError
 from models.fetch import pull
 from models.host import EngineHost
 from models.store import ModelStore, StoredModel
@@ -107,7 +107,8 @@ class Library:
                     progress=lambda step: tell(PullProgress(stage=step.stage, done=step.done, total=step.total)),
                 )
                 self._changed()
-                await self._engine.prepare(model, lambda fraction: tell(_converted(fraction)))
+                with contextlib.suppress(NotEnoughMemoryError):  # what is left is done when it is loaded
+                    await self._engine.prepare(model, lambda fraction: tell(_converted(fraction)))
                 return model
             finally:
                 tell(None)

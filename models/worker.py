@@ -194,7 +194,14 @@ class Worker:
             for other in cache.others(gguf):
                 shutil.rmtree(other, ignore_errors=True)
         if KeyValueScales.load(target) is None:
-            calibrate(gguf, target, threads=threads, progress=lambda done: progress((2 + done) / 3))
+            calibrate(
+                gguf,
+                target,
+                threads=threads,
+                progress=lambda done: progress((2 + done) / 3),
+                form=profile.decode,
+                free_memory=self._free_memory,
+            )
         yield Progressed(1.0)
         yield Ready()
 
@@ -215,9 +222,6 @@ class Worker:
         graph = cache.path(Path(command.gguf))
         if not _sound(cache, graph):
             return GraphMissing()
-        scales = KeyValueScales.load(graph) if command.kv_cache == "int8" else None
-        if command.kv_cache == "int8" and scales is None:
-            return GraphMissing()
         with GgufFile.open(Path(command.gguf)) as gguf:
             need = need_of(
                 gguf,
@@ -233,6 +237,9 @@ class Worker:
                 board_bytes=_board_bytes(),
                 free_bytes=self._free_memory(),
             )
+            scales = KeyValueScales.load(graph) if command.kv_cache == "int8" else None
+            if command.kv_cache == "int8" and scales is None:
+                return GraphMissing()
             tokenizer = Tokenizer.from_gguf(gguf)
             source = command.template
             if source is None:
