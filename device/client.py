@@ -5,10 +5,12 @@ It speaks HTTP over the owner's unix socket, so whoever may open the socket is t
 
 from collections.abc import AsyncGenerator, Sequence
 
-from device.answer_stream import QUEUE, AnswerStream, queued
+from device.answer_stream import AnswerStream, delayed
 from device.api import (
+    AnswerDelayed,
     Answerer,
     AnswerFinished,
+    AnswerLoading,
     AnswerPart,
     AnswerPiece,
     AnswerQueued,
@@ -54,9 +56,9 @@ from device.wording import (
     Pace,
     answered_by,
     count,
+    delay,
     duration,
     fingerprint_lines,
-    place,
     pull_figures,
     readiness,
     share,
@@ -69,7 +71,9 @@ from models.core.lineage import Ancestor
 
 __all__ = [  # what a user interface needs, in one place
     "AnswerBrokenOffError",
+    "AnswerDelayed",
     "AnswerFinished",
+    "AnswerLoading",
     "AnswerPart",
     "AnswerPiece",
     "AnswerQueued",
@@ -116,9 +120,9 @@ __all__ = [  # what a user interface needs, in one place
     "Verified",
     "answered_by",
     "count",
+    "delay",
     "duration",
     "fingerprint_lines",
-    "place",
     "pull_figures",
     "readiness",
     "share",
@@ -230,10 +234,10 @@ class DaemonClient(ModelCare):
         model: str = "default",
         node: str = "auto",
         sampling: Sampling | None = None,
-    ) -> AsyncGenerator[AnswerPiece | AnswerFinished | AnswerQueued, None]:
+    ) -> AsyncGenerator[AnswerPiece | AnswerFinished | AnswerDelayed, None]:
         """Ask a model; the last item is AnswerFinished.  Closing the iterator stops the answer wherever it is made.
 
-        While the question waits for its turn, each new place in the queue is told.
+        While the question waits for its turn or its model, that is told as often as it changes.
         """
         options = {key: value for key, value in vars(sampling or Sampling()).items() if value is not None}
         body = {
@@ -247,8 +251,8 @@ class DaemonClient(ModelCare):
         async with self._stream("POST", "/v1/chat/completions", body) as lines:
             answer = AnswerStream()
             async for line in lines:
-                if line.startswith(QUEUE):
-                    yield queued(line)
+                if (why := delayed(line)) is not None:
+                    yield why
                 if not line.startswith(b"data:"):
                     continue
                 data = line.removeprefix(b"data:").strip()

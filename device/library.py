@@ -24,7 +24,7 @@ from models.catalogue import Catalogue
 from models.core.card import MAX_PROSE_CHARACTERS, line_of
 from models.core.licences import UNKNOWN
 from models.core.request import GenerationEvent, GenerationRequest
-from models.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError
+from models.errors import CorruptModelError, ModelNotFoundError, NotEnoughMemoryError, UnsupportedModelError
 from models.fetch import Steps, exclusive
 from models.files import Source
 from models.host import EngineHost
@@ -102,6 +102,11 @@ class Library:
     def held(self) -> tuple[HeldModel, ...]:
         """The same, as neighbours are told; none that is damaged."""
         return tuple(HeldModel(name=m.name, digest=m.digest, size_bytes=m.size_bytes) for m in self.stored)
+
+    def coming(self, digest: str) -> int | None:
+        """How far the conversion of a model is, in per cent, that is being made ready; None for any other."""
+        coming, converted = self._engine.loading or ("", 0.0)
+        return round(100 * converted) if coming == digest else None
 
     def model(self, key: str) -> Model:
         """One model by name or digest.  Raises ModelNotFoundError, AmbiguousModelError."""
@@ -250,7 +255,8 @@ class Library:
     async def _made_ready(self, model: StoredModel, tell: Callable[[PullProgress], None]) -> Model:
         self._shelf.used(model.digest)  # the newest is not what makes room for the next
         self._changed()
-        await self._engine.prepare(model, lambda fraction: tell(_converted(fraction)))
+        with contextlib.suppress(NotEnoughMemoryError):  # what is left is done when it is loaded
+            await self._engine.prepare(model, lambda fraction: tell(_converted(fraction)))
         return self._shown(model)
 
     def _changed(self) -> None:
@@ -261,7 +267,7 @@ class Library:
             self.on_change()
 
     def _shown(self, model: StoredModel) -> Model:
-        digest, converted = self._engine.loading or ("", 0.0)
+        converted_percent = self.coming(model.digest)
         card = self.cards.of(model).card
         return Model(
             name=model.name,
@@ -272,8 +278,8 @@ class Library:
             trained_on=line_of(card.trained_on, MAX_PROSE_CHARACTERS),
             bad_at=line_of(card.bad_at, MAX_PROSE_CHARACTERS),
             loaded=self._engine.loaded == model.digest,
-            loading=digest == model.digest,
-            converted_percent=round(100 * converted) if digest == model.digest else 0,
+            loading=converted_percent is not None,
+            converted_percent=converted_percent or 0,
             pinned=self._shelf.is_pinned(model.name),
             damaged=model.digest in self._damaged,
             used_ago_s=self._shelf.used_ago_s(model.digest),

@@ -4,12 +4,14 @@ Sequences fill the slots from the first on without gaps, so that a round is one 
 leaves, the last takes its place.  What has been computed is kept for questions that begin alike.
 """
 
+import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from models.core.batching import FEWEST_TOKENS, Chunk, Round, Scheduler
+from models.core.company import TRIED, Company, company_of
 from models.core.prefixes import PrefixTree
 from models.core.request import GenerationEvent, GenerationFinished, GenerationRequest
 from models.engine import Engine, FloatArray
@@ -65,7 +67,7 @@ class Batch:
         self._scheduler = Scheduler()
         self._waiting: deque[_Sequence] = deque()
         self._running: list[_Sequence] = []  # by slot
-        self._rounds_alike: bool | None = None  # whether a token's logits are the same in any company, once known
+        self._company: Company | None = None  # in which a token's logits are those that it has alone, once known
 
     @property
     def busy(self) -> bool:
@@ -89,18 +91,20 @@ class Batch:
                 self._waiting.remove(sequence)
                 return [sequence.not_begun()]
         for sequence in self._running:
-            if sequence.number == number:
+            if sequence.number == number and not sequence.over:
                 self._scheduler.drop(number)
                 return list(self._go_on(sequence, None))
         return []
 
     def step(self) -> Iterator[tuple[int, Event]]:
         """Begin what there is room for, compute once, and yield what came of it, by the questions' numbers."""
+        self._settle()
         while self._waiting and len(self._running) < self._engine.slots:
             sequence = self._waiting.popleft()
             self._running.append(sequence)
             for event in self._go_on(sequence, None):
                 yield sequence.number, event
+        self._settle()
         match self._scheduler.next():
             case Chunk() as chunk:
                 computed = self._read(chunk)
@@ -123,7 +127,7 @@ class Batch:
 
     def abandon(self) -> list[int]:
         """Forget all questions; return their numbers."""
-        numbers = [sequence.number for sequence in (*self._running, *self._waiting)]
+        numbers = [sequence.number for sequence in (*self._running, *self._waiting) if not sequence.over]
         for number in numbers:
             self._scheduler.drop(number)
         self._running.clear()
@@ -135,7 +139,7 @@ class Batch:
         [(slot, sequence)] = self._placed({chunk.sequence})
         started = time.perf_counter()
         try:
-            self._check_rounding(slot, sequence)
+            self._check_company(slot, sequence)
             tokens, sequence.pending = sequence.pending[: chunk.tokens], sequence.pending[chunk.tokens :]
             rows = 1 if sequence.pending else sequence.rows
             logits = self._engine.append(slot, len(sequence.held), tokens, rows=rows)
@@ -146,25 +150,29 @@ class Batch:
         sequence.held += tokens
         if sequence.pending:
             return []
-        if not sequence.read:
-            sequence.read = True
-            self._keep(slot, sequence)
+        sequence.unkept, sequence.read = sequence.unkept or not sequence.read, True
         return [(sequence, logits)]
 
-    def _check_rounding(self, slot: int, sequence: "_Sequence") -> None:
-        """See, before the first guesses are computed, whether this engine gives a token the same logits in any company.
+    def _check_company(self, slot: int, sequence: "_Sequence") -> None:
+        """Find out, before the first guesses are computed, in which company this engine gives a token its own logits.
 
-        Where it does not, guessing would change answers, and there is no more of it.
+        In any other, guessing would change answers.
         """
-        if sequence.rows == 1 or self._rounds_alike is not None:
+        if sequence.rows == 1 or self._company is not None:
             return
-        guesses = sequence.rows - 1
-        start, tokens = len(sequence.held), sequence.pending[:-guesses]
-        alone = self._engine.append(slot, start, tokens).copy()
-        beside = self._engine.append(slot, start, sequence.pending, rows=sequence.rows)[:1]
-        self._rounds_alike = alone.tobytes() == beside.tobytes()
-        if not self._rounds_alike:
-            sequence.pending, sequence.rows = tokens, 1
+        held, guesses = len(sequence.held), sequence.rows - 1
+
+        def compute(place: int, ids: Sequence[int]) -> list[bytes]:
+            return [row.tobytes() for row in self._engine.append(slot, place, ids, rows=len(ids))]
+
+        most = 1  # where hardly room for an answer is left, nothing is found out
+        if held + TRIED <= self._engine.context_tokens:
+            known = [*sequence.pending, *sequence.held]
+            self._company = company_of(compute, held, (known * TRIED)[:TRIED], machine=os.uname().machine)
+            most = self._company.most(held)
+        kept = min(guesses, max(0, most - (len(sequence.pending) - guesses)))
+        sequence.pending = sequence.pending[: len(sequence.pending) - guesses + kept]
+        sequence.rows = 1 + kept
 
     def _write(self, numbers: tuple[int, ...]) -> "list[tuple[_Sequence, FloatArray | ModelsError]]":
         """Compute one token of each; who reads a prompt between them gets one that its next chunk writes over."""
@@ -193,7 +201,7 @@ class Batch:
                 yield replace(item, cached_tokens=sequence.cached) if isinstance(item, GenerationFinished) else item
                 item = next(sequence.answering)
         except StopIteration:
-            self._leave(sequence, keep=True)
+            sequence.over = True
         except ModelsError as error:
             self._leave(sequence)
             yield error
@@ -209,11 +217,12 @@ class Batch:
             self._await(sequence, item)
 
     def _await(self, sequence: "_Sequence", wanted: Compute) -> None:
-        alone = len(self._running) == 1 and not self._waiting
-        room = max(0, FEWEST_TOKENS - len(wanted.tokens)) if alone and self._rounds_alike is not False else 0
-        draft = wanted.draft[:room]  # all in one chunk, however slow the board
-        sequence.pending, sequence.rows = [*wanted.tokens, *draft], 1 + len(draft)
         del sequence.held[len(sequence.held) - wanted.forget :]
+        alone = len(self._running) == 1 and not self._waiting
+        most = FEWEST_TOKENS if self._company is None else self._company.most(len(sequence.held))
+        room = min(FEWEST_TOKENS, most) - len(wanted.tokens) if alone else 0
+        draft = wanted.draft[: max(0, room)]  # all in one chunk, however slow the board
+        sequence.pending, sequence.rows = [*wanted.tokens, *draft], 1 + len(draft)
         if not sequence.held:
             self._recall(sequence)
         self._scheduler.put(sequence.number, len(sequence.pending))
@@ -228,8 +237,17 @@ class Batch:
             start += tokens
         sequence.held, sequence.pending, sequence.cached = ids[:start], ids[start:], start
 
+    def _settle(self) -> None:
+        """Keep what was computed and free the slots of answers that are over, now that their words are on their way."""
+        for sequence in tuple(self._running):
+            if sequence.over:
+                self._leave(sequence, keep=True)
+            elif sequence.unkept:
+                self._keep(self._running.index(sequence), sequence)
+
     def _keep(self, slot: int, sequence: "_Sequence") -> None:
         """Keep what has been computed for questions to come."""
+        sequence.unkept = False
         cache = self._engine.cache
         if len(sequence.held) * cache.token_bytes <= self._prefix_bytes:
             self._prefixes.add(
@@ -253,8 +271,8 @@ class _Sequence:
 
     answered: how many of its tokens another engine has given; held: the tokens whose keys and values are there;
     pending: those it waits for; rows: of how many of these, the last ones, it wants the logits;
-    read: whether the question has been computed; cached: how many were
-    there before.
+    read: whether the question has been computed; unkept: that is to be kept yet; cached: how many were there before;
+    over: its answer has ended, and the slot is still to be freed.
     """
 
     number: int
@@ -265,6 +283,8 @@ class _Sequence:
     pending: list[int] = field(default_factory=list)
     rows: int = 1
     read: bool = False
+    unkept: bool = False
+    over: bool = False
     cached: int = 0
 
     def not_begun(self) -> GenerationFinished:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from models.core.board_profile import MAX_CPUINFO_BYTES, BoardProfile, cpu_features
+from models.core.board_profile import BoardProfile
+from models.core.cpu import features
 
 CPUINFO: Final = Path("proc/cpuinfo")
+MAX_CPUINFO_BYTES: Final = 1024 * 1024  # some 300 processors
 OVERRIDE: Final = "HEARTH_GRAPH_FORMS"
 
 
@@ -14,7 +16,7 @@ def board_profile(environ: Mapping[str, str], *, root: Path = Path("/")) -> Boar
     """Choose the forms of graphs by $HEARTH_GRAPH_FORMS, else by the processor.  Raises InvalidRequestError."""
     if text := environ.get(OVERRIDE, ""):
         return BoardProfile.parse(text)
-    return BoardProfile.of(cpu_features(read_cpuinfo(root=root)))
+    return BoardProfile.of(features(read_cpuinfo(root=root)))
 
 
 def read_cpuinfo(*, root: Path = Path("/")) -> str:

@@ -5,13 +5,12 @@ An error is built from JSON scalars only (`args`), so that it crosses the worker
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 
 class ModelsError(Exception):
     """Root of this package's errors; `str()` says what happened, `hint` what to do next."""
 
-    hint: ClassVar[str] = "see `hearth models ls`"
+    hint: str = "see `hearth models ls`"
 
     @property
     def code(self) -> str:
@@ -95,6 +94,8 @@ class NotEnoughMemoryError(OutOfMemoryError):
         self.free_bytes = free_bytes
         self.context_tokens = context_tokens
         self.fitting_tokens = fitting_tokens
+        if not fitting_tokens:
+            self.hint = "choose a smaller model, or end other programs"
 
     def __str__(self) -> str:
         needed, free = self.needed_bytes / 1e6, self.free_bytes / 1e6

@@ -71,11 +71,14 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put a small file in place as a whole, or leave what was there.  Raises DiskFullError, StoreWriteError."""
+def write_atomically(path: Path, data: bytes, *, by_way_of: Path | None = None) -> None:
+    """Put a small file in place as a whole, or leave what was there.  Raises DiskFullError, StoreWriteError.
+
+    by_way_of: the folder on the same disk where a power cut may leave a part of it; None for the file's own.
+    """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=by_way_of or path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)

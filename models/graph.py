@@ -23,10 +23,11 @@ from models.core.graph_info import (
     GraphInfo,
 )
 from models.core.rotation import Rotation
+from models.forms import has_int8_form
 from models.gguf import GgufFile
 from models.int8_cache import for_decoding, for_prompts
 from models.int8_graph import Int8LlamaGraph
-from models.int8_weights import Int8WeightsWriter, has_int8_form, int8_bytes
+from models.int8_weights import Int8WeightsWriter, int8_bytes
 from models.llama_graph import CONTRIB, LlamaGraph
 from models.weights import WeightsWriter
 

@@ -1,7 +1,7 @@
 """Converted graphs on disk, each in a directory of its own: there whole or not at all, and of use on one board only.
 
-The directory's name says which GGUF, converter, runtime and processor it is for; a seal inside, written last, says the
-same and what the files were.  Whatever does not fit its seal is not loaded but built again.
+The directory's name says which GGUF, converter, runtime, processor and forms it is for; a seal inside, written last,
+says the same and what the files were.  Whatever does not fit its seal is not loaded but built again.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from models.board import read_cpuinfo
+from models.core.board_profile import BoardProfile
 from models.core.cpu import identity
 from models.core.graph_info import CONVERTER_VERSION, SCALES_FILE
 from models.errors import CorruptStoreError
@@ -26,11 +27,11 @@ SAMPLES: Final = 256  # pages of a file that are looked at: a megabyte, even of 
 
 
 class GraphCache:
-    """The graphs of one directory, for this board and the runtime of that version."""
+    """The graphs of one directory, for this board, the runtime of that version and the forms of a profile."""
 
-    def __init__(self, directory: Path, *, runtime: str) -> None:
+    def __init__(self, directory: Path, *, runtime: str, profile: BoardProfile) -> None:
         self.directory = directory
-        board = f"{runtime}\n{os.uname().machine}\n{identity(read_cpuinfo())}"
+        board = f"{runtime}\n{profile}\n{os.uname().machine}\n{identity(read_cpuinfo())}"
         self._board = hashlib.sha256(board.encode()).hexdigest()[:16]
 
     def path(self, gguf: Path) -> Path:
@@ -38,7 +39,7 @@ class GraphCache:
         return self.directory / f"{gguf.name}.v{CONVERTER_VERSION}-{self._board}"
 
     def others(self, gguf: Path) -> Iterator[Path]:
-        """Yield the graphs of a GGUF that another converter, runtime or processor was to use."""
+        """Yield the graphs of a GGUF that another converter, runtime or processor was to use, or in other forms."""
         for path in self.directory.glob(f"{gguf.name}.*"):
             if path != self.path(gguf):
                 yield path

@@ -116,7 +116,8 @@ class EngineHost:
     async def prepare(self, model: StoredModel, progress: Callable[[float], None]) -> None:
         """Convert a model unless that has been done; `progress` hears the done part, 0 to 1.
 
-        Raises CorruptModelError, UnsupportedModelError, NotEnoughSpaceError, DiskFullError, WorkerDiedError.
+        Raises CorruptModelError, UnsupportedModelError, NotEnoughSpaceError, DiskFullError, WorkerDiedError;
+        NotEnoughMemoryError where the graph is built, but no memory is free to measure it.
         """
         async with self._converting, _process() as worker:  # a process of its own: its memory goes with it
             gguf = await asyncio.to_thread(self._store.path, model.manifest.gguf)
@@ -307,4 +308,7 @@ def _remove_graphs(graphs: Path, keep: set[str]) -> None:
     for path in graphs.iterdir():
         found = _GRAPH.fullmatch(path.name)
         if found is None or found["gguf"] not in keep or path.name.startswith("."):
-            shutil.rmtree(path, ignore_errors=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

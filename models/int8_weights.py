@@ -130,8 +130,3 @@ def int8_bytes(gguf: GgufFile) -> int:
     """Bound what the int8 matrices of a model's layers take in a file."""
     layers = [info for info in gguf.tensors.values() if info.name.startswith("blk.")]
     return sum(info.rows * (info.columns + np.dtype(np.float32).itemsize) + 2 * ALIGNMENT for info in layers)
-
-
-def has_int8_form(gguf: GgufFile) -> bool:
-    """Whether all matrices of a model are quantised: whoever keeps one wider wants it exact."""
-    return all(info.type in READ for info in gguf.tensors.values() if info.rows > 1)

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Final
 
 from models.calibration import calibration_ids
+from models.core.board_profile import GraphForm
 from models.engine import Engine
-from models.errors import CorruptModelError
+from models.errors import CorruptModelError, NotEnoughMemoryError
+from models.free_memory import free_bytes
 from models.gguf import GgufFile
 from models.key_value_scales import KeyValueScales, ScalesMeter
+from models.memory import need_of
 from models.tokenizer import Tokenizer
 
 WINDOWS: Final = 16  # pieces of the text, from all over it: what kinds of text there are matters more than how much
@@ -16,13 +19,26 @@ WINDOW: Final = 64  # tokens of a piece
 HEADROOM: Final = 1.05  # for texts that no piece is like
 
 
-def calibrate(gguf_path: Path, graph_dir: Path, *, threads: int, progress: Callable[[float], None]) -> None:
+def calibrate(
+    gguf_path: Path,
+    graph_dir: Path,
+    *,
+    threads: int,
+    progress: Callable[[float], None],
+    form: GraphForm = GraphForm.EXACT,
+    free_memory: Callable[[], int | None] = free_bytes,
+) -> None:
     """Measure a graph that was converted from `gguf_path`, and keep the scales beside it.
 
-    `progress` hears the done part, 0 to 1.  Raises EngineError, CorruptModelError, UnsupportedModelError,
-    DiskFullError, StoreWriteError.
+    form: that the board uses for tokens; `progress` hears the done part, 0 to 1.  Raises EngineError,
+    CorruptModelError, UnsupportedModelError, DiskFullError, StoreWriteError; NotEnoughMemoryError before it opens what
+    another model that is loaded leaves no memory for.
     """
     with GgufFile.open(gguf_path) as gguf:
+        needed = need_of(gguf, chunk_tokens=WINDOW, kv_cache="float32", form=form).bytes_for(WINDOW)
+        free = free_memory()
+        if free is not None and free < needed:
+            raise NotEnoughMemoryError(needed, free, WINDOW, 0)
         tokenizer = Tokenizer.from_gguf(gguf)
     measure_scales(graph_dir, tokenizer, threads=threads, progress=progress).save(graph_dir)
 

@@ -60,8 +60,9 @@ class KeyValueScales:
 
     def save(self, graph_dir: Path) -> None:
         """Keep them beside the graph, for this folder only.  Raises DiskFullError, StoreWriteError."""
-        content = self.to_bytes()
-        write_atomically(graph_dir / SCALES_FILE, _digest(graph_dir, content) + content)
+        content = _digest(graph_dir, self.to_bytes()) + self.to_bytes()
+        # A folder that holds what its seal does not name is built again: what a power cut leaves lies beside it.
+        write_atomically(graph_dir / SCALES_FILE, content, by_way_of=graph_dir.parent)
 
     @classmethod
     def load(cls, graph_dir: Path) -> Self | None:

@@ -5,28 +5,41 @@ from types import MappingProxyType
 from typing import Final
 
 from models.architecture import LlamaConfig
+from models.core.board_profile import GraphForm
 from models.core.memory_need import MemoryNeed
 from models.core.worker_protocol import KvCache
-from models.gguf import GgufFile, TensorType
+from models.forms import form_of
+from models.gguf import GgufFile, TensorInfo, TensorType
 
 # Bytes that a token reads for each byte of the file: quants with wider scales; F16 is multiplied as float32.
 WEIGHTS_PART: Final[Mapping[TensorType, float]] = MappingProxyType(
     {TensorType.Q4_0: 1.2, TensorType.Q4_1: 1.25, TensorType.Q8_0: 1.2, TensorType.F16: 2.0, TensorType.F32: 1.0}
 )
+INT8_PART: Final = 1.1  # bytes that a token reads for each weight of the int8 form: its scales, and pages begun
 KV_BYTES: Final[Mapping[KvCache, int]] = MappingProxyType({"int8": 1, "float32": 4})
 
 
-def need_of(gguf: GgufFile, *, chunk_tokens: int, kv_cache: KvCache) -> MemoryNeed:
+def need_of(
+    gguf: GgufFile,
+    *,
+    chunk_tokens: int,
+    kv_cache: KvCache,
+    form: GraphForm = GraphForm.EXACT,
+    prompt_graph: bool = False,
+) -> MemoryNeed:
     """Reckon what a model will need when prompts are computed `chunk_tokens` at a time.
 
+    form: that the board uses for tokens; prompt_graph: whether there is a second graph, for prompts.
     Raises CorruptModelError, UnsupportedModelError.
     """
     config = LlamaConfig.from_gguf(gguf)
+    weights = _weights_as_int8 if form_of(gguf, form) is GraphForm.INT8 else _weights_as_they_are
     # Of an embedding that is not the head too, a token reads one row.
     unread = {"token_embd.weight"} if "output.weight" in gguf.tensors else set()
     read = [info for name, info in gguf.tensors.items() if name not in unread]
+    layers = [info for info in read if info.name.startswith("blk.")]
     return MemoryNeed.of(
-        weights_bytes=int(sum(info.nbytes * WEIGHTS_PART[info.type] for info in read)),
+        weights_bytes=sum(map(weights, read)),
         most_tokens=config.context_tokens,
         layers=config.layers,
         kv_width=config.kv_width,
@@ -35,4 +48,14 @@ def need_of(gguf: GgufFile, *, chunk_tokens: int, kv_cache: KvCache) -> MemoryNe
         feed_forward=config.feed_forward,
         vocabulary=config.vocabulary,
         chunk_tokens=chunk_tokens,
+        prompt_weights_bytes=sum(map(_weights_as_int8, layers)) if prompt_graph else 0,
     )
+
+
+def _weights_as_they_are(info: TensorInfo) -> int:
+    return int(info.nbytes * WEIGHTS_PART[info.type])
+
+
+def _weights_as_int8(info: TensorInfo) -> int:
+    """A byte for each weight of a matrix, whatever the file has."""
+    return int(info.rows * info.columns * INT8_PART) if info.rows > 1 else info.nbytes

@@ -261,12 +261,6 @@ class ModelStore:
         self.collect()
         return self.find(name)
 
-    def abandon(self, blobs: Iterable[Blob]) -> None:
-        """Give up blobs that were added and will not be named: those that no other model needs are deleted."""
-        with self._lock:
-            self._arriving.difference_update(blob.sha256 for blob in blobs)
-        self.collect()
-
     def documents(self, digest: str) -> dict[str, bytes]:
         """Read what lies beside a model, by what it is called in a bundle.  Raises CorruptStoreError."""
         found = {}

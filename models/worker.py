@@ -22,7 +22,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from models.core.graph_info import DATA_FILE, PREFILL_DATA_FILE
+from models.board import board_profile
+from models.core.board_profile import BoardProfile
+from models.core.graph_info import DATA_FILE, PREFILL_DATA_FILE, PREFILL_FILE
 from models.core.pacing import Pace
 from models.core.request import GenerationEvent
 from models.core.worker_protocol import (
@@ -169,12 +171,12 @@ class Worker:
                     yield from map(_told, self._batch.cancel(number))
 
     def _convert(self, number: int, gguf: Path, graphs: Path, threads: int) -> Iterator[Event]:
-        from models.board import board_profile  # noqa: PLC0415  loaded with what needs it
         from models.graph import convert  # noqa: PLC0415  an engine needs no converter
         from models.key_value_calibration import calibrate  # noqa: PLC0415
         from models.key_value_scales import KeyValueScales  # noqa: PLC0415
 
-        cache = _graph_cache(graphs)
+        profile = board_profile(os.environ)
+        cache = _graph_cache(graphs, profile)
         target = cache.path(gguf)
         told = time.monotonic()
 
@@ -188,7 +190,6 @@ class Worker:
             require_space(graphs, 2 * gguf.stat().st_size)  # 1.2 times a 4-bit file, with its embedding at 8 bits
             unsealed = target.with_name(f".{target.name}.unsealed")
             with writing(target):
-                profile = board_profile(os.environ)
                 convert(gguf, unsealed, profile=profile, progress=lambda done: progress(done / 3))
                 _pack(unsealed, progress=lambda done: progress((1 + done) / 3))
                 cache.seal(unsealed)
@@ -198,7 +199,14 @@ class Worker:
             for other in cache.others(gguf):
                 shutil.rmtree(other, ignore_errors=True)
         if KeyValueScales.load(target) is None:
-            calibrate(gguf, target, threads=threads, progress=lambda done: progress((2 + done) / 3))
+            calibrate(
+                gguf,
+                target,
+                threads=threads,
+                progress=lambda done: progress((2 + done) / 3),
+                form=profile.decode,
+                free_memory=self._free_memory,
+            )
         yield Progressed(1.0)
         yield Ready()
 
@@ -214,21 +222,29 @@ class Worker:
         from models.tokenizer import Tokenizer  # noqa: PLC0415
 
         self._batch = None
-        cache = _graph_cache(Path(command.graphs))
+        profile = board_profile(os.environ)
+        cache = _graph_cache(Path(command.graphs), profile)
         graph = cache.path(Path(command.gguf))
         if not _sound(cache, graph):
             return GraphMissing()
-        scales = KeyValueScales.load(graph) if command.kv_cache == "int8" else None
-        if command.kv_cache == "int8" and scales is None:
-            return GraphMissing()
         with GgufFile.open(Path(command.gguf)) as gguf:
-            room = need_of(gguf, chunk_tokens=MOST_TOKENS, kv_cache=command.kv_cache).room(
+            need = need_of(
+                gguf,
+                chunk_tokens=MOST_TOKENS,
+                kv_cache=command.kv_cache,
+                form=profile.decode,
+                prompt_graph=(graph / PREFILL_FILE).exists(),
+            )
+            room = need.room(
                 context_tokens=command.context_tokens,
                 slots=command.slots,
                 prefix_bytes=command.prefix_bytes,
                 board_bytes=_board_bytes(),
                 free_bytes=self._free_memory(),
             )
+            scales = KeyValueScales.load(graph) if command.kv_cache == "int8" else None
+            if command.kv_cache == "int8" and scales is None:
+                return GraphMissing()
             tokenizer = Tokenizer.from_gguf(gguf)
             source = command.template
             if source is None:
@@ -285,10 +301,10 @@ def _pack(graph: Path, *, progress: Callable[[float], None]) -> None:
             print(f"{data} stays unpacked, and takes more memory: {error}", flush=True)  # noqa: T201  the daemon logs it
 
 
-def _graph_cache(graphs: Path) -> GraphCache:
+def _graph_cache(graphs: Path, profile: BoardProfile) -> GraphCache:
     from models.session import RUNTIME_VERSION  # noqa: PLC0415  loaded with what needs it
 
-    return GraphCache(graphs, runtime=RUNTIME_VERSION)
+    return GraphCache(graphs, runtime=RUNTIME_VERSION, profile=profile)
 
 
 def _sound(cache: GraphCache, graph: Path) -> bool:

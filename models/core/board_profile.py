@@ -2,8 +2,8 @@
 
 The exact form (MatMulNBits over the file's own quants) needs instructions that add up products of bytes: without
 them onnxruntime multiplies in float32, twelve times slower on ARM.  The int8 form runs everywhere, but on x86 without
-such instructions its sums of pairs saturate at 16 bits.  Sources: arm64's elf_hwcaps and x86's cpufeatures in Linux;
-onnxruntime's guide to quantization, "reduce_range"; docs/adr/0021.
+such instructions its sums of pairs saturate at 16 bits.  Source: onnxruntime's guide to quantization, "reduce_range";
+docs/adr/0021.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from typing import Final, Self
 
 from models.errors import InvalidRequestError
 
-MAX_CPUINFO_BYTES: Final = 1024 * 1024  # some 300 processors
 DOT_PRODUCTS: Final = frozenset({"asimddp", "avx_vnni", "avx512_vnni"})
 ARM_VECTORS: Final = "asimd"
 
@@ -57,13 +56,3 @@ class BoardProfile:
 
 
 EXACT_ONLY: Final = BoardProfile(decode=GraphForm.EXACT, prefill=GraphForm.EXACT)
-
-
-def cpu_features(cpuinfo: str) -> frozenset[str]:
-    """Read the features that all processors of a /proc/cpuinfo have; none where it names none."""
-    found = [
-        frozenset(value.split())
-        for name, _, value in (line.partition(":") for line in cpuinfo.splitlines())
-        if name.strip() in ("Features", "flags")
-    ]
-    return frozenset.intersection(*found) if found else frozenset()

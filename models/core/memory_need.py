@@ -20,6 +20,8 @@ FLOAT_BYTES: Final = 4
 CONTEXT_STEP: Final = 16  # contexts are proposed in round figures
 BOARD_PART: Final = 0.25  # of the board's memory that keys and values may come to fill, where nobody chose a context
 LEAST_CONTEXT: Final = 512  # that nobody chose: rather fewer sequences at a time, as long as there are several
+PROMPT_GRAPH: Final = 1.75  # of its weights must be free for the graph for prompts: it maps them, and computes
+BESIDE_PROMPT_GRAPH: Final = 2048  # tokens for each sequence: below that, room for it is not worth a shorter context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,7 @@ class MemoryNeed:
     fixed_bytes: int
     token_bytes: int  # keys and values of one token of one sequence
     most_tokens: int  # that the model was made for: its context is no larger, whatever is asked for
+    prompt_graph_bytes: int = 0  # to open the graph for prompts; a model answers without it, only later
 
     @classmethod
     def of(
@@ -52,10 +55,12 @@ class MemoryNeed:
         vocabulary: int,
         chunk_tokens: int,
         most_tokens: int,
+        prompt_weights_bytes: int = 0,
     ) -> "MemoryNeed":
         """Reckon from dimensions; `weights_bytes` as they lie in memory, `chunk_tokens` are computed at a time.
 
-        kv_bytes: of each number of the key-value cache.
+        kv_bytes: of each number of the key-value cache; prompt_weights_bytes: of the graph for prompts, where there is
+        one.
         """
         activations = ACTIVATIONS * FLOAT_BYTES * chunk_tokens * (width + feed_forward)
         return cls(
@@ -63,6 +68,7 @@ class MemoryNeed:
             fixed_bytes=ENGINE_BYTES + TOKEN_OF_VOCABULARY_BYTES * vocabulary + activations,
             token_bytes=2 * layers * kv_width * kv_bytes,
             most_tokens=most_tokens,
+            prompt_graph_bytes=int(PROMPT_GRAPH * prompt_weights_bytes),
         )
 
     def bytes_for(self, context_tokens: int) -> int:
@@ -85,8 +91,9 @@ class MemoryNeed:
         """Decide how many sequences of what length there can be; the only place that does.
 
         A context that was chosen is given or refused, with fewer slots where they do not all fit.  0 is what the model
-        knows, as far as a part of the board's memory and what is free of it reach.  prefix_bytes: kept free besides;
-        free_bytes: None where nobody says.  Raises NotEnoughMemoryError where not one sequence fits.
+        knows, as far as a part of the board's memory and what is free of it reach; the graph for prompts is left room
+        where that does not make it short.  prefix_bytes: kept free besides; free_bytes: None where nobody says.
+        Raises NotEnoughMemoryError where not one sequence fits.
         """
         tokens = context_tokens or self._affordable(slots, prefix_bytes, board_bytes, free_bytes)
         tokens = min(tokens, self.most_tokens)
@@ -100,7 +107,10 @@ class MemoryNeed:
         share = int(board_bytes * BOARD_PART) // (slots * self.token_bytes)
         if free_bytes is None:
             return max(LEAST_CONTEXT, share)
-        share = min(share, (free_bytes - prefix_bytes - self.bytes_for(0)) // (slots * self.token_bytes))
+        left = free_bytes - prefix_bytes - self.bytes_for(0)
+        beside_graph = (left - self.prompt_graph_bytes) // (slots * self.token_bytes)
+        roomy = beside_graph >= min(BESIDE_PROMPT_GRAPH, self.most_tokens)
+        share = min(share, beside_graph if roomy else left // (slots * self.token_bytes))
         return min(max(LEAST_CONTEXT, share), self.context_that_fits(free_bytes) or CONTEXT_STEP)
 
     def require(self, *, context_tokens: int, free_bytes: int) -> None:

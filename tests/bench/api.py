@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from models.board import board_profile
 from models.catalogue import Catalogue
 from models.core.request import GenerationRequest, Message, SamplingParams, TokensGenerated
 from models.engine import Engine
@@ -266,7 +267,9 @@ class Child:
 
 def _be_engine(gguf: Path) -> None:
     """Answer once for each line, with the graph that the daemon has made, and tell how fast."""
-    graph = GraphCache(cache_directory(os.environ) / "graphs", runtime=RUNTIME_VERSION).path(gguf)
+    graph = GraphCache(
+        cache_directory(os.environ) / "graphs", runtime=RUNTIME_VERSION, profile=board_profile(os.environ)
+    ).path(gguf)
     engine = Engine(graph, threads=THREADS, context_tokens=CONTEXT_TOKENS, scales=KeyValueScales.load(graph))
     with GgufFile.open(gguf) as file:
         tokenizer = Tokenizer.from_gguf(file)

@@ -1,6 +1,6 @@
 """Models of a node: pulled, shown, removed, and answers by them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,9 @@ from device.errands import Errands
 from device.library import Library
 from models.catalogue import Catalogue
 from models.core.request import GenerationRequest, Message, SamplingParams
-from models.errors import ChecksumMismatchError, ModelNotFoundError
+from models.errors import ChecksumMismatchError, ModelNotFoundError, NotEnoughMemoryError
 from models.host import EngineHost
-from models.store import ModelStore
+from models.store import ModelStore, StoredModel
 from tests.models.files import file_entry
 from tests.models.tiny import TinyLlama, write_tiny
 from tests.models.waiting import until
@@ -78,6 +78,25 @@ async def test_a_pull_that_fails_leaves_nothing(library: Library, tmp_path: Path
     with pytest.raises(ChecksumMismatchError):
         assert [step async for step in library.pull("tiny")]
     assert library.held() == ()
+
+
+class CrowdedHost(EngineHost):
+    """An engine beside which a model cannot be measured: another one takes the memory."""
+
+    async def prepare(self, model: StoredModel, progress: Callable[[float], None]) -> None:  # noqa: ARG002  the port
+        """Convert, and fail where the measuring begins."""
+        progress(0.5)
+        raise NotEnoughMemoryError(2, 1, 64, 0)
+
+
+async def test_a_model_that_cannot_be_measured_yet_is_here_all_the_same(tmp_path: Path) -> None:
+    """The first question to it has it measured, in place of the model that is loaded now."""
+    catalogue = Catalogue((file_entry("tiny", write_tiny(tmp_path / "tiny.gguf", TinyLlama())),))
+    store, cache = ModelStore(tmp_path / "models"), tmp_path / "cache"
+    engine = CrowdedHost(store=store, cache_dir=cache, threads=1, context_tokens=128)
+    library = Library(store=store, catalogue=catalogue, engine=engine, cache_dir=cache, errands=Errands())
+    *_, model = [step async for step in library.pull("tiny")]
+    assert library.models() == (model,)
 
 
 async def test_what_the_catalogue_has_not_is_said(library: Library) -> None:

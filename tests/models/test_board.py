@@ -36,14 +36,15 @@ def test_this_machine_has_a_profile() -> None:
 
 
 async def test_an_owners_choice_reaches_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the daemon's environment this much is passed on: the model is built in the forms that were chosen."""
-    monkeypatch.setenv(OVERRIDE, "int8/int8")
+    """This much of the environment is passed on; whoever chooses other forms later does not get the old ones."""
     gguf = write_tiny(tmp_path / "tiny.gguf", TinyLlama())
-    worker = await WorkerProcess.start()
-    try:
-        assert await worker.last(Convert(str(gguf), str(tmp_path / "graphs"), threads=1)) == Ready()
-    finally:
-        await worker.close()
-    [graph] = (tmp_path / "graphs").iterdir()
-    assert b"MatMulIntegerToFloat" in (graph / MODEL_FILE).read_bytes()
-    assert not (graph / PREFILL_FILE).exists()
+    for forms, operator in (("exact/exact", b"MatMulNBits"), ("int8/int8", b"MatMulIntegerToFloat")):
+        monkeypatch.setenv(OVERRIDE, forms)
+        worker = await WorkerProcess.start()
+        try:
+            assert await worker.last(Convert(str(gguf), str(tmp_path / "graphs"))) == Ready()
+        finally:
+            await worker.close()
+        [graph] = (tmp_path / "graphs").iterdir()
+        assert operator in (graph / MODEL_FILE).read_bytes()
+        assert not (graph / PREFILL_FILE).exists()

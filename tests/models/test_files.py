@@ -103,6 +103,19 @@ def test_a_small_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert names_in(path.parent) == ["a.json", "d.json"]
 
 
+def test_a_small_file_can_be_put_together_elsewhere(tmp_path: Path) -> None:
+    """Where nothing but whole files may lie."""
+    (tmp_path / "sealed").mkdir()
+    path = tmp_path / "sealed" / "scales"
+    write_atomically(path, b"new", by_way_of=tmp_path)
+    assert path.read_bytes() == b"new"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StoreWriteError):
+        write_atomically(path, b"new", by_way_of=tmp_path)
+    assert (names_in(tmp_path), names_in(path.parent)) == (["sealed"], ["scales"])
+
+
 def test_only_plain_files_with_one_name_are_opened(tmp_path: Path) -> None:
     """Symbolic links, hard links, pipes, devices, directories and other sizes are refused."""
     plain = tmp_path / "plain"

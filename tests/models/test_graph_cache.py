@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from models.core.board_profile import EXACT_ONLY, BoardProfile
 from models.core.graph_info import SCALES_FILE
 from models.graph_cache import PAGE_BYTES, SAMPLES, SEAL_FILE, GraphCache
 
@@ -17,7 +18,7 @@ SIZE = 3 * SAMPLES * PAGE_BYTES + 100
 @pytest.fixture
 def cache(tmp_path: Path) -> GraphCache:
     """A cache in an empty directory."""
-    return GraphCache(tmp_path, runtime="1.2.3")
+    return GraphCache(tmp_path, runtime="1.2.3", profile=EXACT_ONLY)
 
 
 @pytest.fixture
@@ -35,16 +36,23 @@ def test_what_was_sealed_is_sound(cache: GraphCache, graph: Path) -> None:
     """Sealing closes it to others."""
     assert cache.flaw(graph) is None
     assert graph.stat().st_mode & 0o777 == 0o700
-    assert GraphCache(cache.directory, runtime="1.2.3").flaw(graph) is None
+    assert GraphCache(cache.directory, runtime="1.2.3", profile=EXACT_ONLY).flaw(graph) is None
 
 
 def test_another_runtime_has_another_graph(cache: GraphCache, graph: Path) -> None:
     """And finds the old one in its way."""
-    newer = GraphCache(cache.directory, runtime="1.2.4")
+    newer = GraphCache(cache.directory, runtime="1.2.4", profile=EXACT_ONLY)
     assert newer.path(GGUF) != graph
     assert newer.flaw(graph) == "its seal is of another board or version"
     assert list(newer.others(GGUF)) == [graph]
     assert list(cache.others(GGUF)) == []
+
+
+def test_other_forms_have_another_graph(cache: GraphCache, graph: Path) -> None:
+    """Whoever chooses them gets what was chosen, not what was built before."""
+    chosen = GraphCache(cache.directory, runtime="1.2.3", profile=BoardProfile.parse("int8/int8"))
+    assert chosen.flaw(graph) == "its seal is of another board or version"
+    assert list(chosen.others(GGUF)) == [graph]
 
 
 def test_what_is_measured_later_is_not_sealed(cache: GraphCache, graph: Path) -> None:

@@ -352,6 +352,7 @@ async def test_a_graph_is_built_once_and_goes_with_its_model(
     assert built.st_mtime_ns == (graph / "model.onnx").stat().st_mtime_ns
     await _answer(host, model, _ask())
     (graphs / f".{graph.name}.partial").mkdir()
+    (graphs / ".half.tmp").touch()
     await host.collect()
     assert list(graphs.iterdir()) == [graph]
     store.remove(model.name)

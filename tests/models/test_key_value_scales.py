@@ -1,5 +1,7 @@
 """Scales bound what keys and values may be, come back whole or not at all, and fit one model."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.core.board_profile import EXACT_ONLY
 from models.core.graph_info import SCALES_FILE
 from models.errors import CorruptModelError
+from models.graph_cache import GraphCache
 from models.key_value_scales import LEAST, MAX_FILE_BYTES, STEPS, KeyValueScales, ScalesMeter
 
 LAYERS, KV_HEADS, HEAD_DIM, TOKENS = 3, 2, 16, 20
@@ -73,6 +77,30 @@ def test_they_come_back_as_they_were(tmp_path: Path) -> None:
     assert loaded is not None
     assert _scales(1).values.tolist() == loaded.values.tolist()
     assert [path.name for path in tmp_path.iterdir()] == [SCALES_FILE]
+
+
+POWER_CUT = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from models.key_value_scales import KeyValueScales
+
+os.fsync = lambda _: os._exit(0)
+KeyValueScales(np.ones((1, 2, 1, 16), np.float32)).save(Path(sys.argv[1]))
+"""
+
+
+def test_a_power_cut_leaves_the_graphs_folder_as_it_was(tmp_path: Path) -> None:
+    """What was half written lies beside it: a sealed folder that holds more than its files is built again."""
+    cache = GraphCache(tmp_path / "graphs", runtime="1", profile=EXACT_ONLY)
+    graph = cache.path(Path("sha256-abc"))
+    graph.mkdir(parents=True)
+    (graph / "model").write_bytes(b"graph")
+    cache.seal(graph)
+    subprocess.run([sys.executable, "-c", POWER_CUT, str(graph)], check=True)
+    assert len(list(cache.directory.iterdir())) == 2
+    assert cache.flaw(graph) is None
+    assert KeyValueScales.load(graph) is None
 
 
 def test_nothing_there_is_nothing(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ import pytest
 from gguf import GGMLQuantizationType as Type
 
 from models.catalogue import CatalogueEntry
+from models.core.board_profile import BoardProfile, GraphForm
+from models.core.graph_info import DATA_FILE, PREFILL_DATA_FILE
+from models.core.memory_need import PROMPT_GRAPH
 from models.core.worker_protocol import Convert, Load, Ready
 from models.gguf import GgufFile
 from models.graph import convert
@@ -44,6 +47,29 @@ def test_a_byte_is_reckoned_for_each_number_of_an_int8_cache(tmp_path: Path) -> 
         kind: KeyValueCache(info, slots=1, room=16, scales=one).token_bytes for kind, one in caches.items()
     }
     assert found["float32"] == 4 * found["int8"]
+
+
+@pytest.mark.parametrize("matrices", [Type.Q4_0, Type.Q4_1, Type.Q8_0])
+def test_the_int8_form_takes_a_byte_for_each_weight(matrices: Type, tmp_path: Path) -> None:
+    """Of tokens, where the board uses it for them, and of the graph for prompts: what the converter writes."""
+    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(layers=16, width=256, feed_forward=512, matrices=matrices))
+    with GgufFile.open(path) as file:
+        for forms, data in (("int8/int8", DATA_FILE), ("exact/int8", PREFILL_DATA_FILE)):
+            profile = BoardProfile.parse(forms)
+            convert(path, tmp_path / forms.replace("/", "-"), profile=profile)
+            written = (tmp_path / forms.replace("/", "-") / data).stat().st_size
+            alone = profile.decode is profile.prefill
+            need = need_of(file, chunk_tokens=1, kv_cache="int8", form=profile.decode, prompt_graph=not alone)
+            reckoned = need.weights_bytes if alone else need.prompt_graph_bytes / PROMPT_GRAPH
+            embedding = file.tensors["token_embd.weight"].nbytes if alone else 0  # read by the row, and a head besides
+            assert reckoned == pytest.approx(written - embedding, rel=0.2)
+
+
+def test_a_model_that_has_no_int8_form_is_reckoned_in_its_own(tmp_path: Path) -> None:
+    """Whatever the board would like."""
+    with GgufFile.open(write_tiny(tmp_path / "tiny.gguf", TinyLlama(matrices=Type.F16))) as file:
+        needs = {need_of(file, chunk_tokens=1, kv_cache="int8", form=form) for form in GraphForm}
+    assert len(needs) == 1
 
 
 @pytest.mark.slow

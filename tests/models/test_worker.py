@@ -176,6 +176,24 @@ def test_what_was_measured_and_is_lost_is_measured_again(gguf: Path, tmp_path: P
     assert built == (graph / MODEL_FILE).stat().st_mtime_ns
 
 
+def test_what_there_is_no_memory_to_measure_is_measured_later(gguf: Path, tmp_path: Path) -> None:
+    """The graph is kept, and it is told why it cannot be used yet: what is loaded beside it takes the memory."""
+    free = [10_000_000]
+    with _working(free_memory=lambda: free[-1]) as daemon:
+        failed = daemon.ask(1, Convert(str(gguf), str(tmp_path)))[-1]
+        assert isinstance(failed, Failed)
+        assert isinstance(failed.error, NotEnoughMemoryError)
+        assert (failed.error.free_bytes, failed.error.fitting_tokens) == (10_000_000, 0)
+        [graph] = tmp_path.iterdir()
+        built = (graph / MODEL_FILE).stat().st_mtime_ns
+        assert _error(daemon.ask(2, _load(gguf, tmp_path))) is NotEnoughMemoryError
+        free.append(10**10)
+        assert daemon.ask(3, _load(gguf, tmp_path)) == [GraphMissing()]
+        assert daemon.ask(4, Convert(str(gguf), str(tmp_path)))[-1] == Ready()
+        assert daemon.ask(5, _load(gguf, tmp_path)) == [Ready()]
+    assert built == (graph / MODEL_FILE).stat().st_mtime_ns
+
+
 def test_a_template_replaces_the_models_own(gguf: Path, tmp_path: Path) -> None:
     """What the manifest names decides how a conversation is written."""
     with _working() as daemon:

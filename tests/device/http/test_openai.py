@@ -37,7 +37,7 @@ async def events(client: httpx.AsyncClient, body: dict[str, Any]) -> AsyncIterat
 
         async def parsed() -> AsyncIterator[Any]:
             async for line in reply.aiter_lines():
-                if line:
+                if line and not line.startswith(":"):  # a comment: its model is still loading
                     name, _, data = line.partition(": ")
                     assert name == "data"
                     yield data if data == "[DONE]" else json.loads(data)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from models.core.board_profile import BoardProfile, GraphForm, cpu_features
+from models.core.board_profile import BoardProfile, GraphForm
+from models.core.cpu import features
 from models.errors import InvalidRequestError
 
 
@@ -44,7 +45,7 @@ BOARDS = {
 def test_a_board_gets_the_forms_that_suit_it(name: str) -> None:
     """Dot products: four bits for tokens, eight for prompts; ARM without them: eight for both."""
     cpuinfo, forms = BOARDS[name]
-    assert forms == str(BoardProfile.of(cpu_features(cpuinfo)))
+    assert forms == str(BoardProfile.of(features(cpuinfo)))
 
 
 @pytest.mark.parametrize("text", ["exact/exact", "exact/int8", "int8/int8"])

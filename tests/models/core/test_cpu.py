@@ -1,6 +1,6 @@
 """Which processor it is, from what the kernel says of it."""
 
-from models.core.cpu import identity
+from models.core.cpu import features, identity
 
 PI5 = """processor\t: {core}
 BogoMIPS\t: {bogomips}
@@ -33,3 +33,12 @@ def test_other_instructions_are_another_processor() -> None:
 def test_a_kernel_that_says_nothing_gives_an_identity_too() -> None:
     """An empty one."""
     assert identity("nothing\n: of\n\nuse") == ""
+
+
+def test_features_are_what_all_cores_have() -> None:
+    """Of little cores and big ones, what the little ones can do too; on x86 they are called flags."""
+    little = PI5.format(core=1, bogomips=1).replace(" asimddp", "")
+    assert features(PI5) == {"fp", "asimd", "evtstrm", "aes", "asimddp"}
+    assert features(PI5 + little + BOARD) == {"fp", "asimd", "evtstrm", "aes"}
+    assert features("model name\t: fma\nflags\t\t: avx2 fma\nbugs\t: spectre\n") == {"avx2", "fma"}
+    assert features("nothing") == frozenset()

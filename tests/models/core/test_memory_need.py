@@ -1,5 +1,7 @@
 """What a model needs and what there is, from figures alone."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,8 +45,10 @@ def test_what_does_not_fit_is_refused_with_what_would() -> None:
         str(caught.value) == "the model with a context of 2048 tokens needs 252 MB, 200 MB are free; "
         "a context of 992 would fit"
     )
-    with pytest.raises(NotEnoughMemoryError, match="no context would fit"):
+    assert "a smaller [engine] context_tokens" in caught.value.hint
+    with pytest.raises(NotEnoughMemoryError, match="no context would fit") as caught:
         NEED.require(context_tokens=16, free_bytes=150 * MB)
+    assert "context" not in caught.value.hint  # no smaller one helps
 
 
 @given(st.integers(0, 10**12))
@@ -87,6 +91,25 @@ def test_a_context_that_nobody_chose_is_what_fits(slots: int, free: int | None, 
     """A part of the board's memory, of what is free, and not beyond what the model knows."""
     assert Room(context_tokens=context, slots=granted) == _room(0, slots, free)
     assert _room(0, slots, free, board=2**50).context_tokens <= NEED.most_tokens
+
+
+@pytest.mark.parametrize(
+    ("free", "context"),
+    [
+        (10_000, 8192),  # enough for everything
+        (551, 4020),  # a longer context would leave the graph for prompts no room
+        (452, 6032),  # it would leave too little itself: prompts are read without it
+        (453, 2060),
+    ],
+)
+def test_the_graph_for_prompts_is_left_room(free: int, context: int) -> None:
+    """Where nobody chose a context, and where that does not make it short; what was chosen goes before."""
+    need = replace(NEED, prompt_graph_bytes=200 * MB)
+    board = 2**50
+    got = need.room(context_tokens=0, slots=1, prefix_bytes=0, board_bytes=board, free_bytes=free * MB)
+    assert Room(context_tokens=context, slots=1) == got
+    chosen = need.room(context_tokens=4096, slots=1, prefix_bytes=0, board_bytes=board, free_bytes=free * MB)
+    assert Room(context_tokens=4096, slots=1) == chosen
 
 
 @given(st.integers(0, 10**9), st.integers(1, 64))
