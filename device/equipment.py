@@ -10,6 +10,7 @@ from device.core.offering import Limits, Offering, offered
 from device.errands import Errands
 from device.library import Library
 from device.queries import Queries
+from device.repairing import Repairer
 from device.sharing.releases import Releases
 from device.sharing.sharing import Sharing
 from device.sharing.stock import Stock
@@ -62,7 +63,7 @@ def sharing_of(
     """Join mesh and models for models on their way."""
     trees = BlobTrees(library.store)
     releases = Releases(library.cards, trees, mesh.publisher, verify=verify)
-    return Sharing(
+    sharing = Sharing(
         mesh=mesh,
         arrivals=Arrivals(library.store, releases.promise),
         releases=releases,
@@ -80,6 +81,10 @@ def sharing_of(
         enabled=config.sharing.enabled,
         bytes_per_s=config.sharing.max_mbit * BYTES_PER_MBIT,
     )
+    repairer = Repairer(library.store, trees, sharing)
+    library.puller.neighbours = sharing
+    library.scrubber.leaf_of, library.scrubber.repair = repairer.leaf_of, repairer.repair
+    return sharing
 
 
 def offering_of(config: HearthConfig) -> Callable[[], Offering]:

@@ -177,9 +177,7 @@ class HearthNode:
             offering=offering_of(config),
             waiting=Bounds.of_queue(config.queue.waiting),
         )
-        sharing = library.puller.neighbours = sharing_of(
-            config, mesh=mesh, library=library, queries=queries, errands=errands
-        )
+        sharing = sharing_of(config, mesh=mesh, library=library, queries=queries, errands=errands)
 
         def models_changed() -> None:
             queries.models_changed()

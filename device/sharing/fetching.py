@@ -127,8 +127,15 @@ class Fetch:
         except ArrivalNotFoundError:
             release = await self._release()
             await admit(self._releases.read(release).manifest)
-            self._arrival = await asyncio.to_thread(self._arrivals.begin, release, done=self._checked)
+            self._arrival = await asyncio.to_thread(self._begun, release)
         return self._arrival
+
+    def _begun(self, release: bytes) -> Arrival:
+        """Reserve the space; of a blob that was found damaged, what is right need not come."""
+        store, manifest = self._arrivals.store, self._releases.read(release).manifest
+        aside = {blob.sha256: store.aside_path(blob.sha256) for blob in manifest.blobs}
+        beginnings = {sha256: path for sha256, path in aside.items() if path.exists()}
+        return self._arrivals.begin(release, beginnings=beginnings, done=self._checked)
 
     async def run(self) -> None:
         """Bring every chunk, however long that takes.  Raises DiskFullError, StoreWriteError; what came is kept."""

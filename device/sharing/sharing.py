@@ -141,6 +141,8 @@ class Sharing:
                 if quiet_since is not None and now - quiet_since > NOBODY_FOR_S:
                     told = False
                     raise NoHolderError(f"{transfer.trouble}; the pull of {name} goes on once somebody is")
+            while transfer.removed:
+                yield transfer.removed.popleft()
             yield transfer.done.result()
         finally:
             transfer.followers -= 1
