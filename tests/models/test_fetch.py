@@ -376,5 +376,6 @@ async def test_work_that_is_stopped_troubles_nobody(caplog: pytest.LogCaptureFix
         await task
     assert ended.is_set()
     del task
+    await asyncio.sleep(0)  # the loop lets go of it, too
     gc.collect()
     assert "never retrieved" not in caplog.text
