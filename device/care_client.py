@@ -48,13 +48,14 @@ class ModelCare(Connection):
         """Let a model be removed again when the quota wants it."""
         return self._parse(Model, await self._call("DELETE", f"/api/models/{segment(name)}/pin"))
 
-    async def pull(self, name: str) -> AsyncGenerator[PullProgress | Removed | Model, None]:
-        """Fetch a model of the catalogue; the last item is the model.
+    async def pull(self, name: str, *, anyway: bool = False) -> AsyncGenerator[PullProgress | Removed | Model, None]:
+        """Fetch a model from neighbours or the catalogue; the last item is the model.
 
+        anyway: also one that will hardly fit the board.
         What was removed to make room for it is told too.  Closing the iterator stops the pull; what arrived is kept for
         the next one.
         """
-        events = self._events("POST", "/api/models/pull", {"name": name}, what=f"the pull of {name}")
+        events = self._events("POST", "/api/models/pull", {"name": name, "anyway": anyway}, what=f"the pull of {name}")
         async with aclosing(events):
             async for fields in events:
                 yield self._arriving(fields)

@@ -222,6 +222,12 @@ class UnexpectedReplyError(DeviceError):
     hint = "the daemon may be of another version: restart it"
 
 
+class WontFitError(DeviceError):
+    """A model will not fit this board, as far as can be told before its first byte; nothing was fetched."""
+
+    hint = "choose a smaller one, free some space (hearth models rm NAME), or insist: hearth models pull NAME --anyway"
+
+
 class BundleFileError(DeviceError):
     """The file of a bundle cannot be read or written; nothing was left half-written."""
 

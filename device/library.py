@@ -8,8 +8,9 @@ from typing import Final
 
 from device.api import CatalogueEntry, HeldModel, Model, PullProgress, SharingCounts
 from device.api_of_models import Removed, Verification
-from device.core.fitting import Room
+from device.core.fitting import Need, Room, shortfalls
 from device.errands import Errands
+from device.errors import WontFitError
 from device.pulling import Puller, told_as_steps
 from device.quota import Quota
 from device.room import room_left
@@ -144,16 +145,19 @@ class Library:
             async for event in events:
                 yield event
 
-    async def pull(self, name: str) -> AsyncGenerator[PullProgress | Removed | Model, None]:
+    async def pull(self, name: str, *, anyway: bool = False) -> AsyncGenerator[PullProgress | Removed | Model, None]:
         """Bring a model here, from neighbours that hold it, else from the catalogue, and make it ready to answer.
 
+        anyway: even one that will hardly fit this board; else that raises WontFitError before the first byte.
         Yield progress, what was removed to make room for it, at the end the model.  Closing the generator stops the
         pull; what arrived is kept for the next one.  Raises ModelsError, and DeviceError where only neighbours have it
         and none gives it.
         """
 
         async def work(tell: Tell[Removed]) -> Model:
-            return await self._made_ready(await self.puller.bring(name, self.stored, tell), tell)
+            known = anyway or any(name in (model.name, model.digest) for model in self._stored)
+            admit = _welcome if known else self._require_fit
+            return await self._made_ready(await self.puller.bring(name, self.stored, tell, admit=admit), tell)
 
         async with contextlib.aclosing(told(work, name=f"pull {name}")) as steps:
             async for step in steps:
@@ -252,6 +256,12 @@ class Library:
         await self._engine.aclose()
         await self._shelf.aclose()
 
+    async def _require_fit(self, size_bytes: int) -> None:
+        """Refuse what will not fit, as far as its size tells.  Raises WontFitError."""
+        short = shortfalls(Need.of(size_bytes), await asyncio.to_thread(self.room))
+        if short:
+            raise WontFitError(f"it will not fit this board: {'; '.join(short)}")
+
     async def _made_ready(self, model: StoredModel, tell: Callable[[PullProgress], None]) -> Model:
         self._shelf.used(model.digest)  # the newest is not what makes room for the next
         self._changed()
@@ -284,6 +294,10 @@ class Library:
             damaged=model.digest in self._damaged,
             used_ago_s=self._shelf.used_ago_s(model.digest),
         )
+
+
+async def _welcome(_: int) -> None:
+    """Admit whatever comes."""
 
 
 def _converted(fraction: float) -> PullProgress:

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -19,6 +19,7 @@ from models.fetch import manifest_of, pull
 from models.store import ModelStore, StoredModel
 
 MAX_NAME_CHARACTERS: Final = 64
+Admit = Callable[[int], Awaitable[None]]
 SHOWN_DIGITS: Final = 8
 
 log = logging.getLogger(__name__)
@@ -49,16 +50,21 @@ class Puller:
         self._cache_dir = cache_dir
         self._quota = quota
 
-    async def bring(self, name: str, here: Collection[StoredModel], tell: Tell[Removed]) -> StoredModel:
+    async def bring(
+        self, name: str, here: Collection[StoredModel], tell: Tell[Removed], *, admit: Admit
+    ) -> StoredModel:
         """Bring the model of that name, or whose digest begins so.  here: the models that need not be brought.
 
-        Cancelled, it keeps what has arrived for the next time.
-        Raises ModelsError, and DeviceError where only neighbours have it and none gives it.
+        admit: told of its size before the first byte; what it raises ends this.  Cancelled, it keeps what has arrived
+        for the next time.  Raises ModelsError, and DeviceError where only neighbours have it and none gives it.
         """
         entry = next((entry for entry in self._catalogue.entries if entry.name == name), None)
         offered = self._offered(name, entry, here)
         if offered is None:
-            return await self._from_catalogue(entry or self._catalogue.find(name), tell)
+            entry = entry or self._catalogue.find(name)
+            await admit(entry.size_bytes)
+            return await self._from_catalogue(entry, tell)
+        await admit(offered.size_bytes)
         if entry is None:
             return await self._from_neighbours(offered.digest, _free_name(offered, here), tell)
         try:

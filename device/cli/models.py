@@ -46,7 +46,8 @@ def _add_pull(
     actions: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser, text: str
 ) -> None:
     parser = actions.add_parser("pull", parents=[shared], help=text)
-    parser.add_argument("name", metavar="NAME", help="name in the catalogue: see hearth models ls")
+    parser.add_argument("name", metavar="NAME", help="name or digest: see hearth models ls, and ls --mesh")
+    parser.add_argument("--anyway", action="store_true", help="even if it will hardly fit this board")
     parser.set_defaults(run=pull.run)
 
 

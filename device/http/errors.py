@@ -61,6 +61,7 @@ STATUS: Final[Mapping[type[Exception], tuple[int, str]]] = {
     models.errors.WorkerDiedError: (500, "worker_died"),
     models.errors.QueueFullError: (503, "busy"),
     models.errors.StoreWriteError: (507, "store_unwritable"),
+    device.errors.WontFitError: (507, "wont_fit"),
     models.errors.NotEnoughSpaceError: (507, "not_enough_space"),
     models.errors.NotEnoughMemoryError: (507, "not_enough_memory"),
     models.errors.InvalidCardError: (400, "invalid_value"),

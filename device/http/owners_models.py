@@ -71,7 +71,8 @@ def _moving_routes(administration: Administration) -> list[Route]:
     library = administration.library
 
     async def pull(request: Request) -> "StepStream":
-        return StepStream(library.pull(text_of(parse_object(await read_body(request)), "name")))
+        fields = parse_object(await read_body(request))
+        return StepStream(library.pull(text_of(fields, "name"), anyway=fields.get("anyway") is True))
 
     async def verify(request: Request) -> "StepStream":
         fields = parse_object(await read_body(request))

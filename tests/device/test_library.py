@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from device.api import Model, PullProgress
+from device.core.fitting import Room
 from device.errands import Errands
+from device.errors import WontFitError
 from device.library import Library
 from models.catalogue import Catalogue
 from models.core.request import GenerationRequest, Message, SamplingParams
@@ -59,6 +61,19 @@ async def test_a_pulled_model_has_a_card(library: Library) -> None:
     library.cards.keep(model.digest, card.changed({"bad_at": "everything", "description": "unknown"}))
     shown = library.model("tiny")
     assert (shown.bad_at, shown.description) == ("everything", "")
+
+
+async def test_what_will_not_fit_is_refused_unless_one_insists(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first byte, with what is lacking; a model that is here already is never refused."""
+    room = Room(store_bytes=1000, cache_bytes=1000, shared=True, memory_bytes=1000)
+    monkeypatch.setattr(library, "room", lambda: room)
+    with pytest.raises(WontFitError, match=r"converted forms, 1\.0 kB free; needs about .* of memory"):
+        assert [step async for step in library.pull("tiny")]
+    assert library.models() == ()
+    assert isinstance([step async for step in library.pull("tiny", anyway=True)][-1], Model)
+    assert isinstance([step async for step in library.pull("tiny")][-1], Model)
 
 
 async def test_pulled_again_it_is_there_at_once(library: Library) -> None:
