@@ -13,9 +13,10 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from models.arriving_blob import ArrivingBlob, claimed_bytes
@@ -30,7 +31,7 @@ from models.errors import (
     ModelsError,
     NotWholeError,
 )
-from models.files import BytesDone, matches, open_regular, require_space, sync_directory, write_atomically, writing
+from models.files import BytesDone, open_regular, require_space, sync_directory, write_atomically, writing
 from models.store import Details, ModelStore, StoredModel
 
 MAX_RELEASE_BYTES: Final = 64 * 1024
@@ -114,8 +115,9 @@ class Arrival:
 
     def close(self) -> None:
         """Let go of the files; what is here is kept.  Raises DiskFullError, StoreWriteError."""
-        for blob in self.blobs.values():
-            blob.close()
+        with ExitStack() as all_of_them:
+            for blob in self.blobs.values():
+                all_of_them.callback(blob.close)
 
 
 class Arrivals:
@@ -149,32 +151,36 @@ class Arrivals:
                 _log.warning("left out of the list of arrivals: %s", error)
         return tuple(found)
 
-    def begin(self, release: bytes, *, done: BytesDone = lambda _: None) -> Arrival:
+    def begin(
+        self,
+        release: bytes,
+        *,
+        beginnings: Mapping[str, Path] = MappingProxyType({}),
+        done: BytesDone = lambda _: None,
+    ) -> Arrival:
         """Reserve the space for what a release promises, or go on with what is here of it, after checking that.
 
+        beginnings: for blobs, by SHA-256, a file on the same disk that has some of it, such as a blob that was found
+        damaged: it is moved here, and whatever is right in it need not come.
         done: called with the bytes checked.  Raises NotEnoughSpaceError before the first byte, DiskFullError,
         StoreWriteError, what `promised_by` raises, InvalidManifestError; CorruptStoreError for an arrival that
         was tampered with: `abandon` it.
         """
         promise = self._promised_by(release)
         with self._lock:
-            return self._begin(release, promise, done)
-
-    def begin_again(self, release: bytes, *, done: BytesDone = lambda _: None) -> Arrival:
-        """Take those blobs of a model out of the store that have changed on the disk, so that they arrive again.
-
-        What is still right in them is kept, only the rest must come.  Until `finish` the model cannot be used.
-        done: called with the bytes checked.  Raises as `begin`.
-        """
-        promise = self._promised_by(release)
-        directory = self.root / promise.manifest.digest
-        with self._lock:
-            if promise.manifest.digest not in self._open:
-                _require_no_link(directory)
-                write_atomically(directory / _RELEASE, release)
-                for blob in promise.manifest.blobs:
-                    self._take_out_if_damaged(blob, directory)
-            return self._begin(release, promise, done)
+            arrival = self._open.get(promise.manifest.digest)
+            if arrival is None:
+                arrival = self._opened(self.root / promise.manifest.digest, release, promise, beginnings)
+                checked = 0
+                try:
+                    for blob in arrival.blobs.values():
+                        blob.check(done=_after(checked, done))
+                        checked += blob.blob.size
+                except BaseException:
+                    arrival.close()
+                    raise
+                self._open[arrival.digest] = arrival
+            return arrival
 
     def resume(self, digest: str, *, done: BytesDone = lambda _: None) -> Arrival:
         """Go on with an arrival that lies on the disk.  Raises ArrivalNotFoundError, and as `begin`."""
@@ -204,7 +210,7 @@ class Arrivals:
             self.close(digest)
         finally:
             self._delete(directory)
-            self.store.dismiss(blobs)
+            self.store.abandon(blobs)
 
     def finish(self, digest: str, name: str, details: Details, *, done: BytesDone = lambda _: None) -> StoredModel:
         """Check each blob as a whole, move it into the store, and give the model a name.
@@ -230,42 +236,11 @@ class Arrivals:
                     checked += blob.blob.size
             except ChecksumMismatchError:
                 self._delete(self._directory(digest))
-                self.store.dismiss(arrival.promise.manifest.blobs)
+                self.store.abandon(arrival.promise.manifest.blobs)
                 raise
             model = self.store.install(name, arrival.promise.manifest, details)
             self._delete(self._directory(digest))
         return model
-
-    def _begin(self, release: bytes, promise: Promise, done: BytesDone) -> Arrival:
-        arrival = self._open.get(promise.manifest.digest)
-        if arrival is None:
-            arrival = self._opened(self.root / promise.manifest.digest, release, promise)
-            checked = 0
-            try:
-                for blob in arrival.blobs.values():
-                    blob.check(done=_after(checked, done))
-                    checked += blob.blob.size
-            except BaseException:
-                arrival.close()
-                raise
-            self._open[arrival.digest] = arrival
-        return arrival
-
-    def _take_out_if_damaged(self, blob: Blob, directory: Path) -> None:
-        path = self.store.blob_path(blob.sha256)
-        with suppress(CorruptStoreError):
-            self.store.path(blob)
-            if matches(path, blob.sha256, done=lambda _: None):
-                return
-        if path.is_symlink() or not path.is_file():
-            return
-        tree = self.store.tree_path(blob.sha256)
-        with writing(directory):
-            path.replace(directory / f"{blob.sha256}.part")
-            if tree.is_file():
-                write_atomically(directory / f"{blob.sha256}.tree", tree.read_bytes()[HASH_BYTES:])
-            sync_directory(directory)
-            sync_directory(path.parent)
 
     def _directory(self, digest: str) -> Path:
         if not is_sha256(digest):
@@ -304,26 +279,45 @@ class Arrivals:
                 missing[blob.sha256] = blob
         return list(missing.values())
 
-    def _opened(self, directory: Path, release: bytes, promise: Promise) -> Arrival:
+    def _opened(self, directory: Path, release: bytes, promise: Promise, beginnings: Mapping[str, Path]) -> Arrival:
         _require_no_link(directory)
         self.store.expect(promise.manifest.blobs)
         missing = self._missing(promise)
-        is_new = not directory.exists()
+        kept = directory.exists()
         blobs: dict[str, ArrivingBlob] = {}
+        parts = {blob.sha256: directory / f"{blob.sha256}.part" for blob in missing}
+        begun = {sha256: path for sha256, path in beginnings.items() if sha256 in parts and _is_plain(path)}
         try:
-            require_space(self.store.root, sum(blob.size - _reserved(directory, blob) for blob in missing))
+            taken = sum(_reserved(path) for path in (*parts.values(), *begun.values()))
+            require_space(self.store.root, max(0, sum(blob.size for blob in missing) - taken))
             write_atomically(directory / _RELEASE, release)
+            for sha256, path in begun.items():
+                kept = self._begin_with(path, parts[sha256], sha256) or kept
             for blob in missing:
                 root = promise.roots[blob.sha256]
                 blobs[blob.sha256] = ArrivingBlob(directory, blob, root, clock=self._clock)
+            with writing(directory):
+                sync_directory(directory)
+                sync_directory(self.root)
         except BaseException:
-            for arriving in blobs.values():
-                arriving.close()
-            if is_new:
+            Arrival(release, promise, blobs).close()
+            if not kept:
                 self._delete(directory)
-                self.store.dismiss(promise.manifest.blobs)
+                self.store.abandon(promise.manifest.blobs)
             raise
         return Arrival(release, promise, blobs)
+
+    def _begin_with(self, file: Path, part: Path, sha256: str) -> bool:
+        """Move a file to where a blob arrives, with the tree that is kept of it, unless more of it is there already."""
+        if part.exists():
+            return False
+        tree = self.store.tree_path(sha256)
+        with writing(part):
+            if _is_plain(tree):
+                write_atomically(part.with_suffix(".tree"), tree.read_bytes()[HASH_BYTES:])
+            file.replace(part)
+            sync_directory(file.parent)
+        return True
 
     def _delete(self, directory: Path) -> None:
         if directory.exists():
@@ -341,9 +335,14 @@ def _after(before: int, done: BytesDone) -> BytesDone:
     return lambda checked: done(before + checked)
 
 
-def _reserved(directory: Path, blob: Blob) -> int:
-    """Say how much of the disk is taken for a blob already."""
+def _is_plain(path: Path) -> bool:
     try:
-        return min(blob.size, (directory / f"{blob.sha256}.part").lstat().st_blocks * 512)
-    except FileNotFoundError:
-        return 0
+        open_regular(path).close()
+    except CorruptStoreError:
+        return False
+    return True
+
+
+def _reserved(path: Path) -> int:
+    """Say how much of the disk a file takes."""
+    return path.lstat().st_blocks * 512 if path.exists() else 0

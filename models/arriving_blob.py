@@ -24,6 +24,7 @@ from models.files import BytesDone, open_for_update, open_regular, write_atomica
 
 SYNC_BYTES: Final = 32 * 1024 * 1024
 SYNC_S: Final = 10.0
+CLOSED: Final = -1  # no file's number: that of a closed one may soon be another file's
 
 
 class ArrivingBlob:
@@ -159,32 +160,41 @@ class ArrivingBlob:
 
     def sync(self) -> None:
         """Force out what was written, then the bitmap that claims it.  Raises DiskFullError, StoreWriteError."""
-        if not self._syncing.acquire(blocking=False):
-            return  # another thread is at it; what came since is claimed by the next
-        try:
-            with self._lock:
-                claimed = bytes(self._have)
-                self._unsynced_bytes, self._synced_at = 0, self._clock()
-            with writing(self.path):
-                os.fdatasync(self._pages)
-                os.fdatasync(self._data)
-            with writing(self._have_path):
-                bitmap = open_for_update(self._have_path)
-                try:
-                    _write_all_at(bitmap, claimed, 0)
-                    os.fdatasync(bitmap)
-                finally:
-                    os.close(bitmap)
-        finally:
-            self._syncing.release()
+        if self._syncing.acquire(
+            blocking=False
+        ):  # else another thread is at it; what came since is claimed by the next
+            try:
+                self._force_out()
+            finally:
+                self._syncing.release()
 
     def close(self) -> None:
-        """Force out what was written and let go of the files; nothing else may be called any more."""
+        """Force out what was written and let go of the files: whatever reads or writes afterwards fails."""
+        with self._syncing:
+            try:
+                self._force_out()
+            finally:
+                descriptors = {self._data, self._pages} - {CLOSED}
+                self._data = self._pages = CLOSED
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    def _force_out(self) -> None:
+        if self._data == CLOSED:
+            return
+        with self._lock:
+            claimed = bytes(self._have)
+            self._unsynced_bytes, self._synced_at = 0, self._clock()
+        with writing(self.path):
+            os.fdatasync(self._pages)
+            os.fdatasync(self._data)
+        bitmap = open_for_update(self._have_path)
         try:
-            self.sync()
+            with writing(self._have_path):
+                _write_all_at(bitmap, claimed, 0)
+                os.fdatasync(bitmap)
         finally:
-            os.close(self._data)
-            os.close(self._pages)
+            os.close(bitmap)
 
     def _read_tree(self, root: bytes) -> KnownTree:
         tree = KnownTree(self.blob.size, root)

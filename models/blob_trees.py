@@ -42,6 +42,10 @@ class BlobTrees:
         """Keep the whole tree of a blob that is here or about to be.  Raises DiskFullError, StoreWriteError."""
         write_atomically(self.store.tree_path(blob.sha256), tree.root + tree.to_bytes())
 
+    def is_kept(self, blob: Blob) -> bool:
+        """Whether the tree of a blob is at hand: `of` need not read the blob then."""
+        return self._kept(blob) is not None
+
     def damaged(self, blob: Blob, *, done: BytesDone = lambda _: None) -> list[int]:
         """Return the chunks of a blob that have changed since its tree was made.  Raises as `of`."""
         tree = self.of(blob)

@@ -168,12 +168,12 @@ class ModelStore:
             raise
 
     def expect(self, blobs: Iterable[Blob]) -> None:
-        """Keep blobs that are here or will come, named or not, until `install` names them or `dismiss` is called."""
+        """Keep blobs that are here or will come, named or not, until `install` names them or `abandon` is called."""
         with self._lock:
             self._arriving.update(blob.sha256 for blob in blobs)
 
-    def dismiss(self, blobs: Iterable[Blob]) -> None:
-        """Let go of what was expected; what no name leads to is deleted."""
+    def abandon(self, blobs: Iterable[Blob]) -> None:
+        """Give up blobs that were expected or added and will not be named: those that no model needs are deleted."""
         with self._lock:
             self._arriving.difference_update(blob.sha256 for blob in blobs)
         self.collect()

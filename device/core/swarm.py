@@ -50,10 +50,19 @@ class Swarm:
     """One transfer's choices."""
 
     def __init__(
-        self, blobs: Sequence[WantedBlob], *, below: Callable[[int], int], limit: TokenBucket | None = None
+        self,
+        blobs: Sequence[WantedBlob],
+        *,
+        below: Callable[[int], int],
+        limit: TokenBucket | None = None,
+        chunks_later: bool = False,
     ) -> None:
-        """limit: bytes that may be asked for, shared by every transfer of the node; its burst is 256 KiB or more."""
+        """limit: bytes that may be asked for, shared by every transfer of the node; its burst is 256 KiB or more.
+
+        chunks_later: ask only for pages until `ask_for_chunks`: with the trees known, chunks may be found on this node.
+        """
         self.limit = limit
+        self._chunks_later = chunks_later
         self._below = below
         self._parts = WantedParts(blobs)
         self._rarity = Rarity()
@@ -72,6 +81,15 @@ class Swarm:
     def is_done(self) -> bool:
         """Whether every chunk is here."""
         return self._parts.is_done
+
+    @property
+    def knows_trees(self) -> bool:
+        """Whether every page is here, and every chunk could be checked."""
+        return not self._parts.missing & self._parts.page_bits
+
+    def ask_for_chunks(self) -> None:
+        """Ask for chunks from now on."""
+        self._chunks_later = False
 
     @property
     def sources(self) -> frozenset[str]:
@@ -226,6 +244,10 @@ class Swarm:
             ),
         )
 
+    @property
+    def _askable(self) -> int:
+        return self._parts.askable & self._parts.page_bits if self._chunks_later else self._parts.askable
+
     def _reachable(self) -> list[Source]:
         return [one for one in self._sources.values() if one.state is State.ACTIVE or one.rests]
 
@@ -308,11 +330,14 @@ class Swarm:
     def _choose(self, requests: list[Request], now: float) -> float | None:
         """Choose requests; return the seconds after which to choose again, if that is before any event."""
         ready = [one for one in self._active() if one.can_be_asked(now)]
+        idle = False
         while ready:
             for one in list(ready):
-                number = self._next_of(one, now) if one.can_be_asked(now) else None
+                can = one.can_be_asked(now)
+                number = self._next_of(one, now) if can else None
                 if number is None:
                     ready.remove(one)
+                    idle = idle or can
                     continue
                 size = self._parts.size(number)
                 if self._in_flight_bytes + size > MAX_IN_FLIGHT_BYTES:
@@ -320,11 +345,11 @@ class Swarm:
                 if self.limit is not None and not self.limit.take(size, now=now):
                     return LIMITED_S
                 requests.append(self._ask(one, number, now))
-        is_race = self._covered and len(self._active()) > 1 and self._is_end_game()
+        is_race = idle and self._covered and len(self._active()) > 1 and self._is_end_game()
         return END_GAME_S if is_race else None
 
     def _next_of(self, source: Source, now: float) -> int | None:
-        free = self._parts.askable & source.has & ~self._covered & ~source.asked
+        free = self._askable & source.has & ~self._covered & ~source.asked
         if not free:
             return self._second_source_of(source, now) if self._is_end_game() else None
         again = free & source.expected
@@ -334,7 +359,7 @@ class Swarm:
 
     def _is_end_game(self) -> bool:
         """Whether all that can be asked for is on its way, be it late."""
-        free = self._parts.askable & ~self._covered
+        free = self._askable & ~self._covered
         active = self._active()
         for one in active if free else ():
             free &= ~one.late

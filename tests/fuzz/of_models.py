@@ -10,6 +10,7 @@ import numpy as np
 
 from models.constraints import Constraints
 from models.core.grammars import answer_grammar
+from models.core.hash_tree import CHUNK_BYTES, KnownTree
 from models.core.manifest import Blob, Manifest
 from models.core.request import (
     GenerationFinished,
@@ -70,6 +71,18 @@ def parse_manifest(data: bytes) -> None:
     """A manifest: what is taken is written in one way."""
     with contextlib.suppress(InvalidManifestError):
         assert Manifest.parse(data).to_bytes() == data
+
+
+@functools.cache
+def _tree() -> KnownTree:
+    return KnownTree.of_leaves(1030 * CHUNK_BYTES, (index.to_bytes(32, "big") for index in range(1030)))
+
+
+def parse_hash_tree(data: bytes) -> None:
+    """Pages kept on the disk or sent by a neighbour: what is believed belongs to the tree."""
+    whole = _tree()
+    known = KnownTree.load(whole.geometry.size, whole.root, data)
+    assert all(known.page(page) == whole.page(page) for page in known.known)
 
 
 def parse_worker_report(data: bytes) -> None:
@@ -157,6 +170,7 @@ TARGETS = (
     Target(parse_scales, lambda: [KeyValueScales(np.ones((1, 2, 1, 16), np.float32)).to_bytes()]),
     Target(parse_gguf, lambda: [_gguf()]),
     Target(parse_manifest, lambda: [Manifest.of([Blob("gguf", "0" * 64, 5)]).to_bytes()]),
+    Target(parse_hash_tree, lambda: [_tree().to_bytes(), _tree().to_bytes()[:37]]),
     Target(read_tool_calls, lambda: [b'x<tool_call>{"name": "weather", "arguments": {"a": "}"}}</tool_call>']),
     Target(
         compile_schema, lambda: [b'{"type":"object","properties":{"a":{}},"required":["a",[]],"anyOf":[{"items":{}}]}']

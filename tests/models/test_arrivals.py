@@ -182,10 +182,6 @@ def test_what_was_planted_is_no_arrival(tmp_path: Path) -> None:
         arrivals.begin(b"0")
     with pytest.raises(CorruptStoreError, match="link"):
         arrivals.resume(DIGEST)
-    before = (outside / "release.json").stat().st_ino
-    with pytest.raises(CorruptStoreError, match="link"):
-        arrivals.begin_again(b"0")
-    assert before == (outside / "release.json").stat().st_ino
     with pytest.raises(StoreWriteError):
         arrivals.abandon(DIGEST)
     assert names_in(outside) == ["release.json"]
@@ -215,6 +211,22 @@ def test_space_that_is_reserved_already_is_not_asked_for_twice(tmp_path: Path) -
     before = part.stat().st_blocks
     arrivals.resume(DIGEST)
     assert part.stat().st_blocks == before
+
+
+def test_one_blob_that_cannot_be_closed_well_keeps_no_other_open(tmp_path: Path) -> None:
+    """Its bitmap was taken away; the error is said, and it can be resumed."""
+    arrivals = arrivals_in(tmp_path)
+    arrival = arrivals.begin(b"0")
+    WEIGHTS.send(arrival.blobs[WEIGHTS.blob.sha256])
+    have = arrivals.root / DIGEST / f"{WEIGHTS.blob.sha256}.have"
+    have.unlink()
+    have.mkdir()
+    with pytest.raises(CorruptStoreError):
+        arrivals.close(DIGEST)
+    with pytest.raises(StoreWriteError):
+        TEMPLATE.send(arrival.blobs[TEMPLATE.blob.sha256])
+    have.rmdir()
+    assert arrivals.resume(DIGEST).bytes_here == WEIGHTS.blob.size
 
 
 def test_promises_are_whole() -> None:
@@ -296,37 +308,47 @@ def test_a_damaged_blob_arrives_again_in_part(cut: int, with_tree: bool, tmp_pat
     arrivals = arrivals_in(tmp_path)
     deliver(arrivals.begin(b"0"), WEIGHTS, TEMPLATE)
     arrivals.finish(DIGEST, "tiny", DETAILS)
-    store = arrivals.store
+    store, aside = arrivals.store, tmp_path / "aside"
     if not with_tree:
         store.tree_path(WEIGHTS.blob.sha256).unlink()
-    path = store.path(WEIGHTS.blob)
-    with path.open("r+b") as file:
+    store.path(WEIGHTS.blob).rename(aside)
+    with aside.open("r+b") as file:
         file.seek(CHUNK_BYTES + 5)
         file.write(b"?")
         file.truncate(WEIGHTS.blob.size - cut)
-    arrival = arrivals.begin_again(b"0")
-    assert arrivals.begin_again(b"0") is arrival
+    arrival = arrivals.begin(b"0", beginnings={WEIGHTS.blob.sha256: aside, TEMPLATE.blob.sha256: tmp_path / "none"})
+    assert not aside.exists()
     assert set(arrival.blobs) == {WEIGHTS.blob.sha256}
+    assert (arrival.bytes_here > 0) == with_tree
     WEIGHTS.send_pages(arrival.blobs[WEIGHTS.blob.sha256])
     assert arrival.bytes_total - arrival.bytes_here == CHUNK_BYTES + (9 if cut else 0)
-    with pytest.raises(CorruptStoreError):
-        store.path(WEIGHTS.blob)
     deliver(arrival, WEIGHTS)
     assert arrivals.finish(DIGEST, "tiny", DETAILS) == store.find("tiny")
     assert store.path(WEIGHTS.blob).read_bytes() == WEIGHTS.data
 
 
-def test_a_model_without_damage_only_needs_to_be_finished(tmp_path: Path) -> None:
-    """Nothing leaves the store; a blob that was lost altogether arrives anew."""
+def test_what_is_on_its_way_is_not_begun_with_something_else(tmp_path: Path) -> None:
+    """Nor is a link taken for a beginning."""
     arrivals = arrivals_in(tmp_path)
-    deliver(arrivals.begin(b"0"), WEIGHTS, TEMPLATE)
-    arrivals.finish(DIGEST, "tiny", DETAILS)
-    assert arrivals.begin_again(b"0").is_whole
-    arrivals.finish(DIGEST, "tiny", DETAILS)
-    arrivals.store.path(TEMPLATE.blob).unlink()
-    arrival = arrivals.begin_again(b"0")
-    deliver(arrival, TEMPLATE)
-    assert arrivals.finish(DIGEST, "tiny", DETAILS).digest == DIGEST
+    deliver(arrivals.begin(b"0"), WEIGHTS)
+    arrivals.close(DIGEST)
+    (tmp_path / "other").write_bytes(b"?")
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    beginnings = {WEIGHTS.blob.sha256: tmp_path / "other", TEMPLATE.blob.sha256: tmp_path / "link"}
+    assert arrivals.begin(b"0", beginnings=beginnings).bytes_here == WEIGHTS.blob.size
+    assert (tmp_path / "link").read_bytes() == b"?"
+
+
+def test_what_was_moved_here_stays_when_it_cannot_go_on(tmp_path: Path) -> None:
+    """A beginning is not deleted with an arrival that failed."""
+    empty = Cargo(b"", "template")
+    roots = {WEIGHTS.blob.sha256: WEIGHTS.tree.root, empty.blob.sha256: bytes(32)}
+    arrivals = arrivals_in(tmp_path, Promise(Manifest.of([WEIGHTS.blob, empty.blob]), roots))
+    (tmp_path / "aside").write_bytes(WEIGHTS.data)
+    with pytest.raises(ChecksumMismatchError):
+        arrivals.begin(b"0", beginnings={WEIGHTS.blob.sha256: tmp_path / "aside"})
+    [part] = arrivals.root.glob("*/*.part")
+    assert part.read_bytes() == WEIGHTS.data
 
 
 FETCHER = """

@@ -162,6 +162,21 @@ def test_the_data_is_claimed_in_batches(tmp_path: Path) -> None:
     blob.close()
 
 
+def test_what_is_closed_is_not_touched(tmp_path: Path) -> None:
+    """Though another file may have got the number of ours."""
+    blob = opened(tmp_path)
+    CARGO.send(blob, [0])
+    blob.close()
+    with (tmp_path / "another").open("w+b") as another:
+        another.write(b"precious")
+        with pytest.raises(CorruptStoreError):
+            blob.read_chunk(0)
+        with pytest.raises(StoreWriteError):
+            blob.write_chunk(1, CARGO.chunk(1))
+        blob.sync()
+    assert (tmp_path / "another").read_bytes() == b"precious"
+
+
 def test_a_blob_of_no_bytes_is_whole_at_once(tmp_path: Path) -> None:
     """There is nothing to reserve and nothing to fetch."""
     blob = opened(tmp_path, Cargo(b""))

@@ -27,9 +27,11 @@ def test_a_tree_is_computed_once(cargo: Cargo, tmp_path: Path) -> None:
     """It is the one that a release is signed with; afterwards the blob is not read for it again."""
     trees = kept(tmp_path, cargo)
     read: list[int] = []
+    assert not trees.is_kept(cargo.blob)
     tree = trees.of(cargo.blob, done=read.append)
     assert (tree.root, tree.is_complete) == (cargo.tree.root, True)
     assert read == list(range(CHUNK_BYTES, len(cargo.data), CHUNK_BYTES)) + [len(cargo.data)] * bool(cargo.data)
+    assert trees.is_kept(cargo.blob)
     read.clear()
     again = BlobTrees(trees.store).of(cargo.blob, done=read.append)
     assert (again.root, again.to_bytes(), read) == (tree.root, tree.to_bytes(), [])

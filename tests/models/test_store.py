@@ -256,7 +256,7 @@ def test_a_file_is_moved_in_if_it_is_the_blob(store: ModelStore, tmp_path: Path)
     assert store.install("tiny", Manifest.of([blob]), DETAILS).size_bytes == len(data)
 
 
-def test_what_is_expected_is_no_garbage_until_it_is_dismissed(store: ModelStore) -> None:
+def test_what_is_expected_is_no_garbage_until_it_is_abandoned(store: ModelStore) -> None:
     """Nor are the trees beside the blobs."""
     blob = Blob(GGUF, sha256_of(b"weights"), 7)
     store.expect([blob])
@@ -265,5 +265,5 @@ def test_what_is_expected_is_no_garbage_until_it_is_dismissed(store: ModelStore)
         path.write_bytes(b"weights")
     store.collect()
     assert _files(store) == {f"blobs/sha256-{blob.sha256}", f"trees/sha256-{blob.sha256}"}
-    store.dismiss([blob])
+    store.abandon([blob])
     assert _files(store) == set()

@@ -42,16 +42,21 @@ class Pipe:
 
 def test_a_window_stays_small_where_more_gives_nothing() -> None:
     """Two chunks keep a short link busy; a wider one is tried now and then, and taken back."""
-    pipe = Pipe(10e6, 0.0001)
+    pipe = Pipe(1e6, 0.0001)
     windows = {pipe.give(1) for _ in range(2000)}
     assert windows == {FIRST_WINDOW, 2 * FIRST_WINDOW}
-    assert pipe.pace.bytes_per_s == pytest.approx(10e6, rel=0.02)
+    assert pipe.pace.bytes_per_s == pytest.approx(1e6, rel=0.02)
+
+
+def test_a_window_is_wide_where_answers_are_quick() -> None:
+    """Nothing waits behind so little; whether the rate grows is not asked."""
+    assert Pipe(100e6, 0.0001).give(100) == MAX_WINDOW
 
 
 def test_a_window_grows_while_the_rate_does() -> None:
     """A long link needs more on its way, up to the bound."""
     assert Pipe(10e6, 0.5).give(100) == MAX_WINDOW
-    pipe = Pipe(10e6, 0.05)
+    pipe = Pipe(2e6, 0.26)
     assert pipe.give(60) == 4
     assert pipe.give(ROUND_CHUNKS * (PROBE_ROUNDS + 3)) in (4, MAX_WINDOW)
 
