@@ -20,6 +20,8 @@ class Model(HeldModel):
 
     licence: str = "unknown"
     description: str = ""
+    trained_on: str = "unknown"
+    bad_at: str = "unknown"
     loaded: bool = False
     loading: bool = False
     converted_percent: int = 0  # while it is loading: a model's first question converts it

@@ -44,6 +44,7 @@ from device.api import (
     Sampling,
     Status,
 )
+from device.card_view import ModelCard
 from device.errors import (
     AnswerBrokenOffError,
     DaemonTimeoutError,
@@ -68,6 +69,8 @@ from device.wording import (
     size,
     speed,
 )
+from models.core.card import Card
+from models.core.lineage import Ancestor
 
 __all__ = [  # what a user interface needs, in one place
     "AnswerBrokenOffError",
@@ -228,6 +231,18 @@ class DaemonClient:
     async def remove(self, name: str) -> None:
         """Remove a model from the store."""
         await self._call("DELETE", f"/api/models/{_segment(name)}")
+
+    async def card(self, name: str) -> ModelCard:
+        """The card of a model here, and whether it is passed on."""
+        return ModelCard.from_fields(await self._call("GET", f"/api/models/{_segment(name)}/card"))
+
+    async def keep_card(self, name: str, card: Card) -> ModelCard:
+        """Make a card the owner's; the model's card is what comes back."""
+        return ModelCard.from_fields(await self._call("PUT", f"/api/models/{_segment(name)}/card", card.to_fields()))
+
+    async def lineage(self, name: str) -> Ancestor:
+        """What a model here was made from, as far as the cards here tell."""
+        return self._parse(Ancestor, await self._call("GET", f"/api/models/{_segment(name)}/lineage"))
 
     async def pull(self, name: str) -> AsyncGenerator[PullProgress | Model, None]:
         """Fetch a model of the catalogue; the last item is the model.

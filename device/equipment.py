@@ -17,7 +17,6 @@ from mesh.node import MeshNode
 from mesh.publishing import verify
 from models.arrivals import Arrivals
 from models.blob_trees import BlobTrees
-from models.cards import Cards
 from models.catalogue import Catalogue
 from models.fetch import cache_directory
 from models.host import EngineHost
@@ -54,7 +53,7 @@ def sharing_of(
 ) -> Sharing:
     """Join mesh and models for models on their way."""
     trees = BlobTrees(library.store)
-    releases = Releases(Cards(library.store, verify=verify), trees, mesh.publisher, verify=verify)
+    releases = Releases(library.cards, trees, mesh.publisher, verify=verify)
     return Sharing(
         mesh=mesh,
         arrivals=Arrivals(library.store, releases.promise),

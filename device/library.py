@@ -10,8 +10,12 @@ from typing import Final, Protocol, TypeVar
 from device.api import CatalogueEntry, HeldModel, Model, PullProgress, SharingCounts
 from device.errands import Errands
 from device.errors import DeviceError
+from mesh.publishing import verify
+from models.cards import Cards
 from models.catalogue import Catalogue
 from models.catalogue import CatalogueEntry as Entry
+from models.core.card import MAX_PROSE_CHARACTERS, line_of
+from models.core.licences import UNKNOWN
 from models.core.request import GenerationEvent, GenerationRequest
 from models.errors import AmbiguousModelError, ModelNotFoundError
 from models.fetch import manifest_of, pull
@@ -53,6 +57,7 @@ class Library:
         """Set before anything is pulled, where there are neighbours."""
         self.store = store
         self._errands = errands
+        self.cards = Cards(store, verify=verify)
         self._catalogue = catalogue
         self._engine = engine
         self._cache_dir = cache_dir
@@ -77,6 +82,10 @@ class Library:
     def sharing_counts(self) -> SharingCounts:
         """What goes to and comes from neighbours."""
         return self.sharing.counts() if self.sharing is not None else SharingCounts()
+
+    def find(self, key: str) -> StoredModel:
+        """One model as the store has it, by name or digest.  Raises ModelNotFoundError, AmbiguousModelError."""
+        return self.store.find(key)
 
     def models(self) -> tuple[Model, ...]:
         """The models here, by name."""
@@ -191,6 +200,7 @@ class Library:
                 cache_dir=self._cache_dir,
                 progress=lambda step: tell(PullProgress(stage=step.stage, done=step.done, total=step.total)),
             )
+            await self.cards.describe(model, entry)
             self._changed()
             return model
 
@@ -225,12 +235,15 @@ class Library:
 
     def _shown(self, model: StoredModel) -> Model:
         digest, converted = self._engine.loading or ("", 0.0)
+        card = self.cards.of(model).card
         return Model(
             name=model.name,
             digest=model.digest,
             size_bytes=model.size_bytes,
-            licence=model.licence,
-            description=model.description,
+            licence=card.licence,
+            description="" if card.description == UNKNOWN else card.description,
+            trained_on=line_of(card.trained_on, MAX_PROSE_CHARACTERS),
+            bad_at=line_of(card.bad_at, MAX_PROSE_CHARACTERS),
             loaded=self._engine.loaded == model.digest,
             loading=digest == model.digest,
             converted_percent=round(100 * converted) if digest == model.digest else 0,

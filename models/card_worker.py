@@ -1,7 +1,8 @@
 """The process that reads what a GGUF file says of its model: `python -m models.card_worker FILE`.
 
 It prints one canonical JSON object, {"known": fields of a card} or {"error": class, "args": [what it says]}.  A
-process of its own, because the file may be hostile and its reader needs numpy, which the daemon never loads.
+process of its own, confined as an engine's is, because the file may be hostile and its reader needs numpy, which the
+daemon never loads.
 """
 
 import sys
@@ -14,6 +15,7 @@ from models.card_import import from_gguf
 from models.core import canonical_json
 from models.errors import ModelsError
 from models.gguf import GgufFile
+from models.worker import confine
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,4 +37,5 @@ def said_by(path: Path) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    confine()
     sys.exit(main(sys.argv[1:]))

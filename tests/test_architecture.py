@@ -31,6 +31,7 @@ ROOMS = {
     "paho": {"mesh.mqtt_connection"},
     "segno": {"device.cli.qr"},
     "tokenizers": {"models.tokenizer"},
+    "yaml": {"models.card_import"},
     "uvicorn": {"device.http.server"},
     "zeroconf": {"mesh.discovery", "mesh.host_name"},  # nodes, and the name that phones know
 }

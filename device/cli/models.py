@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from device.cli import pull, session
+from device.cli import card, lineage, pull, session
 from device.cli.printing import print_facts, print_json, print_table
 from device.wording import readiness, short_id, size
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
     """Add the verb, its actions and their short forms to the grammar."""
-    parser = verbs.add_parser("models", parents=[shared], help="list, pull, show and remove models")
+    parser = verbs.add_parser("models", parents=[shared], help="list, pull, show and remove models; their cards")
     parser.set_defaults(run=run_ls)
     actions = parser.add_subparsers(metavar="ACTION", title="actions")
     _add_ls(actions, shared, "list what is here and what can be pulled (the default)")
@@ -21,6 +21,8 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: ar
     show = actions.add_parser("show", parents=[shared], help="show all about a model that is here")
     show.add_argument("name", metavar="NAME", help="name or digest")
     show.set_defaults(run=run_show)
+    card.add(actions, shared)
+    lineage.add(actions, shared)
     _add_rm(actions, shared, "remove a model")
     _add_pull(verbs, shared, "= models pull")
     _add_ls(verbs, shared, "= models ls")
@@ -103,5 +105,7 @@ def _print_model(model: "Model") -> None:
             ("licence", model.licence),
             ("state", readiness(model) or "here"),
             ("what it is", model.description or "unknown"),
+            ("trained on", model.trained_on),
+            ("bad at", model.bad_at),
         ]
     )

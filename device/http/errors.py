@@ -63,6 +63,8 @@ STATUS: Final[Mapping[type[Exception], tuple[int, str]]] = {
     models.errors.StoreWriteError: (507, "store_unwritable"),
     models.errors.NotEnoughSpaceError: (507, "not_enough_space"),
     models.errors.NotEnoughMemoryError: (507, "not_enough_memory"),
+    models.errors.InvalidCardError: (400, "invalid_value"),
+    models.errors.InvalidReleaseError: (502, "invalid_release"),
     models.errors.FetchError: (502, "fetch_failed"),
     models.errors.ChecksumMismatchError: (502, "checksum_mismatch"),
     mesh.errors.LinkDownError: (503, "node_unreachable"),

@@ -85,6 +85,6 @@ def _card(model: HeldModel) -> dict[str, str]:
     return {
         "licence": known.licence if known else UNKNOWN,
         "description": (known.description if known else "") or UNKNOWN,
-        "trained_on": UNKNOWN,
-        "bad_at": UNKNOWN,
+        "trained_on": known.trained_on if known else UNKNOWN,
+        "bad_at": known.bad_at if known else UNKNOWN,
     }

@@ -15,6 +15,7 @@ from device.administration import Administration
 from device.api import Model, Models, PullProgress
 from device.core.json_fields import parse_object
 from device.errors import BadRequestError, DeviceError
+from device.http.cards import card_routes
 from device.http.errors import error_fields
 from device.http.requests import read_body, while_connected
 from device.library import Library
@@ -26,7 +27,8 @@ MAX_TEXT_CHARACTERS: Final = 512
 
 def owner_routes(administration: Administration) -> list[Route]:
     """What the command and the terminal interface ask."""
-    return [*_node_routes(administration), *_peer_routes(administration), *_model_routes(administration.library)]
+    nodes = [*_node_routes(administration), *_peer_routes(administration)]
+    return [*nodes, *_model_routes(administration.library), *card_routes(administration)]
 
 
 def _node_routes(administration: Administration) -> list[Route]:

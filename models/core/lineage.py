@@ -28,7 +28,8 @@ class Held:
 class Ancestor:
     """A model in a tree.  relation: how its child was made from it, "" at the root.
 
-    parents: None where they are unknown, or not told again; here: whether this node holds it.
+    parents: None where they are unknown, or cut: they stand further up, or too many generations away.  here: whether
+    this node holds it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Ancestor:
     signed_by: str
     here: bool
     parents: "tuple[Ancestor, ...] | None"
+    cut: bool = False
 
 
 def lineage(digest: str, held: Mapping[str, Held]) -> Ancestor:
@@ -61,7 +63,7 @@ class _Tree:
         self._models += 1
         known = self._held.get(parent.digest)
         card = known.card if known else Card(name=parent.name, source=parent.source)
-        again = parent.digest in path or len(path) >= MAX_GENERATIONS
+        cut = bool(card.parents) and (parent.digest in path or len(path) >= MAX_GENERATIONS)
         return Ancestor(
             name=card.name,
             digest=parent.digest,
@@ -73,7 +75,8 @@ class _Tree:
             publisher=known.publisher if known else "",
             signed_by=known.signed_by if known else "",
             here=known is not None,
-            parents=None if again or card.parents is None else self._parents(card.parents, (*path, parent.digest)),
+            parents=None if cut or card.parents is None else self._parents(card.parents, (*path, parent.digest)),
+            cut=cut,
         )
 
     def _parents(self, parents: tuple[Parent, ...], path: tuple[str, ...]) -> tuple[Ancestor, ...]:

@@ -48,6 +48,19 @@ async def test_a_pull_ends_with_a_model_that_is_ready(library: Library, tmp_path
     assert changes == [1]
 
 
+async def test_a_pulled_model_has_a_card(library: Library) -> None:
+    """Of what the catalogue and the file say; what is shown of a model comes from there."""
+    *_, model = [step async for step in library.pull("tiny")]
+    card = library.cards.card(library.find("tiny").digest)
+    assert card is not None
+    assert (card.name, card.licence, card.architecture, card.trained_on) == ("tiny", "CC0-1.0", "llama", "unknown")
+    assert isinstance(model, Model)
+    assert (model.licence, model.description, model.bad_at) == ("CC0-1.0", "random", "unknown")
+    library.cards.keep(model.digest, card.changed({"bad_at": "everything", "description": "unknown"}))
+    shown = library.model("tiny")
+    assert (shown.bad_at, shown.description) == ("everything", "")
+
+
 async def test_pulled_again_it_is_there_at_once(library: Library) -> None:
     """Nothing changes, nobody is told."""
     assert [step async for step in library.pull("tiny")]

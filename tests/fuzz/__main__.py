@@ -11,11 +11,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from tests.fuzz import of_device, of_mesh, of_models
+from tests.fuzz import of_cards, of_device, of_mesh, of_models
 from tests.fuzz.target import Target, mutated
 
 ARTIFACTS = Path("build/fuzz")
-TARGETS = (*of_mesh.TARGETS, *of_device.TARGETS, *of_models.TARGETS)
+TARGETS = (*of_mesh.TARGETS, *of_device.TARGETS, *of_models.TARGETS, *of_cards.TARGETS)
 RUNS = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
 
 

@@ -15,6 +15,12 @@ from tests.models.waiting import until
 NOWHERE = Path("/nowhere.gguf")
 
 
+def _scores_of_children() -> list[str]:
+    """How soon the kernel ends each child of this process when memory runs out."""
+    pids = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+    return [Path(f"/proc/{pid}/oom_score_adj").read_text().strip() for pid in pids]
+
+
 async def test_a_file_is_read(tmp_path: Path) -> None:
     """By the real process."""
     known = await read_gguf(write_tiny(tmp_path / "tiny.gguf", TinyLlama(), {"general.license": "mit"}))
@@ -61,6 +67,18 @@ async def test_a_process_that_cannot_be_started() -> None:
     """It is said why."""
     with pytest.raises(WorkerDiedError, match="No such file"):
         await read_gguf(NOWHERE, program=("/nowhere/python",))
+
+
+async def test_the_process_is_confined(tmp_path: Path) -> None:
+    """As the engine's is; a file that is a pipe keeps it busy until it is ended."""
+    os.mkfifo(tmp_path / "pipe.gguf")
+    reading = asyncio.create_task(read_gguf(tmp_path / "pipe.gguf"))
+    score = (await asyncio.to_thread(Path("/proc/self/oom_score_adj").read_text)).strip()
+    await until(lambda: any(int(child) > int(score) for child in _scores_of_children()))
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert not any(int(child) > int(score) for child in _scores_of_children())
 
 
 async def test_a_cancel_ends_the_process(tmp_path: Path) -> None:

@@ -23,11 +23,13 @@ from starlette.routing import Route
 from mesh.identity import fingerprint
 from tests.sim.scripts import (
     ATTIC_ID,
+    CARD,
     CATALOGUE,
     DIAGNOSIS,
     EMBER_ID,
     GUESTS,
     KEYS,
+    LINEAGE,
     MODEL,
     OFFER,
     PEERS,
@@ -66,6 +68,7 @@ class SimulatedDaemon:
         self.peers: Json = {**copy.deepcopy(PEERS), "members": self.status["community"]["members"]}
         self.diagnosis: Json = copy.deepcopy(DIAGNOSIS)
         self.catalogue: list[Json] = copy.deepcopy(CATALOGUE)
+        self.card: Json = copy.deepcopy(CARD)
         self.keys: list[Json] = copy.deepcopy(KEYS)
         self.guests: Json = copy.deepcopy(STATUS["guests"])
         self.asked: list[tuple[str, str, Json]] = []
@@ -132,6 +135,9 @@ class SimulatedDaemon:
             ("GET", "/api/models", self._get_models),
             ("POST", "/api/models/pull", self._pull),
             ("GET", "/api/models/{name}", self._get_model),
+            ("GET", "/api/models/{name}/card", self._get_card),
+            ("PUT", "/api/models/{name}/card", self._put_card),
+            ("GET", "/api/models/{name}/lineage", self._get_lineage),
             ("DELETE", "/api/models/{name}", self._remove_model),
             ("GET", "/api/keys", self._get_keys),
             ("POST", "/api/keys", self._add_key),
@@ -233,6 +239,18 @@ class SimulatedDaemon:
         self.status["models"].remove(model)
         self._mark_present(model["name"], present=False)
         return JSONResponse({})
+
+    async def _get_card(self, request: Request, _body: Json) -> Response:
+        name = request.path_params["name"]
+        return JSONResponse(self.card) if self._held(name) else _no_model(name)
+
+    async def _put_card(self, request: Request, body: Json) -> Response:
+        self.card["card"] = body
+        return await self._get_card(request, body)
+
+    async def _get_lineage(self, request: Request, _body: Json) -> Response:
+        name = request.path_params["name"]
+        return JSONResponse(LINEAGE) if self._held(name) else _no_model(name)
 
     def _mark_present(self, name: str, *, present: bool) -> None:
         for entry in self.catalogue:

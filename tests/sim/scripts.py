@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from models.core.card import Card
+
 SPARK_ID = "k3v5x2abqpzr7mtnw4y6dchjfsuolgei23k3v5x2abqpzr7mtnwa"
 EMBER_ID = "mq7wz4tdhb3ynkxc5ovrpj2sfeulagi6m4mq7wz4tdhb3ynkxc5q"
 ATTIC_ID = "a2f6jrkx7dpwqznt3mbvhsyc4eugoil5ita2f6jrkx7dpwqznt3q"
@@ -12,6 +14,8 @@ MODEL: dict[str, Any] = {
     "size_bytes": 98_087_104,
     "licence": "Apache-2.0",
     "description": "SmolLM2-135M-Instruct, the smallest that holds a conversation",
+    "trained_on": "English web text and code",
+    "bad_at": "facts",
     "loaded": True,
     "loading": False,
     "converted_percent": 0,
@@ -23,9 +27,51 @@ STORIES: dict[str, Any] = {
     "size_bytes": 44_100_000,
     "licence": "MIT",
     "description": "writes children's stories",
+    "trained_on": "unknown",
+    "bad_at": "unknown",
     "loaded": False,
     "loading": False,
     "converted_percent": 0,
+}
+
+CARD: dict[str, Any] = {
+    "name": STORIES["name"],
+    "digest": STORIES["digest"],
+    "shared": True,
+    "reason": "MIT: anyone may pass copies on; keep the notices with them",
+    "hint": "",
+    "publisher": "",
+    "signed_by": "",
+    "card": Card(name="Stories 42M", licence="MIT", bad_at="facts\nand figures", parents=()).to_fields(),
+}
+_TALES: dict[str, Any] = {
+    "name": "Tales 42M",
+    "digest": "7a1e5a11d2b94e67b0a1f8c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f607",
+    "relation": "fine-tuned",
+    "source": "https://example.org/tales",
+    "licence": "MIT",
+    "recipe": "three evenings",
+    "tools": ["trainer 2.0"],
+    "publisher": "ab" * 32,
+    "signed_by": "workshop (mq7wz4td)",
+    "here": True,
+    "parents": [],
+    "cut": False,
+}
+_NOBODY: dict[str, Any] = {"publisher": "", "signed_by": "", "tools": []}
+_NOTHING = {"source": "unknown", "licence": "unknown", "recipe": "unknown", **_NOBODY}
+_AGAIN = _TALES | {"relation": "unknown", "parents": None, "cut": True}
+LINEAGE: dict[str, Any] = {
+    **_TALES,
+    "name": "Stories 42M",
+    "digest": STORIES["digest"],
+    "relation": "",
+    **_NOTHING,
+    "licence": "MIT",
+    "parents": [
+        _TALES | {"parents": [_AGAIN, _AGAIN | {"name": "Sagas", "parents": None, "cut": False}]},
+        {"name": "Rumours", "digest": "unknown", "relation": "merged", **_NOTHING, "here": False, "parents": None},
+    ],
 }
 
 STATUS: dict[str, Any] = {

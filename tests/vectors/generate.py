@@ -6,7 +6,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.vectors import of_doors, of_keys, of_ledger, of_links, of_models, of_questions, of_routing, of_sharing
+from tests.vectors import (
+    of_doors,
+    of_keys,
+    of_ledger,
+    of_links,
+    of_models,
+    of_questions,
+    of_releases,
+    of_routing,
+    of_sharing,
+)
 from tests.vectors.family import Family
 
 FOLDER: Final = Path(__file__).parent
@@ -33,6 +43,7 @@ FAMILIES: Final[Mapping[str, Callable[[], Family]]] = {
     "questions": of_questions.questions,
     "sharing": of_sharing.sharing,
     "hash-trees": of_models.hash_trees,
+    "releases": of_releases.releases,
 }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from models.core.card import FIELDS, Card, Parent
 from tests.sim.daemon import SimulatedDaemon
 
 HEARTH = str(Path(sys.executable).with_name("hearth"))
@@ -280,6 +281,35 @@ def test_leave_asks_at_a_terminal(daemon: SimulatedDaemon) -> None:
         terminal.type(answer)
         assert terminal.end() == code
         assert daemon.asked.count(("POST", "/api/leave", {})) == asked
+
+
+def test_a_card_is_asked_for_at_a_terminal(daemon: SimulatedDaemon) -> None:
+    """Enter keeps; what a card cannot hold is asked for again; Ctrl-D changes nothing."""
+    command = ("--data", str(daemon.data_dir), "models", "card", "stories-42m", "--edit")
+    terminal = Terminal(*command)
+    for field, typed in (("name [", "\n"), ("description [", "x\n"), ("licence [", "\x04")):
+        terminal.wait_for(field)
+        terminal.type(typed)
+    assert terminal.end() == 130
+    assert [method for method, _, _ in daemon.asked] == ["GET"]
+    terminal = Terminal(*command)
+    answers = {
+        "description": "Tales for children",
+        "licence": "not one!",
+        "languages": "en",
+        "parents": "Tales, merged",
+    }
+    for field in FIELDS:
+        terminal.wait_for(f"  {field} [")
+        terminal.type(f"{answers.get(field, '')}\n")
+        if field == "licence":
+            terminal.wait_for("an SPDX expression")
+            terminal.type("apache-2.0\n")
+    assert terminal.end() == 0
+    card = Card.from_fields(daemon.asked[-1][2])
+    assert (card.name, card.description, card.licence) == ("Stories 42M", "Tales for children", "Apache-2.0")
+    assert (card.languages, card.bad_at) == (("en",), "facts\nand figures")
+    assert card.parents == (Parent(name="Tales", relation="merged"),)
 
 
 def test_the_tui_needs_a_terminal(tmp_path: Path) -> None:

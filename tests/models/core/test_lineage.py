@@ -48,6 +48,9 @@ def test_a_card_that_names_itself_comes_round_once() -> None:
     tree = lineage(CHILD, {CHILD: Held(card=card), MOTHER: Held(card=card)})
     assert _depth(tree) == 3
     assert _count(tree) == 1 + 2 + 2
+    assert tree.parents is not None
+    mother, again = tree.parents
+    assert (tree.cut, mother.cut, again.cut, again.parents) == (False, False, True, None)
 
 
 def test_a_long_line_is_cut() -> None:
