@@ -131,13 +131,14 @@ class Channel:
         if frame.header.type is FrameType.H1 and not self._answers.take():
             self._events.counters.count(Counted.DROPPED_RATE_LIMITED)
             return
+        fresh = frame.header.type is FrameType.H1  # nothing else needs new random values
         try:
             events = self._sessions.receive(
                 frame,
                 self._keys(),
                 now=time.monotonic(),
-                index=secrets.randbits(32),
-                ephemeral=secrets.token_bytes(crypto.KEY_BYTES),
+                index=secrets.randbits(32) if fresh else 0,
+                ephemeral=secrets.token_bytes(crypto.KEY_BYTES) if fresh else b"",
             )
             for event in events:
                 self._handle(event)

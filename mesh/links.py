@@ -34,8 +34,9 @@ log = logging.getLogger(__name__)
 ROLES: Final[Mapping[Lane, Role]] = {Lane.CTL: Role.CTL, Lane.BULK: Role.BULK}
 TUNING: Final[Mapping[Lane, MqttTuning]] = {
     Lane.CTL: MqttTuning(),
-    # It fills a fast link, and is a fifth of a second of a radio; what is lost with a connection is asked for again.
-    Lane.BULK: MqttTuning(max_bytes=2 * 1024 * 1024, max_messages=256, resend_s=0.0),
+    # It fills a fast link, and is a fifth of a second of a radio.  The broker's acknowledgements say little of the
+    # neighbour, and would be half of all packets; what is lost is asked for again.
+    Lane.BULK: MqttTuning(max_bytes=2 * 1024 * 1024, max_messages=256, resend_s=0.0, qos=0),
 }
 ELSEWHERE_S: Final = HANDSHAKE_TIMEOUT_S  # without a connection, the next place is dialled
 HINTS_PER_S: Final = 0.1  # announcements of another place that are followed at once; then each place has its turn

@@ -1,36 +1,21 @@
-"""One MQTT connection in asyncio: paho speaks the protocol, this module owns the socket and the patience.
-
-`MqttClient` dials, keeps dialling and bounds what is on its way; `_Connection` is one connection, from CONNECT to
-the loss of its socket.  No threads: paho is handed a socket whose TLS handshake is done already.
-"""
+"""A client of one MQTT broker: it dials, keeps dialling and bounds what is on its way (mqtt_connection.py)."""
 
 import asyncio
 import logging
 import random
 import ssl
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import paho.mqtt.client as paho
-from paho.mqtt import MQTTException
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.reasoncodes import ReasonCode
+from typing import Literal
 
 from mesh import reach
-from mesh.core.mqtt_packets import MAX_PACKET_BYTES, MAX_PAYLOAD_BYTES
+from mesh.core.mqtt_packets import MAX_PAYLOAD_BYTES
 from mesh.dialling import SILENCE_MS, dial
 from mesh.errors import LinkDownError, MessageTooLargeError, QueueFullError
+from mesh.mqtt_connection import Connection
 
 log = logging.getLogger(__name__)
-
-READ_BYTES = 64 * 1024  # at a time, so that a large packet does not make a large buffer for every record
-SMALL_READ_BYTES = 1024  # for connections on which only acknowledgements come
-READS_PER_WAKE = 64  # then the loop's other work has its turn
-BYTES_PER_WAKE = 1024 * 1024  # and what has arrived is handed on
-MALFORMED = (ValueError, LookupError, AttributeError, TypeError, struct.error, MQTTException)
-"""What paho raises when a broker sends it nonsense; fuzzed in the tests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +31,7 @@ class MqttTuning:
     max_bytes: int = 4 * 1024 * 1024  # on the way, not yet acknowledged by the broker
     max_messages: int = 1024
     resend_s: float = 10.0  # a message lost with its connection is sent again if it is not older
+    qos: Literal[0, 1] = 1  # 0: nothing is acknowledged; on its way is then what the socket has not taken yet
 
 
 @dataclass(frozen=True)
@@ -80,7 +66,7 @@ class MqttClient:
         self._on_message = on_message
         self._on_state = on_state
         self._tuning = tuning or MqttTuning()
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._sent: dict[int, _Sent] = {}
         self._sent_bytes = 0
         self._woken = asyncio.Event()
@@ -95,16 +81,16 @@ class MqttClient:
 
     @property
     def bytes_in_flight(self) -> int:
-        """Payload bytes the broker has not acknowledged yet."""
-        return self._sent_bytes
+        """Bytes the broker has not acknowledged yet or, without acknowledgements, the socket has not taken."""
+        return self._sent_bytes + (0 if self._connection is None else self._connection.unwritten_bytes)
 
     @property
     def is_half_full(self) -> bool:
         """Whether half of what may be on its way is."""
-        return 2 * self._sent_bytes >= self._tuning.max_bytes or 2 * len(self._sent) >= self._tuning.max_messages
+        return 2 * self.bytes_in_flight >= self._tuning.max_bytes or 2 * len(self._sent) >= self._tuning.max_messages
 
     def publish(self, topic: str, payload: bytes) -> None:
-        """Send one message, QoS 1.
+        """Send one message.
 
         Raises LinkDownError when not connected, QueueFullError when too much is on its way, MessageTooLargeError.
         """
@@ -112,9 +98,9 @@ class MqttClient:
             raise MessageTooLargeError(f"a message of {len(payload)} bytes; the most is {MAX_PAYLOAD_BYTES}")
         if self._connection is None:
             raise LinkDownError(f"no connection to the broker: {self.last_error or 'not dialled yet'}")
-        full = self._sent_bytes + len(payload) > self._tuning.max_bytes
-        if full or len(self._sent) >= self._tuning.max_messages:
-            raise QueueFullError(f"{self._sent_bytes} bytes in {len(self._sent)} messages are on their way already")
+        in_flight = self.bytes_in_flight
+        if in_flight + len(payload) > self._tuning.max_bytes or len(self._sent) >= self._tuning.max_messages:
+            raise QueueFullError(f"{in_flight} bytes are on their way already")
         self._send(self._connection, _Sent(time.monotonic(), topic, payload))
 
     def wake(self, *hosts: str, port: int | None = None) -> None:
@@ -163,7 +149,9 @@ class MqttClient:
         except (OSError, TimeoutError) as error:
             self._failed(host, error)
             return False
-        connection = _Connection(sock, client_id=self._client_id, keepalive_s=self._tuning.keepalive_s)
+        connection = Connection(
+            sock, client_id=self._client_id, keepalive_s=self._tuning.keepalive_s, qos=self._tuning.qos
+        )
         try:
             async with asyncio.timeout(self._tuning.connect_timeout_s):
                 await connection.open(host, self._port, subscribe=self._subscribe, on_message=self._deliver)
@@ -180,7 +168,7 @@ class MqttClient:
             connection.shut()
             self._went_down()
 
-    def _came_up(self, connection: "_Connection") -> None:
+    def _came_up(self, connection: "Connection") -> None:
         connection.on_acknowledged = self._acknowledged
         self._connection = connection
         interrupted, self._sent, self._sent_bytes = self._sent, {}, 0
@@ -207,8 +195,10 @@ class MqttClient:
     def _where(self) -> str:
         return f"{' or '.join(self._hosts)} port {self._port}"
 
-    def _send(self, connection: "_Connection", message: _Sent) -> None:
+    def _send(self, connection: "Connection", message: _Sent) -> None:
         identifier = connection.send(message.topic, message.payload)
+        if self._tuning.qos == 0:
+            return
         self._sent[identifier] = message
         self._sent_bytes += len(message.payload)
 
@@ -220,184 +210,3 @@ class MqttClient:
     def _deliver(self, topic: str, payload: bytes) -> None:
         if self._on_message is not None:
             self._on_message(topic, payload)
-
-
-class _Connection:
-    """One connection to a broker; `lost` is set when its socket is gone, `reason` then says why."""
-
-    def __init__(self, sock: ssl.SSLSocket, *, client_id: str, keepalive_s: int) -> None:
-        self._sock = sock
-        self._loop = asyncio.get_running_loop()
-        self._keepalive_s = keepalive_s
-        self._opened = asyncio.Event()
-        self._subscription: str | None = None
-        self._arrived: list[tuple[str, bytes]] = []
-        self._arrived_bytes = 0
-        self._deliver: Callable[[str, bytes], None] = lambda _topic, _payload: None
-        self._writing = False
-        self.lost = asyncio.Event()
-        self.reason = "the broker closed the connection"
-        self.on_acknowledged: Callable[[int], None] = lambda _identifier: None
-        self._paho = _Paho(sock, client_id)
-        self._paho.on_connect = self._connected
-        self._paho.on_subscribe = self._subscribed
-        self._paho.on_message = self._received
-        self._paho.on_publish = self._published
-        self._paho.on_socket_close = self._closing
-
-    async def open(
-        self, host: str, port: int, *, subscribe: str | None, on_message: Callable[[str, bytes], None]
-    ) -> None:
-        """Say CONNECT and subscribe.  Raises ConnectionError when the broker refuses or hangs up."""
-        self._subscription = subscribe
-        self._deliver = on_message
-        self._paho.connect_async(host, port, self._keepalive_s)
-        self._paho.reconnect()  # takes the socket and sends CONNECT
-        if self._paho.socket() is None:  # the broker has hung up already, as on a foreign certificate
-            raise ConnectionError(self.reason)
-        self._loop.add_reader(self._sock, self._readable)
-        self._settle()
-        waits = [asyncio.create_task(event.wait()) for event in (self._opened, self.lost)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-        if self.lost.is_set():
-            raise ConnectionError(self.reason)
-
-    async def stay(self) -> None:
-        """Keep the connection alive until it is lost."""
-        while not self.lost.is_set():
-            try:
-                async with asyncio.timeout(self._keepalive_s / 4):
-                    await self.lost.wait()
-            except TimeoutError:
-                self._paho.loop_misc()
-                self._settle()
-
-    def send(self, topic: str, payload: bytes) -> int:
-        """Publish with QoS 1; return the packet identifier."""
-        info = self._paho.publish(topic, payload, qos=1)
-        self._settle()
-        return info.mid
-
-    def shut(self) -> None:
-        """Say goodbye if the socket takes it at once, and close it."""
-        if self._paho.is_connected():
-            self._paho.disconnect()
-        self._paho.drop()
-        self._sock.close()
-
-    def _readable(self) -> None:
-        try:
-            for _ in range(READS_PER_WAKE):
-                self._paho.loop_read()
-                # What TLS has decrypted already wakes no selector.
-                if self._paho.socket() is None or not self._sock.pending():
-                    break
-                if self._arrived_bytes >= BYTES_PER_WAKE:
-                    self._loop.call_soon(self._readable)
-                    break
-            else:
-                self._loop.call_soon(self._readable)
-        except MALFORMED as error:
-            self.reason = f"the broker sent a malformed packet ({type(error).__name__})"
-            self._paho.drop()
-        self._settle()
-        arrived, self._arrived, self._arrived_bytes = self._arrived, [], 0
-        for topic, payload in arrived:
-            self._deliver(topic, payload)
-
-    def _writable(self) -> None:
-        self._paho.loop_write()
-        self._settle()
-
-    def _settle(self) -> None:
-        """Watch for writability exactly while paho has something to write; notice a closed socket."""
-        if self._paho.socket() is None:
-            self.lost.set()
-        elif self._paho.want_write() and not self._writing:
-            self._writing = True
-            self._loop.add_writer(self._sock, self._writable)
-        elif self._writing and not self._paho.want_write():
-            self._writing = False
-            self._loop.remove_writer(self._sock)
-
-    def _closing(self, *_: object) -> None:
-        self._loop.remove_reader(self._sock)
-        self._loop.remove_writer(self._sock)
-        self.lost.set()
-
-    def _connected(self, _client: paho.Client, _data: object, _flags: object, code: ReasonCode, _more: object) -> None:
-        if code.is_failure:
-            self.reason = f"the broker refused: {code}"
-        elif self._subscription is None:
-            self._opened.set()
-        else:
-            self._paho.subscribe(self._subscription, qos=1)
-
-    def _subscribed(
-        self, _client: paho.Client, _data: object, _id: int, codes: list[ReasonCode], _more: object
-    ) -> None:
-        if any(code.is_failure for code in codes):
-            self.reason = f"the broker refused the subscription to {self._subscription}"
-            self._paho.drop()
-        else:
-            self._opened.set()
-
-    def _received(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        # Delivered after paho has returned: an error of the receiver is not a malformed packet.
-        if self._subscription is not None:
-            self._arrived.append((message.topic, bytes(message.payload)))
-            self._arrived_bytes += len(message.payload)
-
-    def _published(self, _client: paho.Client, _data: object, identifier: int, *_: object) -> None:
-        self.on_acknowledged(identifier)
-
-
-class _Paho(paho.Client):
-    """paho on a socket that is connected already, with a bound on what the broker may send."""
-
-    def __init__(self, sock: ssl.SSLSocket, client_id: str) -> None:
-        super().__init__(
-            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv311, reconnect_on_failure=False
-        )
-        self._dialled = sock
-        self._scratch = memoryview(bytearray(SMALL_READ_BYTES))
-        self.max_inflight_messages_set(0)  # MqttClient bounds what is on its way
-
-    def drop(self) -> None:
-        """Close the socket without a word."""
-        self._sock_close()
-
-    def _packet_queue(
-        self, command: int, packet: bytes | bytearray, mid: int, qos: int, info: paho.MQTTMessageInfo | None = None
-    ) -> MQTTErrorCode:
-        # TLS takes 16 KiB at a time, and paho cuts the rest off anew each time: of a view that copies nothing.
-        view = memoryview(packet)
-        return super()._packet_queue(command, view, mid, qos, info)  # type: ignore[arg-type]
-
-    def _create_socket(self) -> ssl.SSLSocket:
-        return self._dialled
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        """Read as many records of TLS as fit; paho copies them away before it reads again."""
-        if bufsize > MAX_PACKET_BYTES:
-            raise ConnectionAbortedError(f"the broker announced a packet of {bufsize} bytes")
-        if self._sock is None:
-            raise ConnectionError("the connection is closed")
-        if len(self._scratch) < min(bufsize, READ_BYTES):
-            self._scratch = memoryview(bytearray(READ_BYTES))
-        size, room = 0, self._scratch[:bufsize]
-        while room:
-            try:
-                count = int(self._dialled.read(len(room), room))  # into a buffer, it returns how much
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
-                if size == 0:
-                    raise BlockingIOError from error
-                break
-            if count == 0:
-                break
-            size, room = size + count, room[count:]
-        return self._scratch[:size]  # type: ignore[return-value]  # whatever can be appended to a bytearray

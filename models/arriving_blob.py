@@ -118,6 +118,13 @@ class ArrivingBlob:
             raise ChecksumMismatchError(
                 f"chunk {index} of blob {self.blob.sha256[:12]} is not what the tree says of it"
             )
+        return self.write_verified(index, data)
+
+    def write_verified(self, index: int, data: Bytes) -> bool:
+        """Write a chunk that `tree.fits_chunk` has just found right; return whether it was new.
+
+        Raises DiskFullError, StoreWriteError: what was here is kept.
+        """
         if self.has(index):
             return False
         with writing(self.path):

@@ -28,7 +28,7 @@ ROOMS = {
         "models.weights",
     },  # nodes and weights
     "onnxruntime": {"models.engine", "models.prefill", "models.session"},
-    "paho": {"mesh.mqtt"},
+    "paho": {"mesh.mqtt_connection"},
     "segno": {"device.cli.qr"},
     "tokenizers": {"models.tokenizer"},
     "yaml": {"models.card_import"},

@@ -330,11 +330,14 @@ class Swarm:
     def _choose(self, requests: list[Request], now: float) -> float | None:
         """Choose requests; return the seconds after which to choose again, if that is before any event."""
         ready = [one for one in self._active() if one.can_be_asked(now)]
+        idle = False
         while ready:
             for one in list(ready):
-                number = self._next_of(one, now) if one.can_be_asked(now) else None
+                can = one.can_be_asked(now)
+                number = self._next_of(one, now) if can else None
                 if number is None:
                     ready.remove(one)
+                    idle = idle or can
                     continue
                 size = self._parts.size(number)
                 if self._in_flight_bytes + size > MAX_IN_FLIGHT_BYTES:
@@ -342,7 +345,7 @@ class Swarm:
                 if self.limit is not None and not self.limit.take(size, now=now):
                     return LIMITED_S
                 requests.append(self._ask(one, number, now))
-        is_race = self._covered and len(self._active()) > 1 and self._is_end_game()
+        is_race = idle and self._covered and len(self._active()) > 1 and self._is_end_game()
         return END_GAME_S if is_race else None
 
     def _next_of(self, source: Source, now: float) -> int | None:

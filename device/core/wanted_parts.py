@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from models.core.hash_tree import PAGE_HASHES, Geometry, PageId
+from models.core.hash_tree import CHUNK_BYTES, PAGE_HASHES, Geometry, PageId
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,11 @@ class WantedParts:
             self._places[sha256] = _Place(sha256, geometry, chunks_at, levels_at)
             chunks_at += geometry.chunks
         self.count: Final = chunks_at
+        self._other_sizes = {number: self._size_of_page(page) for number, page in enumerate(self._pages)}
+        for place in self._places.values():
+            if place.geometry.chunks:
+                last = place.geometry.chunks - 1  # which may be short
+                self._other_sizes[place.chunks_at + last] = place.geometry.chunk_bytes(last)
         self.bytes_total: Final = sum(geometry.size for geometry in geometries.values())
         self.bytes_here = 0
         self.missing = _run(0, self.count)
@@ -109,11 +114,7 @@ class WantedParts:
 
     def size(self, number: int) -> int:
         """How many bytes a part has."""
-        if number < len(self._pages):
-            page = self._pages[number]
-            return self._places[page.blob].geometry.page_bytes(PageId(page.level, page.index))
-        place = self._place(number)
-        return place.geometry.chunk_bytes(number - place.chunks_at)
+        return self._other_sizes.get(number, CHUNK_BYTES)
 
     def take(self, number: int) -> bool:
         """Note that a part is here; return whether it was missing."""
@@ -167,6 +168,9 @@ class WantedParts:
             if number < place.chunks_at + place.geometry.chunks:
                 return place
         return found
+
+    def _size_of_page(self, page: TreePage) -> int:
+        return self._places[page.blob].geometry.page_bytes(PageId(page.level, page.index))
 
     def _number_of_page(self, place: _Place, page: PageId) -> int:
         return place.levels_at[page.level] + page.index

@@ -1,7 +1,7 @@
 """Fetching one model: its release from whoever gives it, then pages and chunks from all who hold some of it.
 
-device/core/swarm.py chooses what is asked of whom; here it is asked, and what comes is verified and written before
-anything else knows of it.  What has come outlives every error, and the process.
+device/core/swarm.py chooses what is asked of whom; here it is asked.  What comes is checked before it is written, and
+written before anybody else is told of it.  What has come outlives every error, and the process.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -25,7 +24,7 @@ from device.core.sharing_messages import (
     WantPage,
     WantRelease,
 )
-from device.core.swarm import Chunk, Part, Progress, Request, Swarm, WantedBlob
+from device.core.swarm import Chunk, Part, Progress, Request, Swarm, TreePage, WantedBlob
 from device.errors import DeviceError, NoHolderError, NotSharedError
 from device.sharing.releases import Releases
 from device.sharing.requests import Requests
@@ -39,30 +38,13 @@ from models.errors import ArrivalNotFoundError, ChecksumMismatchError, ModelsErr
 HOLDINGS_EVERY_S: Final = 2.0  # whoever does not hold all of it is asked anew what it holds
 RELEASE_WITHIN_S: Final = 5.0
 BUSY_PAUSE_S: Final = 0.5
+MAX_UNWRITTEN: Final = 16  # chunks that wait for the disk; then nothing is asked for until it has caught up
 PATIENCE_S: Final = 15.0  # until it is said that nobody gives the model at all
 
 log = logging.getLogger(__name__)
 
 Holders = Callable[[], Sequence[str]]
 """The nodes in reach that may hold some of the model, the likeliest first."""
-
-
-@dataclass(frozen=True)
-class _Came:
-    """A part as a source sent it."""
-
-    source: str
-    part: Part
-    data: bytes
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """What became of it: whether it was right, and which chunks that were here already it vouches for."""
-
-    came: _Came
-    right: bool
-    vouched: tuple[Chunk, ...] = ()
 
 
 class Fetch:
@@ -95,7 +77,9 @@ class Fetch:
         self._swarm: Swarm | None = None
         self._arrival: Arrival | None = None
         self._complete: set[str] = set()  # sources that hold all of it
-        self._came: list[_Came] = []
+        self._pages: list[tuple[str, TreePage, bytes]] = []
+        self._unwritten: list[tuple[Chunk, bytes]] = []
+        self._writing: asyncio.Task[None] | None = None
         self._sent: dict[tuple[str, Part], bytes] = {}
         self._holdings_at = 0.0
         self._stirred = asyncio.Event()
@@ -146,14 +130,19 @@ class Fetch:
             WantedBlob(sha256, one.blob.size, one.have(), one.tree.known) for sha256, one in arrival.blobs.items()
         ]
         swarm = self._swarm = Swarm(wanted, below=random.randrange, limit=self._limit)
-        while not swarm.is_done:
-            self._stirred.clear()
-            await self._keep(arrival, swarm)
-            self._look_around(swarm)
-            wake_at = self._ask(swarm)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(min(self._holdings_at, wake_at or self._holdings_at)):
-                    await self._stirred.wait()
+        try:
+            while not swarm.is_done or self._unwritten or self._writing is not None:
+                self._stirred.clear()
+                await self._take_pages(arrival, swarm)
+                self._write(arrival)
+                self._look_around(swarm)
+                wake_at = self._ask(swarm) if len(self._unwritten) < MAX_UNWRITTEN else None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(min(self._holdings_at, wake_at or self._holdings_at)):
+                        await self._stirred.wait()
+        finally:
+            if self._writing is not None:
+                await asyncio.wait((self._writing,))
 
     async def _release(self) -> bytes:
         """Ask one holder after the other, until one gives a release that this node believes."""
@@ -211,7 +200,7 @@ class Fetch:
             self._sent[request.source, part] = message_id
 
     def _answered(self, request: Request, given: Given) -> None:
-        """Take an answer: it is checked in the next round."""
+        """Take an answer."""
         swarm, source, part = self._swarm, request.source, request.part
         self._sent.pop((source, part), None)
         if swarm is None or not swarm.is_wanted(source, part):
@@ -220,29 +209,49 @@ class Fetch:
             case Refused(reason):
                 swarm.refused(source, part, now=self._now(), busy=reason == "busy")
             case GiveChunk(data) if isinstance(part, Chunk):
-                self._came.append(_Came(source, part, data))
-            case GivePage(data) if not isinstance(part, Chunk):
-                self._came.append(_Came(source, part, data))
+                self._take(swarm, source, part, data)
+            case GivePage(data) if isinstance(part, TreePage):
+                self._pages.append((source, part, data))
             case _:  # an answer to something else
                 swarm.corrupt(source, part, now=self._now())
         self._stirred.set()
 
-    async def _keep(self, arrival: Arrival, swarm: Swarm) -> None:
-        """Verify and write what has come, off the loop, while more comes."""
-        while self._came:
-            came, self._came = self._came, []
-            for kept in await asyncio.to_thread(_verified, arrival, came):
-                source, part = kept.came.source, kept.came.part
-                if not kept.right:
-                    log.warning("%s sent something else than was asked for: it is asked no more", source[:8])
-                    swarm.corrupt(source, part, now=self._now())
-                    continue
-                swarm.arrived(source, part, now=self._now())
-                if isinstance(part, Chunk):
-                    self.bytes_fetched += len(kept.came.data)
-                if kept.vouched:
-                    swarm.adopted(kept.vouched)
-            self._ask(swarm)
+    def _take(self, swarm: Swarm, source: str, part: Chunk, data: bytes) -> None:
+        """Check a chunk, at once, so that the next can be asked for; it is written off the loop."""
+        arrival = self._arrival
+        if arrival is None or not arrival.blobs[part.blob].tree.fits_chunk(part.index, data):
+            self._forged(swarm, source, part)
+            return
+        self._unwritten.append((part, data))
+        self.bytes_fetched += len(data)
+        swarm.arrived(source, part, now=self._now())
+
+    def _write(self, arrival: Arrival) -> None:
+        """Have what has come written while more comes.  Raises what the last writing raised."""
+        if self._writing is not None and self._writing.done():
+            done, self._writing = self._writing, None
+            done.result()
+        if self._writing is None and self._unwritten:
+            parts, self._unwritten = self._unwritten, []
+            self._writing = asyncio.create_task(asyncio.to_thread(_written, arrival, parts), name="write chunks")
+            self._writing.add_done_callback(lambda _: self._stirred.set())
+
+    async def _take_pages(self, arrival: Arrival, swarm: Swarm) -> None:
+        """Check and keep pages, off the loop: one may vouch for much that lies here already."""
+        while self._pages:
+            source, part, data = self._pages.pop()
+            page = PageId(part.level, part.index)
+            try:
+                found = await asyncio.to_thread(arrival.blobs[part.blob].add_page, page, data)
+            except ChecksumMismatchError:
+                self._forged(swarm, source, part)
+                continue
+            swarm.arrived(source, part, now=self._now())
+            swarm.adopted([Chunk(part.blob, index) for index in found])
+
+    def _forged(self, swarm: Swarm, source: str, part: Part) -> None:
+        log.warning("%s sent something else than was asked for: it is asked no more", source[:8])
+        swarm.corrupt(source, part, now=self._now())
 
     def _look_around(self, swarm: Swarm) -> None:
         """Ask, now and then, who holds what; and forget who is out of reach."""
@@ -280,18 +289,7 @@ class Fetch:
         return asyncio.get_running_loop().time()
 
 
-def _verified(arrival: Arrival, parts: Sequence[_Came]) -> list[_Kept]:
-    """Verify and write parts; in a thread.  Raises DiskFullError, StoreWriteError."""
-    kept = []
-    for came in parts:
-        blob, part = arrival.blobs[came.part.blob], came.part
-        try:
-            if isinstance(part, Chunk):
-                blob.write_chunk(part.index, came.data)
-                kept.append(_Kept(came, right=True))
-            else:
-                found = blob.add_page(PageId(part.level, part.index), came.data)
-                kept.append(_Kept(came, right=True, vouched=tuple(Chunk(part.blob, index) for index in found)))
-        except ChecksumMismatchError:
-            kept.append(_Kept(came, right=False))
-    return kept
+def _written(arrival: Arrival, parts: Sequence[tuple[Chunk, bytes]]) -> None:
+    """Write chunks that have been checked; in a thread.  Raises DiskFullError, StoreWriteError."""
+    for part, data in parts:
+        arrival.blobs[part.blob].write_verified(part.index, data)

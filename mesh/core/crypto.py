@@ -5,6 +5,7 @@ X25519, hashes BLAKE2b; words are stretched with Argon2id.
 """
 
 import base64
+import functools
 import hashlib
 from typing import Final
 
@@ -96,11 +97,13 @@ def raw_id(public: bytes) -> bytes:
     return hashlib.blake2b(public, digest_size=32).digest()
 
 
+@functools.lru_cache(maxsize=1024)  # asked for every frame
 def node_id(raw: bytes) -> str:
     """Write 32 raw bytes as a node id: lower-case base32 without padding, 52 characters."""
     return base64.b32encode(raw).decode().rstrip("=").lower()
 
 
+@functools.lru_cache(maxsize=1024)
 def parse_node_id(text: str) -> bytes:
     """Read a node id back.  Errors: CryptoError when it is not one, or not written the one way."""
     try:

@@ -67,7 +67,7 @@ class Header:
 
     def associated(self) -> bytes:
         """Return what the seal covers: the header as if no relay had touched it."""
-        return dataclasses.replace(self, hop=0).to_bytes()
+        return self.to_bytes() if self.hop == 0 else dataclasses.replace(self, hop=0).to_bytes()
 
 
 @dataclass(frozen=True)

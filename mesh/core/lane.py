@@ -114,7 +114,8 @@ class _Pending:
 class LaneSessions:
     """The sessions of one lane with one peer; routed: relays carry its frames, else it belongs to a link.
 
-    Times are monotonic seconds; `index` (32 bits) and `ephemeral` (32 bytes) must be fresh random values each time.
+    Times are monotonic seconds; `index` (32 bits) and `ephemeral` (32 bytes) must be fresh random values each time that
+    a handshake is begun or answered.
     """
 
     def __init__(self, ends: Ends, lane: Lane, *, routed: bool = False) -> None:

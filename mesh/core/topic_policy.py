@@ -4,6 +4,7 @@ One table; mosquitto's access list is written from it and the amqtt child asks i
 its own inbox topics, one per lane; only the owner of the broker reads.
 """
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class CommonName:
     role: Role
 
     @classmethod
+    @functools.lru_cache(maxsize=1024)
     def parse(cls, text: str) -> "CommonName | None":
         """Read `<node id>.<role>`; None when it is anything else."""
         node_id, _, role = text.partition(".")

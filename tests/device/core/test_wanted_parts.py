@@ -72,7 +72,9 @@ def test_parts_can_be_asked_for_from_the_top() -> None:
 def test_it_is_done_when_every_chunk_is_here() -> None:
     """Also when they were here from the start; a blob of no bytes needs nothing."""
     small = WantedBlob(SMALL, CHUNK_BYTES + 7, bytes([0b11]), (PageId(0, 0),))
-    assert WantedParts([small, WantedBlob(TALL, 0)]).is_done
+    for both in ([small, WantedBlob(TALL, 0)], [WantedBlob(TALL, 0), small]):
+        parts = WantedParts(both)
+        assert (parts.is_done, parts.bytes_here, parts.bytes_total) == (True, CHUNK_BYTES + 7, CHUNK_BYTES + 7)
     assert WantedParts([]).is_done
     half = WantedParts([WantedBlob(SMALL, CHUNK_BYTES + 7, bytes([0b101]), (PageId(0, 0),))])
     assert (half.is_done, half.bytes_here, half.askable) == (False, CHUNK_BYTES, bits(half, Chunk(SMALL, 1)))
