@@ -1,21 +1,30 @@
-"""An answer as it streams over HTTP, read by our own client: comments with the place in the queue, chunks, the end."""
+"""An answer as it streams over HTTP, read by our own client: comments with why it waits, chunks, the end."""
 
 from typing import Any, Final
 
-from device.api import Answerer, AnswerFinished, AnswerPiece, AnswerQueued
+from device.api import AnswerDelayed, Answerer, AnswerFinished, AnswerLoading, AnswerPiece, AnswerQueued
 from device.errors import AnswerBrokenOffError, UnexpectedReplyError
 from device.parsing import MalformedReplyError, parse, prose
 
 MAX_PLACE_DIGITS: Final = 9
-QUEUE: Final = b": queue "  # a comment in the stream
+ALL: Final = 100  # per cent
 
 
-def queued(line: bytes) -> AnswerQueued:
-    """Read the place in the queue.  Raises UnexpectedReplyError."""
-    place = line.removeprefix(QUEUE).strip()
-    if not place.isdigit() or len(place) > MAX_PLACE_DIGITS:
-        raise UnexpectedReplyError("the place in the queue does not fit")
-    return AnswerQueued(place=int(place))
+def delayed(line: bytes) -> AnswerDelayed | None:
+    """Read why an answer has not begun, which comments in its stream say; None for other lines.
+
+    Raises UnexpectedReplyError.
+    """
+    match line.split():
+        case [b":", b"loading"]:
+            return AnswerLoading(converted_percent=0)
+        case [b":", b"queue", place] if place.isdigit() and len(place) <= MAX_PLACE_DIGITS:
+            return AnswerQueued(place=int(place))
+        case [b":", b"converting", percent] if percent.isdigit() and int(percent[:MAX_PLACE_DIGITS]) <= ALL:
+            return AnswerLoading(converted_percent=int(percent))
+        case [b":", b"queue" | b"converting", *_]:
+            raise UnexpectedReplyError("what is said of the waiting does not fit")
+    return None
 
 
 class AnswerStream:

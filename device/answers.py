@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Self
 
-from device.api import Answerer, AnswerFinished, AnswerPiece, AnswerQueued
+from device.api import AnswerDelayed, Answerer, AnswerFinished, AnswerLoading, AnswerPiece, AnswerQueued
 from device.core.budgets import prompt_tokens
 from device.core.failover import AnswerSoFar
 from device.errors import AnswerLostError, DeviceError
@@ -16,7 +16,7 @@ from models.core.request import GenerationFinished, TokensGenerated
 class Answer:
     """An async iterator of AnswerPiece..., then AnswerFinished; `aclose` cancels the rest wherever it is made.
 
-    `step` tells the place in the queue, too.
+    `step` tells why it has not begun, too.
 
     so_far: what has come of it and from whom, kept by whoever makes the events.  Times are the asker's own, from the
     moment of asking (monotonic); the rate counts the tokens after the first, over the time after the first.
@@ -63,16 +63,16 @@ class Answer:
 
     async def __anext__(self) -> AnswerPiece | AnswerFinished:
         """Wait for the next piece.  Raises what `stop` was given, and what befell the answer where it is made."""
-        while isinstance(item := await self.step(), AnswerQueued):
+        while isinstance(item := await self.step(), AnswerQueued | AnswerLoading):
             pass
         return item
 
-    async def step(self) -> AnswerPiece | AnswerFinished | AnswerQueued:
-        """Wait for the next piece or another place in the queue.  Raises as iterating does."""
+    async def step(self) -> AnswerPiece | AnswerFinished | AnswerDelayed:
+        """Wait for the next piece or news of why there is none.  Raises as iterating does."""
         while self._end is None:
             match await self._next():
-                case AnswerQueued() as queued:
-                    return queued
+                case AnswerQueued() | AnswerLoading() as delayed:
+                    return delayed
                 case GenerationFinished(reason="cancelled"):
                     raise AnswerLostError("the answer was stopped in the middle")
                 case GenerationFinished() as end:

@@ -345,6 +345,17 @@ class AnswerQueued:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerLoading:
+    """The question waits for its model; converted_percent: how far its conversion is, 0 where it has one."""
+
+    converted_percent: int
+
+
+AnswerDelayed = AnswerQueued | AnswerLoading
+"""Why an answer has not begun yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnswerPiece:
     """The next words of an answer.
 

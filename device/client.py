@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from device.answer_stream import QUEUE, AnswerStream, queued
+from device.answer_stream import AnswerStream, delayed
 from device.api import (
+    AnswerDelayed,
     Answerer,
     AnswerFinished,
+    AnswerLoading,
     AnswerPart,
     AnswerPiece,
     AnswerQueued,
@@ -58,9 +60,9 @@ from device.wording import (
     Pace,
     answered_by,
     count,
+    delay,
     duration,
     fingerprint_lines,
-    place,
     pull_figures,
     readiness,
     share,
@@ -71,7 +73,9 @@ from device.wording import (
 
 __all__ = [  # what a user interface needs, in one place
     "AnswerBrokenOffError",
+    "AnswerDelayed",
     "AnswerFinished",
+    "AnswerLoading",
     "AnswerPart",
     "AnswerPiece",
     "AnswerQueued",
@@ -109,9 +113,9 @@ __all__ = [  # what a user interface needs, in one place
     "UnexpectedReplyError",
     "answered_by",
     "count",
+    "delay",
     "duration",
     "fingerprint_lines",
-    "place",
     "pull_figures",
     "readiness",
     "share",
@@ -252,10 +256,10 @@ class DaemonClient:
         model: str = "default",
         node: str = "auto",
         sampling: Sampling | None = None,
-    ) -> AsyncGenerator[AnswerPiece | AnswerFinished | AnswerQueued, None]:
+    ) -> AsyncGenerator[AnswerPiece | AnswerFinished | AnswerDelayed, None]:
         """Ask a model; the last item is AnswerFinished.  Closing the iterator stops the answer wherever it is made.
 
-        While the question waits for its turn, each new place in the queue is told.
+        While the question waits for its turn or its model, that is told as often as it changes.
         """
         options = {key: value for key, value in vars(sampling or Sampling()).items() if value is not None}
         body = {
@@ -269,8 +273,8 @@ class DaemonClient:
         async with self._stream("POST", "/v1/chat/completions", body) as lines:
             answer = AnswerStream()
             async for line in lines:
-                if line.startswith(QUEUE):
-                    yield queued(line)
+                if (why := delayed(line)) is not None:
+                    yield why
                 if not line.startswith(b"data:"):
                     continue
                 data = line.removeprefix(b"data:").strip()

@@ -52,6 +52,11 @@ class Library:
         """The same, as neighbours are told."""
         return tuple(HeldModel(name=m.name, digest=m.digest, size_bytes=m.size_bytes) for m in self._stored)
 
+    def coming(self, digest: str) -> int | None:
+        """How far the conversion of a model is, in per cent, that is being made ready; None for any other."""
+        coming, converted = self._engine.loading or ("", 0.0)
+        return round(100 * converted) if coming == digest else None
+
     def model(self, key: str) -> Model:
         """One model by name or digest.  Raises ModelNotFoundError, AmbiguousModelError."""
         return self._shown(self._store.find(key))
@@ -139,7 +144,7 @@ class Library:
             self.on_change()
 
     def _shown(self, model: StoredModel) -> Model:
-        digest, converted = self._engine.loading or ("", 0.0)
+        converted_percent = self.coming(model.digest)
         return Model(
             name=model.name,
             digest=model.digest,
@@ -147,8 +152,8 @@ class Library:
             licence=model.licence,
             description=model.description,
             loaded=self._engine.loaded == model.digest,
-            loading=digest == model.digest,
-            converted_percent=round(100 * converted) if digest == model.digest else 0,
+            loading=converted_percent is not None,
+            converted_percent=converted_percent or 0,
         )
 
 

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
-from device.api import AnswerQueued
+from device.api import AnswerDelayed, AnswerLoading, AnswerQueued
 from device.core.admission import DEFAULT_BOUNDS, MAX_RETRY_S, Admission, Bounds, Client, Standing, Ticket
 from device.core.budgets import prompt_tokens
 from device.core.offering import EVERYTHING, Offering
@@ -17,9 +17,10 @@ from models.core.request import GenerationEvent, GenerationFinished, GenerationR
 
 EXPECTED_TOKENS: Final = 200  # of an answer that may be longer; what it took is put right at its end
 LOOK_EVERY_S: Final = 5.0  # at the board's sensors, while there are questions
+LOOK_FOR_MODEL_S: Final = 1.0  # whether a turn that brings nothing waits for its model
 MAX_UNREAD: Final = 256  # events of one answer
 
-AnswerEvent = GenerationEvent | AnswerQueued
+AnswerEvent = GenerationEvent | AnswerDelayed
 
 
 class Turns:
@@ -60,6 +61,8 @@ class Turns:
     ) -> AsyncGenerator[AnswerEvent, None]:
         """Yield the place in the queue whenever it is another, then the answer's events; closing gives the turn up.
 
+        While its model is being loaded or converted, that is told too, where it takes longer than a moment.
+
         An answer that steps aside for the owner waits once more, and goes on with the tokens it has; so does one whose
         reader has left too much unread, once that is read.
         on_turn: called whenever its turn has come.
@@ -77,7 +80,7 @@ class Turns:
         self._look_around()
         cost = prompt_tokens(request) + min(request.sampling.max_tokens, EXPECTED_TOKENS)
         ticket = self._admission.enter(client, cost)
-        seat = self._seats[ticket] = _Seat(ticket, digest, request, on_turn)
+        seat = self._seats[ticket] = _Seat(ticket, digest, request, on_turn, self._library.coming)
         self._advance()
         return seat
 
@@ -160,13 +163,23 @@ class _Seat:
     because too much of it is unread.
     """
 
-    def __init__(self, ticket: Ticket, digest: str, request: GenerationRequest, on_turn: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ticket: Ticket,
+        digest: str,
+        request: GenerationRequest,
+        on_turn: Callable[[], None],
+        coming: Callable[[str], int | None],
+    ) -> None:
         self.ticket = ticket
         self.digest = digest
         self.tokens = 0
         self.over = self.paused = False
         self._request = request
         self._on_turn = on_turn
+        self._coming = coming
+        self._silent = False  # its turn has come, and has brought nothing yet
+        self._converted_percent: int | None = None  # as told
         self._ids: list[int] = []
         self._characters = 0
         self._place = self._told = 0
@@ -198,6 +211,7 @@ class _Seat:
         """Have its turn: `answer` moves what the engine gives here."""
         self._place = self._told = 0
         self.tokens = prompt_tokens(self._request)
+        self._silent, self._converted_percent = True, None
         self._on_turn()
         self._turn = asyncio.create_task(answer(self), name="turn")
 
@@ -221,6 +235,7 @@ class _Seat:
             case GenerationFinished() as end:
                 self.tokens += end.prompt_tokens - prompt_tokens(self._request)
                 self.over = True
+        self._silent = False
         self._unread.append(event)
         self._news.set()
 
@@ -230,7 +245,7 @@ class _Seat:
         self._news.set()
 
     async def next(self) -> AnswerEvent | None:
-        """Wait for the next event or another place; None at the end.  Raises what befell the answer."""
+        """Wait for the next event or another reason to wait; None at the end.  Raises what befell the answer."""
         while True:
             if self._unread:
                 return self._unread.popleft()
@@ -241,5 +256,18 @@ class _Seat:
             if self._place != self._told:
                 self._told = self._place
                 return AnswerQueued(place=self._place)
-            self._news.clear()
-            await self._news.wait()
+            if (loading := await self._wait()) is not None:
+                return loading
+
+    async def _wait(self) -> AnswerLoading | None:
+        """Wait for news; now and then, where none come, look whether the model does."""
+        self._news.clear()
+        try:
+            async with asyncio.timeout(LOOK_FOR_MODEL_S if self._silent else None):
+                await self._news.wait()
+        except TimeoutError:
+            percent = self._coming(self.digest)
+            if percent is not None and percent != self._converted_percent:
+                self._converted_percent = percent
+                return AnswerLoading(converted_percent=percent)
+        return None

@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from device.api import AnswerFinished, ApiKey, Model, PullProgress
+    from device.api import AnswerDelayed, AnswerFinished, ApiKey, Model, PullProgress
 
 SHORT_ID_CHARACTERS = 8
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _IN_BYTES = ("download", "verify", "install")
 _RATE_AFTER_S = 0.5  # before that a rate is noise
+_ALL = 100  # per cent
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 
@@ -34,8 +35,21 @@ def size(count: float) -> str:
 def readiness(model: "Model") -> str:
     """How far a model is from answering: `loaded`, `loading`, `converting 40 %`; nothing where nobody has asked it."""
     if model.loading:
-        return f"converting {model.converted_percent} %" if 0 < model.converted_percent < 100 else "loading"  # noqa: PLR2004  per cent
+        return _coming(model.converted_percent)
     return "loaded" if model.loaded else ""
+
+
+def delay(delayed: "AnswerDelayed") -> str:
+    """Why an answer has not begun: `place 3 in the queue`, `the model: loading`, `the model: converting 40 %`."""
+    from device.api import AnswerQueued  # noqa: PLC0415  `--help` has no use for it
+
+    if isinstance(delayed, AnswerQueued):
+        return f"place {delayed.place} in the queue"
+    return f"the model: {_coming(delayed.converted_percent)}"
+
+
+def _coming(converted_percent: int) -> str:
+    return f"converting {converted_percent} %" if 0 < converted_percent < _ALL else "loading"
 
 
 def duration(seconds: float) -> str:
@@ -84,11 +98,6 @@ def answered_by(finished: "AnswerFinished", *, one: str = "") -> str:
     names = [named(first.node_name, first.node_id)]
     names += [f"then {named(part.node_name, part.node_id)} from token {part.from_token}" for part in later]
     return f"{', '.join(names)}, with {by.model}"
-
-
-def place(number: int) -> str:
-    """`place 3 in the queue`."""
-    return f"place {number} in the queue"
 
 
 def limits(per_minute: int, per_day: int) -> str:

@@ -84,9 +84,9 @@ class RemoveEnded:
 
 @dataclass(frozen=True)
 class AnswerWaits:
-    """The question waits for its turn; place 1 is the next."""
+    """The question waits for its turn, or for its model: `why` says it."""
 
-    place: int
+    why: str
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,18 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing
 
-from device.client import AnswerFinished, AnswerPiece, AnswerQueued, DaemonClient, DeviceError, Model, Pace
+from device.client import (
+    AnswerDelayed,
+    AnswerFinished,
+    AnswerLoading,
+    AnswerPiece,
+    AnswerQueued,
+    DaemonClient,
+    DeviceError,
+    Model,
+    Pace,
+    delay,
+)
 from tui.messages import (
     AnswerEnded,
     AnswerFailed,
@@ -72,10 +83,10 @@ async def ask(client: DaemonClient, tell: Tell, wanted: AskRequested) -> None:
         tell(AnswerFailed(str(error), error.hint))
 
 
-def _news_of(item: AnswerPiece | AnswerFinished | AnswerQueued) -> News:
+def _news_of(item: AnswerPiece | AnswerFinished | AnswerDelayed) -> News:
     match item:
-        case AnswerQueued(place=place):
-            return AnswerWaits(place)
+        case AnswerQueued() | AnswerLoading():
+            return AnswerWaits(delay(item))
         case AnswerPiece(text=text, answerer=answerer):
             return AnswerMoved(text, answerer)
     return AnswerEnded(item)

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from device.cli.printing import dash, print_note
-from device.wording import answered_by, count, place, speed
+from device.wording import answered_by, count, delay, speed
 
 if TYPE_CHECKING:
-    from device.api import AnswerFinished, ChatMessage, Sampling
+    from device.api import AnswerDelayed, AnswerFinished, ChatMessage, Sampling
     from device.client import DaemonClient
+
+PERCENT_A_LINE = 10  # of a conversion's progress
 
 # The daemon says what is allowed; what stands here is to be read.
 _SAMPLING = (
@@ -77,17 +79,17 @@ async def stream(
     """
     from contextlib import aclosing  # noqa: PLC0415  as above
 
-    from device.api import AnswerPiece, AnswerQueued  # noqa: PLC0415  as above
+    from device.api import AnswerLoading, AnswerPiece, AnswerQueued  # noqa: PLC0415  as above
     from device.client import RequestRefusedError  # noqa: PLC0415  as above
 
     pieces: list[str] = []
+    worth_telling = 0  # per cent of a conversion
     answer = client.ask(messages, model=args.model, node=args.node, sampling=sampling_of(args))
     try:
         async with aclosing(answer):
             async for item in answer:
-                if isinstance(item, AnswerQueued):
-                    if not quiet:
-                        print_note(place(item.place))
+                if isinstance(item, AnswerQueued | AnswerLoading):
+                    worth_telling = worth_telling if quiet else _say_why(item, worth_telling)
                 elif isinstance(item, AnswerPiece):
                     pieces.append(item.text)
                     if not quiet:
@@ -104,6 +106,18 @@ async def stream(
         if pieces and not quiet and not pieces[-1].endswith("\n"):
             print(flush=True)
     return "".join(pieces), finished
+
+
+def _say_why(delayed: "AnswerDelayed", worth_telling: int) -> int:
+    """Say why there is no answer yet, of a conversion now and then; return how far it is the next time."""
+    from device.api import AnswerLoading  # noqa: PLC0415  as above
+
+    if not isinstance(delayed, AnswerLoading):
+        print_note(delay(delayed))
+    elif delayed.converted_percent >= worth_telling:
+        print_note(delay(delayed))
+        return delayed.converted_percent + PERCENT_A_LINE
+    return worth_telling
 
 
 def print_answerer(finished: "AnswerFinished") -> None:

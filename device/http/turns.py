@@ -1,7 +1,8 @@
 """One answer on its way over HTTP, whichever API's words it is written in: begun, read piece by piece, ended.
 
 What fails before the first piece still gets a status of its own; after that the client is told in the stream.  A stream
-of events begins already when its question has to wait, with its place in the queue as comments (": queue 3").
+of events begins already when its question has to wait, with the reason as comments: for its turn (": queue 3") or for
+its model (": loading", ": converting 40").
 """
 
 import secrets
@@ -17,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from device.answers import Answer
-from device.api import Answerer, AnswerFinished, AnswerPiece, AnswerQueued
+from device.api import AnswerDelayed, Answerer, AnswerFinished, AnswerLoading, AnswerPiece, AnswerQueued
 from device.core.chat_request import ChatRequest
 from device.errors import DeviceError
 from device.http.gate import caller_of
@@ -69,25 +70,25 @@ class Turn:
         """The name of the model that answers."""
         return self._answer.by.model
 
-    async def begin(self) -> int:
-        """Wait for the first piece, which is kept for the reader, or for a place in the queue: return that, else 0.
+    async def begin(self) -> AnswerDelayed | None:
+        """Wait for the first piece, which is kept for the reader, or for a reason to wait longer: return that.
 
         Raises what befell the answer.
         """
         while not self._ready:
             item = await self._answer.step()
-            if isinstance(item, AnswerQueued):
-                return item.place
+            if isinstance(item, AnswerQueued | AnswerLoading):
+                return item
             self._take(item)
-        return 0
+        return None
 
-    async def move(self) -> int:
+    async def move(self) -> AnswerDelayed | None:
         """Wait as `begin` does; what befalls the answer meanwhile is kept for the reader."""
         try:
             return await self.begin()
         except OWN_ERRORS as error:
             self._error = error
-            return 0
+            return None
 
     def __aiter__(self) -> Self:
         """A turn is read once."""
@@ -168,19 +169,26 @@ async def answered(request: Request, queries: Queries, chat: ChatRequest, wordin
         if not chat.stream:
             body = await while_connected(request.receive, words.whole(turn))
             return JSONResponse(body, headers=_headers(turn.first))
-        place = await while_connected(request.receive, turn.begin())
-        while place and words.media_type != EVENT_STREAM:  # has no comments: its header waits for the first piece
-            place = await while_connected(request.receive, turn.begin())
+        delayed = await while_connected(request.receive, turn.begin())
+        while delayed and words.media_type != EVENT_STREAM:  # has no comments: its header waits for the first piece
+            delayed = await while_connected(request.receive, turn.begin())
         ends_here.pop_all()
-    return TurnStream(words.chunks(turn), turn, media_type=words.media_type, place=place)
+    return TurnStream(words.chunks(turn), turn, media_type=words.media_type, delayed=delayed)
 
 
 class TurnStream:
     """A streamed answer as an ASGI response; ends with its client, and ends the answer whatever happens."""
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], turn: Turn, *, media_type: str, place: int = 0) -> None:
-        """place: in the queue, 0 where the answer has begun."""
-        self._place = place
+    def __init__(
+        self,
+        chunks: AsyncGenerator[bytes, None],
+        turn: Turn,
+        *,
+        media_type: str,
+        delayed: AnswerDelayed | None = None,
+    ) -> None:
+        """delayed: why the answer has not begun, None where it has."""
+        self._delayed = delayed
         self._chunks = chunks
         self._turn = turn
         self._media_type = media_type
@@ -197,13 +205,22 @@ class TurnStream:
         headers = {"Content-Type": self._media_type, "Cache-Control": "no-store", **_headers(self._turn.first)}
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
-        while self._place:
-            await send({"type": "http.response.body", "body": b": queue %d\n\n" % self._place, "more_body": True})
-            self._place = await self._turn.move()
+        while self._delayed:
+            await send({"type": "http.response.body", "body": _comment(self._delayed), "more_body": True})
+            self._delayed = await self._turn.move()
         async with aclosing(self._chunks):
             async for chunk in self._chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _comment(delayed: AnswerDelayed) -> bytes:
+    match delayed:
+        case AnswerQueued(place=place):
+            return b": queue %d\n\n" % place
+        case AnswerLoading(converted_percent=0):
+            return b": loading\n\n"
+    return b": converting %d\n\n" % delayed.converted_percent
 
 
 def about(item: Piece | AnswerFinished) -> dict[str, Any]:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from device.api import AnswerFinished, AnswerPiece, AnswerQueued, ChatMessage, Model, PullProgress, Sampling
+from device.api import (
+    AnswerFinished,
+    AnswerLoading,
+    AnswerPiece,
+    AnswerQueued,
+    ChatMessage,
+    Model,
+    PullProgress,
+    Sampling,
+)
 from device.client import (
     AnswerBrokenOffError,
     DaemonClient,
@@ -109,7 +118,7 @@ async def test_an_answer_of_two_nodes_names_both(client: DaemonClient) -> None:
     """Each piece names its own node, the end the first, and who gave which tokens."""
     items = [item async for item in client.ask(_question("pass on"))]
     end = items[-1]
-    assert [item.answerer.node_name for item in items if not isinstance(item, AnswerQueued)] == [
+    assert [item.answerer.node_name for item in items if isinstance(item, AnswerPiece | AnswerFinished)] == [
         "workshop",
         "attic",
         "attic",
@@ -127,6 +136,13 @@ async def test_a_place_in_the_queue_is_told(client: DaemonClient) -> None:
     items = [item async for item in client.ask(_question("queue up"))]
     assert items[:2] == [AnswerQueued(place=3), AnswerQueued(place=1)]
     assert isinstance(items[2], AnswerPiece)
+
+
+async def test_a_model_that_is_being_made_ready_is_told(client: DaemonClient) -> None:
+    """How far it is, before the words."""
+    items = [item async for item in client.ask(_question("load it"))]
+    assert items[:4] == [AnswerLoading(converted_percent=percent) for percent in (0, 4, 15, 100)]
+    assert isinstance(items[4], AnswerPiece)
 
 
 async def test_closing_the_answer_stops_it(client: DaemonClient, daemon: SimulatedDaemon) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from device.api import AnswerFinished, AnswerPiece, AnswerQueued
+from device import turns
+from device.api import AnswerFinished, AnswerLoading, AnswerPiece, AnswerQueued
 from device.core.access import LOOPBACK, OWNER, Caller, Key, caller_with
 from device.core.admission import Standing
 from device.core.offering import Offering
@@ -56,6 +57,23 @@ async def test_a_waiting_question_is_told_its_place(ember: Home) -> None:
     assert ember.queries.turns.waiting.total() == 0
 
 
+async def test_a_question_that_waits_for_its_model_is_told(
+    net: SimulatedNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one has it converted and loaded, the next finds it there."""
+    monkeypatch.setattr(turns, "LOOK_FOR_MODEL_S", 0.01)
+    async with Home(net, "ember", tmp_path, tmp_path / "cache").open(holds="tiny") as ember:
+        async with asked(ember, chat()) as first:
+            delays = []
+            while isinstance(item := await first.step(), AnswerLoading):
+                delays.append(item.converted_percent)
+        assert isinstance(item, AnswerPiece)
+        assert delays[0] == 0
+        assert max(delays) > 0
+        async with asked(ember, chat()) as second:
+            assert isinstance(await second.step(), AnswerPiece)
+
+
 async def test_whoever_only_wants_words_gets_only_words(ember: Home) -> None:
     """Places are for those who ask for them."""
     async with busy(ember.queries, caller=phone("a")):
@@ -89,7 +107,7 @@ async def test_an_answer_steps_aside_for_the_owner(ember: Home) -> None:
             items.append(await guest.step())
         assert AnswerQueued(place=1) in items
         assert not isinstance(items[-1], AnswerFinished)
-        pieces += [item for item in items if not isinstance(item, AnswerQueued)]
+        pieces += [item for item in items if isinstance(item, AnswerPiece | AnswerFinished)]
         pieces += [item async for item in guest]
     finished = pieces.pop()
     assert isinstance(finished, AnswerFinished)

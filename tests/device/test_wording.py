@@ -6,16 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.api import Answerer, AnswerFinished, AnswerPart, ApiKey, Model, PullProgress
+from device.api import (
+    Answerer,
+    AnswerFinished,
+    AnswerLoading,
+    AnswerPart,
+    AnswerQueued,
+    ApiKey,
+    Model,
+    PullProgress,
+)
 from device.wording import (
     Pace,
     answered_by,
     budget,
     count,
+    delay,
     duration,
     limits,
     path,
-    place,
     pull_figures,
     readiness,
     share,
@@ -112,9 +121,15 @@ def test_who_answered() -> None:
     assert several == "ember (gknbzabw), then workshop (mq7wz4td) from token 57, with small"
 
 
+def test_why_an_answer_has_not_begun() -> None:
+    """Its turn, or its model, in the words of the list of models."""
+    assert delay(AnswerQueued(place=3)) == "place 3 in the queue"
+    assert delay(AnswerLoading(converted_percent=0)) == "the model: loading"
+    assert delay(AnswerLoading(converted_percent=40)) == "the model: converting 40 %"
+
+
 def test_what_a_key_may() -> None:
     """Its limits, and what is left where some is used."""
-    assert place(3) == "place 3 in the queue"
     assert (limits(6, 1000), limits(1, 0), limits(0, 0)) == (
         "6 questions a minute and 1000 tokens a day",
         "1 question a minute",

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import uvicorn
 from starlette.applications import Starlette
@@ -46,12 +46,18 @@ PARTS: list[Json] = [
 ]
 
 
+DELAYS: Final = {  # comments in the stream of a question with that word
+    "queue": ("queue 3", "queue 1"),
+    "load": ("loading", "converting 4", "converting 15", "converting 100"),
+}
+
+
 class SimulatedDaemon:
     """A context manager; the API listens while it is open, in a thread of its own.
 
     A question that contains "slowly" stops after its first words until `release()`; one that contains "too long",
     "break off" or "fail" goes wrong in that way; one that contains "length" is cut; one that contains "pass on" is
-    answered by two nodes; one that contains "queue" waits its turn before.
+    answered by two nodes; one that contains "queue" waits its turn before, one with "load" for its model.
     A pull stops in mid-download until `release()` if `slow_pull`.  others: how many questions of others come with each;
     longest: how many words a question may have.
     """
@@ -283,11 +289,11 @@ class SimulatedDaemon:
             "local": local,
         }
         try:
-            if "queue" in question:
-                yield ": queue 3\n\n"
-                if "slowly" in question:
-                    await self._released.wait()
-                yield ": queue 1\n\n"
+            for word, comments in DELAYS.items():
+                for index, comment in enumerate(comments if word in question else ()):
+                    if index and "slowly" in question:
+                        await self._released.wait()
+                    yield f": {comment}\n\n"
             for index, piece in enumerate(self.answer):
                 by = about | (ATTIC if index and "pass on" in question else {})
                 yield _event({"choices": [{"delta": {"content": piece}, "finish_reason": None}], "hearthmesh": by})

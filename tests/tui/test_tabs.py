@@ -146,6 +146,16 @@ async def test_waiting_in_the_queue(app: HearthApp, daemon: SimulatedDaemon) -> 
         await until_seen(pilot, "The capital of France is Paris.")
 
 
+async def test_waiting_for_the_model(app: HearthApp, daemon: SimulatedDaemon) -> None:
+    """So is what the model still needs."""
+    async with app.run_test(notifications=True) as pilot:
+        await until_seen(pilot, "kitchen")
+        await pilot.press("3", *"slowly load", "enter")
+        await until_seen(pilot, "the model: loading", "Esc stops it")
+        daemon.release()
+        await until_seen(pilot, "The capital of France is Paris.")
+
+
 async def test_stopping_an_answer(app: HearthApp, daemon: SimulatedDaemon) -> None:
     """Esc stops it at the daemon too; a second Esc leaves the line, Enter comes back to it."""
     async with app.run_test(notifications=True) as pilot:

@@ -94,8 +94,8 @@ class AskTab(TabPane):
     def hear(self, news: AnswerNews) -> None:
         """Show what became of the question."""
         match news:
-            case AnswerWaits(place):
-                self.wait(place)
+            case AnswerWaits(why):
+                self.wait(why)
             case AnswerMoved(text, answerer):
                 self.grow(text, answerer)
             case AnswerEnded(finished):
@@ -103,10 +103,10 @@ class AskTab(TabPane):
             case AnswerFailed(problem, hint):
                 self.fail(problem, hint)
 
-    def wait(self, place: int) -> None:
-        """The question has that place in the queue."""
+    def wait(self, why: str) -> None:
+        """The question is not being answered yet."""
         if self._turn is not None:
-            self._turn.wait(place)
+            self._turn.wait(why)
 
     def grow(self, text: str, answerer: Answerer) -> None:
         """More of the answer arrived."""

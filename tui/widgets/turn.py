@@ -5,7 +5,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from device.client import Answerer, AnswerFinished, answered_by, place, short_id, speed
+from device.client import Answerer, AnswerFinished, answered_by, short_id, speed
 from tui.glyphs import Glyphs
 
 
@@ -27,9 +27,9 @@ class Turn(Vertical):
         yield self._answer
         yield self._note
 
-    def wait(self, number: int) -> None:
-        """It is not its turn yet."""
-        self._note.update(f"{place(number)}{self._glyphs.ellipsis}  Esc stops it")
+    def wait(self, why: str) -> None:
+        """It is not being answered yet."""
+        self._note.update(f"{why}{self._glyphs.ellipsis}  Esc stops it")
 
     def grow(self, text: str, by: Answerer) -> None:
         """More of the answer arrived."""

@@ -144,3 +144,10 @@ def test_a_question_that_waits_says_its_place(hearth: Hearth) -> None:
     assert done.err.splitlines()[:2] == ["place 3 in the queue", "place 1 in the queue"]
     assert done.out == "The capital of France is Paris.\n"
     assert "place" not in hearth("ask", "queue up", "--json").err
+
+
+def test_a_question_that_waits_for_its_model_says_so(hearth: Hearth) -> None:
+    """A conversion is told now and then, not each per cent of it."""
+    done = hearth("ask", "load it")
+    assert done.err.splitlines()[:3] == ["the model: loading", "the model: converting 15 %", "the model: loading"]
+    assert "the model:" not in hearth("ask", "load it", "--json").err

@@ -1,13 +1,17 @@
 """An answer's words and calls of tools told apart on their way to a client, with scripted answers."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 
+from starlette.types import Message
+
 from device.answers import Answer
-from device.api import Answerer, AnswerFinished
+from device.api import Answerer, AnswerFinished, AnswerLoading, AnswerQueued
 from device.core.chat_request import ChatRequest, parse_chat_request
 from device.core.failover import AnswerSoFar
-from device.http.turns import Piece, Turn
+from device.http.turns import EVENT_STREAM, Piece, Turn, TurnStream
+from device.turns import AnswerEvent
 from models.core.request import GenerationEvent, GenerationFinished, TokenLogprob, TokensGenerated, ToolCall
 
 BY = Answerer(node_id="e" * 52, node_name="ember", model="tiny", model_digest="d" * 64, local=True)
@@ -76,3 +80,35 @@ async def test_where_no_call_may_come_nothing_is_held_back() -> None:
     for question in (chat(tool_choice="none"), chat(response_format={"type": "json_object"})):
         pieces, end = await told(question, words(CALL))
         assert ([piece.text for piece in pieces], end.finish_reason) == ([CALL], "stop")
+
+
+async def test_a_stream_says_why_its_words_are_late() -> None:
+    """As comments, one for each reason; what comes after them is the answer."""
+    question = chat()
+    delays = AnswerQueued(place=2), AnswerLoading(converted_percent=0), AnswerLoading(converted_percent=40)
+
+    async def events() -> AsyncGenerator[AnswerEvent, None]:
+        for delay in delays:
+            yield delay
+        yield END
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        yield b"data: [DONE]\n\n"
+
+    async def receive() -> Message:
+        return await asyncio.Future[Message]()
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    turn = Turn(question, Answer(AnswerSoFar(question.generation, BY), events()))
+    stream = TurnStream(chunks(), turn, media_type=EVENT_STREAM, delayed=await turn.begin())
+    await stream({"type": "http"}, receive, send)
+    assert [message["body"] for message in sent[1:-1]] == [
+        b": queue 2\n\n",
+        b": loading\n\n",
+        b": converting 40\n\n",
+        b"data: [DONE]\n\n",
+    ]
