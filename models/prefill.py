@@ -21,15 +21,15 @@ from models.core.graph_info import (
     PREFILL_DATA_FILE,
     PREFILL_FILE,
 )
+from models.core.memory_need import PROMPT_GRAPH
 from models.errors import EngineError
 from models.free_memory import free_bytes
-from models.key_value_scales import KeyValueScales
+from models.key_value_scales import FloatArray, KeyValueScales
 from models.kv_cache import KeyValues
 from models.session import RUNTIME_ERRORS, open_session
 
 MIN_TOKENS: Final = 16  # fewer are as fast through the graph that decodes
 OPEN_TOKENS: Final = 128  # what a prompt must have for it to be worth the opening
-OPEN_MEMORY: Final = 2.5  # of its data's size must be free for it: mapped, packed, and what it computes with
 PIECE_TOKENS: Final = 256  # computed at once: attention computes the upper half of every square too, for nothing
 
 
@@ -51,6 +51,7 @@ class PrefillGraph:
         self._threads = threads
         self._free_memory = free_memory
         self._session: ort.InferenceSession | None = None
+        self._bindings: dict[int, _Binding] = {}  # by where the memory of a slot begins
 
     @classmethod
     def of(cls, graph_dir: Path, *, threads: int, scales: KeyValueScales | None = None) -> "PrefillGraph | None":
@@ -70,51 +71,77 @@ class PrefillGraph:
         """Compute the keys and values of tokens `ids` behind the first `start` of a sequence.
 
         key_values: `layer.key` and `layer.value` with the arrays of one slot, (1, kv heads, room, head size), which are
-        read up to `start` and written from there.  `takes` must have said yes.  Raises EngineError.
+        read up to `start` and written from there; they must live as long as this.  `takes` must have said yes.
+        Raises EngineError.
         """
         if self._session is None:
             raise EngineError("the graph for prompts is not open")
+        memory = next(iter(key_values.values())).ctypes.data
+        if memory not in self._bindings:
+            self._bindings[memory] = _Binding(self._session, key_values, self._scales)
         for at in range(0, len(ids), PIECE_TOKENS):
-            self._run(self._session, ids[at : at + PIECE_TOKENS], start + at, key_values)
+            self._bindings[memory].run(ids[at : at + PIECE_TOKENS], start + at)
 
     def release(self) -> None:
         """Give its memory back; the next prompt opens it again."""
         if self._session is not None:
             self._session = None
+            self._bindings.clear()
             ctypes.CDLL(None).malloc_trim(0)  # glibc would keep most of it for itself
-
-    def _run(
-        self, session: ort.InferenceSession, ids: Sequence[int], start: int, key_values: Mapping[str, KeyValues]
-    ) -> None:
-        binding = session.io_binding()
-        stop = start + len(ids)
-        inputs: list[tuple[str, npt.NDArray[Any]]] = [
-            ("input_ids", np.array([ids], np.int64)),
-            ("seqlens_k", np.array([stop - 1], np.int32)),
-            ("total_sequence_length", np.array(stop, np.int32)),
-            *((f"past.{name}", array) for name, array in key_values.items()),
-            *((f"scale.{name}", array) for name, array in self._scales.items()),
-        ]
-        made: dict[str, KeyValues] = {}
-        for name, array in inputs:
-            binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-        for name, array in key_values.items():
-            kind, target = "present", array
-            if self._scales:
-                _, kv_heads, _, head_dim = array.shape
-                kind, target = "new", made.setdefault(name, np.empty((1, len(ids), kv_heads, head_dim), np.int8))
-            binding.bind_output(f"{kind}.{name}", "cpu", 0, target.dtype.type, target.shape, target.ctypes.data)
-        try:
-            session.run_with_iobinding(binding)
-        except RUNTIME_ERRORS as error:
-            raise EngineError(f"the engine failed at token {start}: {error}") from error
-        for name, array in made.items():
-            key_values[name][:, :, start:stop] = array.transpose(0, 2, 1, 3)
 
     def _has_memory(self) -> bool:
         data = self._graph_dir / PREFILL_DATA_FILE
-        needed = OPEN_MEMORY * (data if data.exists() else self._graph_dir / DATA_FILE).stat().st_size
-        if (self._graph_dir / PACKED_FILES[self._file]).exists():
-            needed /= 2  # half of the file is the packed form
+        size = (data if data.exists() else self._graph_dir / DATA_FILE).stat().st_size
+        # Half of the file is the packed form, if it is there; else the runtime packs all of it into memory of its own.
+        packed = (self._graph_dir / PACKED_FILES[self._file]).exists()
+        needed = PROMPT_GRAPH * size / 2 if packed else (PROMPT_GRAPH + 1) * size
         free = self._free_memory()
         return free is None or free >= needed
+
+
+class _Binding:
+    """A slot's memory, named once for all prompts in it: for each piece it would take as long as computing a token."""
+
+    def __init__(
+        self, session: ort.InferenceSession, key_values: Mapping[str, KeyValues], scales: Mapping[str, FloatArray]
+    ) -> None:
+        self._session = session
+        self._key_values = key_values
+        self._new: dict[str, KeyValues] = {}
+        self._last, self._total = np.zeros(1, np.int32), np.zeros((), np.int32)
+        self._binding = session.io_binding()
+        self._bind_inputs({"seqlens_k": self._last, "total_sequence_length": self._total})
+        self._bind_inputs({f"past.{name}": array for name, array in key_values.items()})
+        self._bind_inputs({f"scale.{name}": array for name, array in scales.items()})
+        if not scales:
+            self._bind_outputs({f"present.{name}": array for name, array in key_values.items()})
+        self._apart = bool(scales)  # what is new comes by itself, in bytes
+
+    def run(self, ids: Sequence[int], start: int) -> None:
+        """Compute one piece.  Raises EngineError."""
+        stop = start + len(ids)
+        self._last[0], self._total[()] = stop - 1, stop
+        tokens = np.array([ids], np.int64)
+        self._bind_inputs({"input_ids": tokens})
+        if self._apart and (not self._new or next(iter(self._new.values())).shape[1] != len(ids)):
+            self._make_room(len(ids))
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except RUNTIME_ERRORS as error:
+            raise EngineError(f"the engine failed at token {start}: {error}") from error
+        for name, array in self._new.items():
+            self._key_values[name][:, :, start:stop] = array.transpose(0, 2, 1, 3)
+
+    def _make_room(self, tokens: int) -> None:
+        for name, array in self._key_values.items():
+            _, kv_heads, _, head_dim = array.shape
+            self._new[name] = np.empty((1, tokens, kv_heads, head_dim), np.int8)
+        self._bind_outputs({f"new.{name}": array for name, array in self._new.items()})
+
+    def _bind_inputs(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        for name, array in arrays.items():
+            self._binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+    def _bind_outputs(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        for name, array in arrays.items():
+            self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)

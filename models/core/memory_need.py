@@ -20,7 +20,7 @@ FLOAT_BYTES: Final = 4
 CONTEXT_STEP: Final = 16  # contexts are proposed in round figures
 BOARD_PART: Final = 0.25  # of the board's memory that keys and values may come to fill, where nobody chose a context
 LEAST_CONTEXT: Final = 512  # that nobody chose: rather fewer sequences at a time, as long as there are several
-PROMPT_GRAPH: Final = 2.5  # of its weights must be free for the graph for prompts: it maps, packs and computes
+PROMPT_GRAPH: Final = 1.75  # of its weights must be free for the graph for prompts: it maps them, and computes
 BESIDE_PROMPT_GRAPH: Final = 2048  # tokens for each sequence: below that, room for it is not worth a shorter context
 
 

@@ -12,6 +12,7 @@ from models.core.graph_info import PREFILL_DATA_FILE, PREFILL_FILE
 from models.engine import Engine
 from models.errors import EngineError
 from models.graph import convert
+from models.key_value_scales import KeyValueScales
 from models.kv_cache import KeyValueCache
 from models.prefill import MIN_TOKENS, OPEN_TOKENS, PrefillGraph
 from tests.models.tiny import TOKENS, TinyLlama, write_tiny
@@ -98,6 +99,19 @@ def test_prompts_in_chunks_end_in_the_logits_of_the_whole(graph: Path) -> None:
     engine.append(1, 200, ids[200:350])
     assert relative_error(engine.append(1, 350, ids[350:]), whole) < ROUNDING
     assert before.tobytes() == engine.cache.saved(0, 0, 150).tobytes()
+
+
+def test_slots_and_lengths_take_turns(graph: Path) -> None:
+    """Whatever was read before, in a slot or in another one, the same prompt has the same bits."""
+    scales = KeyValueScales(np.full((2, 2, 2, 16), 0.05, np.float32))
+    for kept in (None, scales):
+        engine = Engine(graph, threads=1, context_tokens=MOST_TOKENS, slots=2, scales=kept)
+        first = [engine.append(slot, 0, IDS[slot : slot + 300]).tobytes() for slot in (0, 1)]
+        segments = [engine.cache.saved(slot, 0, 300).tobytes() for slot in (0, 1)]
+        engine.append(0, 0, IDS[7:150])
+        engine.append(1, 150, IDS[:20])
+        assert first == [engine.append(slot, 0, IDS[slot : slot + 300]).tobytes() for slot in (0, 1)]
+        assert segments == [engine.cache.saved(slot, 0, 300).tobytes() for slot in (0, 1)]
 
 
 def test_what_was_not_opened_does_not_run(graph: Path) -> None:
