@@ -4,12 +4,14 @@ Sequences fill the slots from the first on without gaps, so that a round is one 
 leaves, the last takes its place.  What has been computed is kept for questions that begin alike.
 """
 
+import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from models.core.batching import FEWEST_TOKENS, Chunk, Round, Scheduler
+from models.core.company import TRIED, Company, company_of
 from models.core.prefixes import PrefixTree
 from models.core.request import GenerationEvent, GenerationFinished, GenerationRequest
 from models.engine import Engine, FloatArray
@@ -65,7 +67,7 @@ class Batch:
         self._scheduler = Scheduler()
         self._waiting: deque[_Sequence] = deque()
         self._running: list[_Sequence] = []  # by slot
-        self._rounds_alike: bool | None = None  # whether a token's logits are the same in any company, once known
+        self._company: Company | None = None  # in which a token's logits are those that it has alone, once known
 
     @property
     def busy(self) -> bool:
@@ -130,7 +132,7 @@ class Batch:
         [(slot, sequence)] = self._placed({chunk.sequence})
         started = time.perf_counter()
         try:
-            self._check_rounding(slot, sequence)
+            self._check_company(slot, sequence)
             tokens, sequence.pending = sequence.pending[: chunk.tokens], sequence.pending[chunk.tokens :]
             rows = 1 if sequence.pending else sequence.rows
             logits = self._engine.append(slot, len(sequence.held), tokens, rows=rows)
@@ -146,20 +148,26 @@ class Batch:
             self._keep(slot, sequence)
         return [(sequence, logits)]
 
-    def _check_rounding(self, slot: int, sequence: "_Sequence") -> None:
-        """See, before the first guesses are computed, whether this engine gives a token the same logits in any company.
+    def _check_company(self, slot: int, sequence: "_Sequence") -> None:
+        """Find out, before the first guesses are computed, in which company this engine gives a token its own logits.
 
-        Where it does not, guessing would change answers, and there is no more of it.
+        In any other, guessing would change answers.
         """
-        if sequence.rows == 1 or self._rounds_alike is not None:
+        if sequence.rows == 1 or self._company is not None:
             return
-        guesses = sequence.rows - 1
-        start, tokens = len(sequence.held), sequence.pending[:-guesses]
-        alone = self._engine.append(slot, start, tokens).copy()
-        beside = self._engine.append(slot, start, sequence.pending, rows=sequence.rows)[:1]
-        self._rounds_alike = alone.tobytes() == beside.tobytes()
-        if not self._rounds_alike:
-            sequence.pending, sequence.rows = tokens, 1
+        held, guesses = len(sequence.held), sequence.rows - 1
+
+        def compute(place: int, ids: Sequence[int]) -> list[bytes]:
+            return [row.tobytes() for row in self._engine.append(slot, place, ids, rows=len(ids))]
+
+        most = 1  # where hardly room for an answer is left, nothing is found out
+        if held + TRIED <= self._engine.context_tokens:
+            known = [*sequence.pending, *sequence.held]
+            self._company = company_of(compute, held, (known * TRIED)[:TRIED], machine=os.uname().machine)
+            most = self._company.most(held)
+        kept = min(guesses, max(0, most - (len(sequence.pending) - guesses)))
+        sequence.pending = sequence.pending[: len(sequence.pending) - guesses + kept]
+        sequence.rows = 1 + kept
 
     def _write(self, numbers: tuple[int, ...]) -> "list[tuple[_Sequence, FloatArray | ModelsError]]":
         """Compute one token of each; who reads a prompt between them gets one that its next chunk writes over."""
@@ -204,11 +212,12 @@ class Batch:
             self._await(sequence, item)
 
     def _await(self, sequence: "_Sequence", wanted: Compute) -> None:
-        alone = len(self._running) == 1 and not self._waiting
-        room = max(0, FEWEST_TOKENS - len(wanted.tokens)) if alone and self._rounds_alike is not False else 0
-        draft = wanted.draft[:room]  # all in one chunk, however slow the board
-        sequence.pending, sequence.rows = [*wanted.tokens, *draft], 1 + len(draft)
         del sequence.held[len(sequence.held) - wanted.forget :]
+        alone = len(self._running) == 1 and not self._waiting
+        most = FEWEST_TOKENS if self._company is None else self._company.most(len(sequence.held))
+        room = min(FEWEST_TOKENS, most) - len(wanted.tokens) if alone else 0
+        draft = wanted.draft[: max(0, room)]  # all in one chunk, however slow the board
+        sequence.pending, sequence.rows = [*wanted.tokens, *draft], 1 + len(draft)
         if not sequence.held:
             self._recall(sequence)
         self._scheduler.put(sequence.number, len(sequence.pending))

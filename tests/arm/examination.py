@@ -9,7 +9,7 @@ from models.core.request import GenerationRequest, Message, SamplingParams
 from models.errors import ModelsError
 from models.store import ModelStore, StoredModel
 from tests.arm.agreement import first_difference, widest_gap
-from tests.arm.machines import Answer, Machine, int8_products_cpu_s, machine
+from tests.arm.machines import Answer, Machine, company, int8_products_cpu_s, machine
 from tests.bench.rows import Row
 
 PROSE: Final = Path(__file__).parents[1] / "models" / "text" / "prose.txt"
@@ -62,6 +62,8 @@ class Examination:
         async with machine(self._store, self._folder / "here") as this:
             for model, what, request in self._questions():
                 self._expected[model.name, what] = await this.answer(model, request)
+            seen = await company(self._store.path(self._tiny[0].manifest.gguf), self._folder / "here", program)
+            self._say(f"{self._tiny[0].name}, here: {seen}")
             return Findings([await self._cost("this machine", this, program)])
 
     async def board(self, name: str, program: Path) -> Findings:
@@ -70,6 +72,7 @@ class Examination:
         async with machine(self._store, self._folder / name, program) as board:
             try:
                 await self._ask(board, found)
+                await self._company(name, program, found)
                 found.rows.append(await self._cost(name, board, program))
             except ModelsError as error:
                 found.complaints.append(f"it failed: {error}")
@@ -79,6 +82,14 @@ class Examination:
             if row.ratio is not None and row.ratio > MOST_PRODUCTS
         ]
         return found
+
+    async def _company(self, name: str, program: Path, found: Findings) -> None:
+        """See whether guesses are used; the model has been asked, and so is converted."""
+        model = self._tiny[0]
+        seen = await company(self._store.path(model.manifest.gguf), self._folder / name, program)
+        self._say(f"{model.name}: {seen}")
+        if len(set(seen.blocks)) > 1:
+            found.complaints.append(f"what company changes depends on the place: {seen.blocks}")
 
     async def _ask(self, board: Machine, found: Findings) -> None:
         chosen = await board.answer(self._tiny[0], YES_OR_NO)

@@ -1,6 +1,7 @@
 """A machine that can be asked: this one, or a board that is emulated; both through the daemon's engine host."""
 
 import asyncio
+import json
 import os
 import subprocess
 from collections import Counter
@@ -14,6 +15,7 @@ from models.core.request import GenerationRequest, SamplingParams, TokenLogprob,
 from models.gguf import GgufFile
 from models.host import EngineHost
 from models.store import ModelStore, StoredModel
+from tests.arm.company import Company
 from tests.arm.emulation import as_interpreter
 
 THREADS: Final = 1  # two would wait for each other when this machine is busy
@@ -78,6 +80,13 @@ async def int8_products_cpu_s(gguf: Path, program: Path) -> float:
     command = [str(program), "-I", "-m", "tests.arm.int8_products", *_shapes(gguf)]
     done = await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, text=True)
     return float(done.stdout)
+
+
+async def company(gguf: Path, cache: Path, program: Path) -> Company:
+    """Find out in which company a token has its own logits, with the graph that a worker has left in a host's cache."""
+    command = [str(program), "-I", "-m", "tests.arm.company", str(gguf), str(cache / "graphs")]
+    done = await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, text=True)
+    return Company(**json.loads(done.stdout))
 
 
 def _workers_cpu_s() -> float:
