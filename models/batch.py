@@ -86,18 +86,20 @@ class Batch:
                 self._waiting.remove(sequence)
                 return [sequence.not_begun()]
         for sequence in self._running:
-            if sequence.number == number:
+            if sequence.number == number and not sequence.over:
                 self._scheduler.drop(number)
                 return list(self._go_on(sequence, None))
         return []
 
     def step(self) -> Iterator[tuple[int, Event]]:
         """Begin what there is room for, compute once, and yield what came of it, by the questions' numbers."""
+        self._settle()
         while self._waiting and len(self._running) < self._engine.slots:
             sequence = self._waiting.popleft()
             self._running.append(sequence)
             for event in self._go_on(sequence, None):
                 yield sequence.number, event
+        self._settle()
         match self._scheduler.next():
             case Chunk() as chunk:
                 computed = self._read(chunk)
@@ -120,7 +122,7 @@ class Batch:
 
     def abandon(self) -> list[int]:
         """Forget all questions; return their numbers."""
-        numbers = [sequence.number for sequence in (*self._running, *self._waiting)]
+        numbers = [sequence.number for sequence in (*self._running, *self._waiting) if not sequence.over]
         for number in numbers:
             self._scheduler.drop(number)
         self._running.clear()
@@ -143,9 +145,7 @@ class Batch:
         sequence.held += tokens
         if sequence.pending:
             return []
-        if not sequence.read:
-            sequence.read = True
-            self._keep(slot, sequence)
+        sequence.unkept, sequence.read = sequence.unkept or not sequence.read, True
         return [(sequence, logits)]
 
     def _check_company(self, slot: int, sequence: "_Sequence") -> None:
@@ -196,7 +196,7 @@ class Batch:
                 yield replace(item, cached_tokens=sequence.cached) if isinstance(item, GenerationFinished) else item
                 item = next(sequence.answering)
         except StopIteration:
-            self._leave(sequence, keep=True)
+            sequence.over = True
         except ModelsError as error:
             self._leave(sequence)
             yield error
@@ -232,8 +232,17 @@ class Batch:
             start += tokens
         sequence.held, sequence.pending, sequence.cached = ids[:start], ids[start:], start
 
+    def _settle(self) -> None:
+        """Keep what was computed and free the slots of answers that are over, now that their words are on their way."""
+        for sequence in tuple(self._running):
+            if sequence.over:
+                self._leave(sequence, keep=True)
+            elif sequence.unkept:
+                self._keep(self._running.index(sequence), sequence)
+
     def _keep(self, slot: int, sequence: "_Sequence") -> None:
         """Keep what has been computed for questions to come."""
+        sequence.unkept = False
         cache = self._engine.cache
         if len(sequence.held) * cache.token_bytes <= self._prefix_bytes:
             self._prefixes.add(
@@ -257,8 +266,8 @@ class _Sequence:
 
     answered: how many of its tokens another engine has given; held: the tokens whose keys and values are there;
     pending: those it waits for; rows: of how many of these, the last ones, it wants the logits;
-    read: whether the question has been computed; cached: how many were
-    there before.
+    read: whether the question has been computed; unkept: that is to be kept yet; cached: how many were there before;
+    over: its answer has ended, and the slot is still to be freed.
     """
 
     number: int
@@ -269,6 +278,8 @@ class _Sequence:
     pending: list[int] = field(default_factory=list)
     rows: int = 1
     read: bool = False
+    unkept: bool = False
+    over: bool = False
     cached: int = 0
 
     def not_begun(self) -> GenerationFinished:

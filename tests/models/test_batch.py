@@ -126,6 +126,30 @@ def test_a_conversation_goes_on_where_it_was(batch: Batch) -> None:
     assert one.prompt_tokens - 2 <= two.cached_tokens < two.prompt_tokens
 
 
+def test_words_are_told_before_anything_is_kept(batch: Batch) -> None:
+    """Keeping copies what a prompt has taken long to compute: whoever asked reads meanwhile."""
+    batch.join(1, ask("a long beginning " * 10, max_tokens=3))
+    kept = []
+    while batch.busy:
+        for _, event in batch.step():
+            if isinstance(event, TokensGenerated) and event.ids:
+                kept.append(batch._prefixes.nbytes)
+    assert kept == [0, batch._prefixes.nbytes, batch._prefixes.nbytes]
+    assert kept[1] > 0
+
+
+def test_an_answer_that_is_over_is_neither_cancelled_nor_abandoned(batch: Batch) -> None:
+    """Its end has been told; only its slot is not free yet."""
+    batch.join(1, ask("a question", max_tokens=1))
+    ends: list[object] = []
+    while not ends:
+        ends += [event for _, event in batch.step() if isinstance(event, GenerationFinished)]
+    assert batch.busy
+    assert batch.cancel(1) == []
+    assert batch.abandon() == []
+    assert not batch.busy
+
+
 def test_more_than_there_are_slots_for_wait(batch: Batch) -> None:
     """In the order they came; all are answered."""
     ids: dict[int, list[int]] = defaultdict(list)
