@@ -31,14 +31,17 @@ from device.sharing.requests import Requests
 from mesh.core.token_bucket import TokenBucket
 from mesh.errors import LinkDownError, MeshError
 from models.arrivals import Arrival, Arrivals
+from models.blob_trees import BlobTrees
 from models.core.hash_tree import PageId
 from models.core.manifest import Manifest
-from models.errors import ArrivalNotFoundError, ChecksumMismatchError, ModelsError
+from models.errors import ArrivalNotFoundError, ChecksumMismatchError, CorruptStoreError, ModelsError
+from models.store import ModelStore
 
 HOLDINGS_EVERY_S: Final = 2.0  # whoever does not hold all of it is asked anew what it holds
 RELEASE_WITHIN_S: Final = 5.0
 BUSY_PAUSE_S: Final = 0.5
 MAX_UNWRITTEN: Final = 16  # chunks that wait for the disk; then nothing is asked for until it has caught up
+MAX_RATIO: Final = 2  # of the sizes of two blobs that may be two versions of one
 PATIENCE_S: Final = 15.0  # until it is said that nobody gives the model at all
 
 log = logging.getLogger(__name__)
@@ -129,11 +132,16 @@ class Fetch:
         wanted = [
             WantedBlob(sha256, one.blob.size, one.have(), one.tree.known) for sha256, one in arrival.blobs.items()
         ]
-        swarm = self._swarm = Swarm(wanted, below=random.randrange, limit=self._limit)
+        swarm = self._swarm = Swarm(wanted, below=random.randrange, limit=self._limit, chunks_later=True)
+        looked_here = False
         try:
             while not swarm.is_done or self._unwritten or self._writing is not None:
                 self._stirred.clear()
                 await self._take_pages(arrival, swarm)
+                if swarm.knows_trees and not looked_here:
+                    looked_here = True
+                    swarm.adopted(await asyncio.to_thread(_adopted, arrival, self._arrivals.store))
+                    swarm.ask_for_chunks()
                 self._write(arrival)
                 self._look_around(swarm)
                 wake_at = self._ask(swarm) if len(self._unwritten) < MAX_UNWRITTEN else None
@@ -287,6 +295,25 @@ class Fetch:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _adopted(arrival: Arrival, store: ModelStore) -> list[Chunk]:
+    """Copy what models here have in common with the one that comes, as two versions of one have; in a thread.
+
+    Raises DiskFullError, StoreWriteError.  A blob of about the same size whose tree is not kept is read once for it.
+    """
+    trees, sizes = BlobTrees(store), [one.blob.size for one in arrival.blobs.values()]
+    blobs = {blob for model in store.models() for blob in model.manifest.blobs if blob.sha256 not in arrival.blobs}
+    found: list[Chunk] = []
+    for blob in blobs:
+        alike = any(size / MAX_RATIO < blob.size < size * MAX_RATIO for size in sizes)
+        try:
+            if alike or trees.is_kept(blob):
+                here = arrival.adopt(blob, trees)
+                found += [Chunk(sha256, index) for sha256, chunks in here.items() for index in chunks]
+        except CorruptStoreError as error:
+            log.warning("nothing is taken over from a model here: %s", error)
+    return found
 
 
 def _written(arrival: Arrival, parts: Sequence[tuple[Chunk, bytes]]) -> None:

@@ -61,9 +61,11 @@ class Sharer:
         self.sharing: Sharing
         self.others: dict[str, Sharer] = {}
 
-    def holds(self, *, seed: int = 1, size: int = SIZE, details: Details = FREE, name: str = "tiny") -> StoredModel:
-        """Put a model of random bytes into the store."""
-        data = random.Random(seed).randbytes(size)  # noqa: S311  the same each time
+    def holds(
+        self, data: bytes = b"", *, seed: int = 1, size: int = SIZE, details: Details = FREE, name: str = "tiny"
+    ) -> StoredModel:
+        """Put a model into the store, of random bytes where none are given."""
+        data = data or random.Random(seed).randbytes(size)  # noqa: S311  the same each time
         blob = Blob(GGUF, hashlib.sha256(data).hexdigest(), len(data))
         self.store.add(io.BytesIO(data), blob)
         return self.store.install(name, Manifest.of([blob]), details)

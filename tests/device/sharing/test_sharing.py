@@ -13,6 +13,7 @@ from device.api_of_models import Removed
 from device.core.sharing_messages import GiveChunk, WantChunk
 from device.errors import NoHolderError, NotSharedError, StrangersReleaseError
 from mesh.node import Received
+from models.core.hash_tree import CHUNK_BYTES
 from models.core.manifest import Manifest
 from models.errors import QuotaExceededError
 from models.store import StoredModel
@@ -253,3 +254,22 @@ async def test_room_is_made_before_anything_is_reserved_and_held_until_it_is_her
         events = [event async for event in spark.sharing.pull(model.digest, "tiny")]
     assert gone in events
     assert held == ["refused"]
+
+
+@pytest.mark.parametrize("from_catalogue", [False, True])
+async def test_what_two_versions_share_comes_once(tmp_path: Path, net: SimulatedNet, *, from_catalogue: bool) -> None:
+    """Of the second one only what is new, wherever in it that is; however the first one came here."""
+    ember, spark = street(net, tmp_path, "ember", "spark")
+    first = ember.holds()
+    data = content(ember, first)
+    new = bytes(CHUNK_BYTES)
+    second = ember.holds(data[: 2 * CHUNK_BYTES] + new + data[2 * CHUNK_BYTES :], name="second")
+    async with ember.open(), spark.open():
+        if from_catalogue:
+            spark.holds()
+        else:
+            await spark.pulls(first)
+        before = len(ember.asked_for())
+        got, _ = await spark.pulls(second, name="second")
+        assert content(spark, got) == content(ember, second)
+        assert ember.asked_for()[before:] == [2]
