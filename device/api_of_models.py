@@ -1,8 +1,68 @@
-"""What the daemon answers about the care of models and about those of the mesh; the rest stands in device.api."""
+"""What the daemon answers about models, those of the mesh among them; the rest stands in device.api."""
 
 from dataclasses import dataclass
 
-from device.api import HeldModel
+
+@dataclass(frozen=True, kw_only=True)
+class HeldModel:
+    """A model that some node holds."""
+
+    name: str
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(HeldModel):
+    """A model in this node's own store.
+
+    pinned: kept whatever the quota says; damaged: set aside, and nobody is answered by it until it is repaired;
+    used_ago_s: since it last answered, counting the node's running time, None = it has not.
+    """
+
+    licence: str = "unknown"
+    description: str = ""
+    trained_on: str = "unknown"
+    bad_at: str = "unknown"
+    loaded: bool = False
+    loading: bool = False
+    converted_percent: int = 0  # while it is loading: a model's first question converts it
+    pinned: bool = False
+    damaged: bool = False
+    used_ago_s: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogueEntry:
+    """A model that can be pulled by its name."""
+
+    name: str
+    size_bytes: int
+    licence: str = "unknown"
+    description: str = ""
+    present: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """What is in the store and what the catalogue offers."""
+
+    models: tuple[Model, ...] = ()
+    catalogue: tuple[CatalogueEntry, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullProgress:
+    """How far a pull is: `done` of `total` in the stage's own unit (bytes while downloading); total 0 = unknown.
+
+    sources, bytes_per_s: how many neighbours give it, and how fast it comes, in the stage `fetch`.
+    """
+
+    stage: str
+    done: int = 0
+    total: int = 0
+    sources: int = 0
+    bytes_per_s: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from device.api import Model, Models, PullProgress
-from device.api_of_models import MeshModels, Removed, Verification
+from device.api_of_models import MeshModels, Model, Models, PullProgress, Removed, Verification
 from device.connection import DONE, Connection, segment, translated
 from device.errors import UnexpectedReplyError
 from device.socket_http import Upload

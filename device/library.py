@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from device.api import CatalogueEntry, HeldModel, Model, PullProgress, SharingCounts
-from device.api_of_models import Removed, Verification
+from device.api import SharingCounts
+from device.api_of_models import CatalogueEntry, HeldModel, Model, PullProgress, Removed, Verification
 from device.core.fitting import Need, Room, shortfalls
 from device.errands import Errands
 from device.errors import WontFitError

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Seq
 from pathlib import Path
 from typing import Final, Protocol
 
-from device.api import HeldModel, PullProgress, SharingCounts
-from device.api_of_models import Removed
+from device.api import SharingCounts
+from device.api_of_models import HeldModel, PullProgress, Removed
 from device.errors import DeviceError
 from device.quota import Quota
 from device.told import Tell

@@ -15,8 +15,8 @@ from typing import Final
 from device.answering import MAX_FROM_PEER, STILL_AT_IT_S, Answerer
 from device.answers import Answer
 from device.api import Answerer as AnsweredBy
-from device.api import AnswerQueued, HeldModel, QueryCounts
-from device.api_of_models import MeshModels
+from device.api import AnswerQueued, QueryCounts
+from device.api_of_models import HeldModel, MeshModels
 from device.asking import SILENCE_S, Asker
 from device.core.access import Caller
 from device.core.admission import DEFAULT_BOUNDS, Bounds, Client, Standing, has_room

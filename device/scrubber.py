@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from device.api import PullProgress
-from device.api_of_models import Damage, Verification, Verified
+from device.api_of_models import Damage, PullProgress, Verification, Verified
 from models.core.manifest import Blob
 from models.scrubbing import Leaf, Scrubbed, at_low_priority, scrub
 from models.store import ModelStore, StoredModel

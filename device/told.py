@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from device.api import PullProgress
+from device.api_of_models import PullProgress
 
 MAX_NEWS: Final = 64
 

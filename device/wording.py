@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from device.api import AnswerDelayed, AnswerFinished, ApiKey, Model, PullProgress
+    from device.api import AnswerDelayed, AnswerFinished, ApiKey
+    from device.api_of_models import Model, PullProgress
 
 SHORT_ID_CHARACTERS = 8
 _UNITS = ("B", "kB", "MB", "GB", "TB")

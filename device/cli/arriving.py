@@ -11,15 +11,14 @@ from device.cli.progress import PullLine
 from device.wording import size
 
 if TYPE_CHECKING:
-    from device.api import Model, PullProgress
-    from device.api_of_models import Removed
+    from device.api_of_models import Model, PullProgress, Removed
 
 
 async def arrived(
     items: "AsyncGenerator[PullProgress | Removed | Model, None]", *, name: str, as_json: bool
 ) -> "Model":
     """Show each item as it comes, and what was removed for the model; give the model, which comes last."""
-    from device.api import Model, PullProgress  # noqa: PLC0415  loaded anyway by then
+    from device.api_of_models import Model, PullProgress  # noqa: PLC0415  loaded anyway by then
 
     line = PullLine(name, sys.stderr)
     try:

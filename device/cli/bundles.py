@@ -18,7 +18,7 @@ from device.cli.progress import PullLine
 from device.wording import size
 
 if TYPE_CHECKING:
-    from device.api import Model
+    from device.api_of_models import Model
     from device.client import DaemonClient
 
 WRITE_BYTES = 1024 * 1024
@@ -48,7 +48,7 @@ def run_import(args: argparse.Namespace) -> int:
 async def _export(client: "DaemonClient", args: argparse.Namespace, target: Path) -> int:
     import asyncio  # noqa: PLC0415  as above
 
-    from device.api import PullProgress  # noqa: PLC0415  as above
+    from device.api_of_models import PullProgress  # noqa: PLC0415  as above
     from device.cli.bundle_file import BundleWriter  # noqa: PLC0415  as above
     from device.client import AnswerBrokenOffError  # noqa: PLC0415  as above
 

@@ -48,7 +48,7 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 async def _verify(client: "DaemonClient", args: argparse.Namespace) -> "Verification":
-    from device.api import PullProgress  # noqa: PLC0415  loaded anyway by then
+    from device.api_of_models import PullProgress  # noqa: PLC0415  loaded anyway by then
 
     line = PullLine(args.name or "models", sys.stderr)
     try:

@@ -9,7 +9,7 @@ from device.cli.printing import print_facts, print_json, print_table
 from device.wording import last_used, short_id, size, state
 
 if TYPE_CHECKING:
-    from device.api import Model, Models
+    from device.api_of_models import Model, Models
 
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from device.cli.printing import clip, columns
 from device.wording import Pace, pull_figures, share
 
 if TYPE_CHECKING:
-    from device.api import PullProgress
+    from device.api_of_models import PullProgress
 
 _BAR_CELLS = 20
 _TERMINAL_STEP = 0.001  # of the whole: no terminal is busy for what nobody can see

@@ -8,7 +8,7 @@ from device.cli.arriving import arrived
 from device.wording import size
 
 if TYPE_CHECKING:
-    from device.api import Model
+    from device.api_of_models import Model
     from device.client import DaemonClient
 
 

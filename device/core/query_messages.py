@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, get_args
 
-from device.api import HeldModel
+from device.api_of_models import HeldModel
 from device.core.question_items import MAX_QUESTION_ITEMS, MILLIONTHS, all_of, read_request, written_request
 from device.errors import NeighbourMisbehavedError
 from device.parsing import one_line

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from device.api import HeldModel
+from device.api_of_models import HeldModel
 from device.errors import AmbiguousNodeError, NodeUnreachableError, NoSuchModelError, NoSuchNodeError
 from device.wording import named
 

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from device.administration import Administration
-from device.api import HeldModel, Model
+from device.api_of_models import HeldModel, Model
 from device.errors import NoSuchModelError
 
 UNKNOWN: Final = "unknown"

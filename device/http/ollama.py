@@ -18,7 +18,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from device.administration import Administration
-from device.api import AnswerFinished, HeldModel
+from device.api import AnswerFinished
+from device.api_of_models import HeldModel
 from device.core.chat_request import ChatRequest
 from device.core.ollama_request import OllamaRequest, parse_ollama_chat, parse_ollama_generate, parse_ollama_show
 from device.http.errors import ollama_error

@@ -14,8 +14,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from device.administration import Administration
-from device.api import Model, Models, PullProgress
-from device.api_of_models import Removed, Verification
+from device.api_of_models import Model, Models, PullProgress, Removed, Verification
 from device.body_source import BodySource
 from device.core.json_fields import parse_object
 from device.errors import DeviceError

@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import nullcontext
 from typing import Final
 
-from device.api import HeldModel, PullProgress, SharingCounts
-from device.api_of_models import Removed
+from device.api import SharingCounts
+from device.api_of_models import HeldModel, PullProgress, Removed
 from device.core.sharing_messages import (
     SHARING_KINDS,
     Refused,

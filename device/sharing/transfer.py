@@ -13,8 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
-from device.api import PullProgress
-from device.api_of_models import Removed
+from device.api_of_models import PullProgress, Removed
 from device.errors import DeviceError, NoHolderError
 from device.sharing.fetching import Fetch
 from device.sharing.releases import Releases

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from device.allocator import keep_buffers
-from device.api import HeldModel
+from device.api_of_models import HeldModel
 from device.core.query_messages import Status
 from device.errands import Errands
 from device.sharing.releases import Releases

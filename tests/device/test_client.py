@@ -8,16 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from device.api import (
-    AnswerFinished,
-    AnswerLoading,
-    AnswerPiece,
-    AnswerQueued,
-    ChatMessage,
-    Model,
-    PullProgress,
-    Sampling,
-)
+from device.api import AnswerFinished, AnswerLoading, AnswerPiece, AnswerQueued, ChatMessage, Sampling
+from device.api_of_models import Model, PullProgress
 from device.client import (
     AnswerBrokenOffError,
     DaemonClient,

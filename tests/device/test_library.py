@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from device.api import Model, PullProgress
+from device.api_of_models import Model, PullProgress
 from device.core.fitting import Room
 from device.errands import Errands
 from device.errors import WontFitError

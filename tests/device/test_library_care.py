@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from device.api import Model, PullProgress
-from device.api_of_models import Removed, Verification, Verified
+from device.api_of_models import Model, PullProgress, Removed, Verification, Verified
 from device.errands import Errands
 from device.library import Library
 from models.bundle import bundle_of, bundle_pieces

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from device.api import HeldModel
+from device.api_of_models import HeldModel
 from device.core.fitting import Room
 from device.core.query_messages import Status
 from device.room import room_left

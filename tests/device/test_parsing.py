@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.api import AnswerFinished, Models, Peers, Status
+from device.api import AnswerFinished, Peers, Status
+from device.api_of_models import Models
 from device.parsing import MalformedReplyError, one_line, parse, prose
 from tests.sim.scripts import STATUS
 

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from device.api import PullProgress
+from device.api_of_models import PullProgress
 from device.told import MAX_NEWS, Tell, told
 
 

@@ -6,16 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.api import (
-    Answerer,
-    AnswerFinished,
-    AnswerLoading,
-    AnswerPart,
-    AnswerQueued,
-    ApiKey,
-    Model,
-    PullProgress,
-)
+from device.api import Answerer, AnswerFinished, AnswerLoading, AnswerPart, AnswerQueued, ApiKey
+from device.api_of_models import Model, PullProgress
 from device.wording import (
     Pace,
     answered_by,

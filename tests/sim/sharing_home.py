@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
-from device.api import HeldModel, PullProgress
+from device.api_of_models import HeldModel, PullProgress
 from device.core.sharing_messages import WantChunk, parse_message
 from device.errands import Errands
 from device.sharing.releases import Releases

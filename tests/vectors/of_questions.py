@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from device.api import HeldModel
+from device.api_of_models import HeldModel
 from device.core.query_messages import Cancel, Done, Failed, Query, Queued, Status, Tokens
 from mesh.core import codec
 from mesh.core.codec import Item

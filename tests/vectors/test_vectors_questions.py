@@ -2,7 +2,7 @@
 
 import pytest
 
-from device.api import HeldModel
+from device.api_of_models import HeldModel
 from device.core.query_messages import (
     Cancel,
     Done,

@@ -1,7 +1,6 @@
 """What the nodes in reach hold, in one list."""
 
-from device.api import HeldModel
-from device.api_of_models import Holder
+from device.api_of_models import HeldModel, Holder
 from device.core.fitting import Room
 from device.core.mesh_catalogue import MAX_HOLDERS, MAX_LISTED, mesh_catalogue
 from device.core.routing import Candidate

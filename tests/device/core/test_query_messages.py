@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.api import HeldModel
+from device.api_of_models import HeldModel
 from device.config import MAX_NAME_CHARACTERS
 from device.core import query_messages
 from device.core.query_messages import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from device.api import HeldModel
+from device.api_of_models import HeldModel
 from device.core.routing import Candidate, Route, choose_route, choose_successor, find_model, find_node
 from device.errors import AmbiguousNodeError, NodeUnreachableError, NoSuchModelError, NoSuchNodeError
 

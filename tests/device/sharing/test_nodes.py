@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from device.api import Model, PullProgress
+from device.api_of_models import Model, PullProgress
 from device.client import DaemonClient
 from tests.device.test_node import folder as folder  # noqa: PLC0414  a fixture
 from tests.models.waiting import until

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from device.api import PullProgress
-from device.api_of_models import Removed
+from device.api_of_models import PullProgress, Removed
 from device.core.sharing_messages import GiveChunk, WantChunk
 from device.errors import NoHolderError, NotSharedError, StrangersReleaseError
 from mesh.node import Received
