@@ -36,7 +36,7 @@ from models.errors import ArrivalNotFoundError, ChecksumMismatchError, ModelsErr
 
 HOLDINGS_EVERY_S: Final = 2.0  # whoever does not hold all of it is asked anew what it holds
 RELEASE_WITHIN_S: Final = 5.0
-BUSY_PAUSE_S: Final = 0.5
+BUSY_PAUSE_S: Final = 0.25
 MAX_UNWRITTEN: Final = 16  # chunks that wait for the disk; then nothing is asked for until it has caught up
 PATIENCE_S: Final = 15.0  # until it is said that nobody gives the model at all
 
