@@ -10,6 +10,7 @@ from device.core.offering import Limits, Offering, offered
 from device.errands import Errands
 from device.library import Library
 from device.queries import Queries
+from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases
 from device.sharing.sharing import Sharing
 from device.sharing.shelf import Shelf
@@ -58,6 +59,7 @@ def sharing_of(
         mesh=mesh,
         arrivals=Arrivals(library.store, releases.promise),
         releases=releases,
+        relatives=Relatives(library.store, trees, lambda: library.stored),
         shelf=lambda arriving: Shelf(
             store=library.store,
             stored=lambda: library.stored,

@@ -26,6 +26,7 @@ from device.core.sharing_messages import (
 )
 from device.core.swarm import Chunk, Part, Progress, Request, Swarm, TreePage, WantedBlob
 from device.errors import DeviceError, NoHolderError, NotSharedError
+from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases
 from device.sharing.requests import Requests
 from mesh.core.token_bucket import TokenBucket
@@ -57,6 +58,7 @@ class Fetch:
         arrivals: Arrivals,
         releases: Releases,
         holders: Holders,
+        relatives: Relatives,
         limit: TokenBucket | None,
         patience_s: float = PATIENCE_S,
     ) -> None:
@@ -71,6 +73,7 @@ class Fetch:
         self._arrivals = arrivals
         self._releases = releases
         self._holders = holders
+        self._relatives = relatives
         self._limit = limit
         self._patience_s = patience_s
         self._swarm: Swarm | None = None
@@ -115,11 +118,15 @@ class Fetch:
         wanted = [
             WantedBlob(sha256, one.blob.size, one.have(), one.tree.known) for sha256, one in arrival.blobs.items()
         ]
-        swarm = self._swarm = Swarm(wanted, below=random.randrange, limit=self._limit)
+        swarm = self._swarm = Swarm(wanted, below=random.randrange, limit=self._limit, chunks_later=True)
+        looked_here = False
         try:
             while not swarm.is_done or self._unwritten or self._writing is not None:
                 self._stirred.clear()
                 await self._take_pages(arrival, swarm)
+                if swarm.knows_trees and not looked_here:
+                    looked_here = True
+                    await self._adopt(arrival, swarm)
                 self._write(arrival)
                 self._look_around(swarm)
                 wake_at = self._ask(swarm) if len(self._unwritten) < MAX_UNWRITTEN else None
@@ -234,6 +241,12 @@ class Fetch:
                 continue
             swarm.arrived(source, part, now=self._now())
             swarm.adopted([Chunk(part.blob, index) for index in found])
+
+    async def _adopt(self, arrival: Arrival, swarm: Swarm) -> None:
+        """Take from the models here what they have in common with this one, and ask neighbours for the rest."""
+        for sha256, chunks in (await asyncio.to_thread(self._relatives.adopt, arrival)).items():
+            swarm.adopted([Chunk(sha256, index) for index in chunks])
+        swarm.ask_for_chunks()
 
     def _forged(self, swarm: Swarm, source: str, part: Part) -> None:
         log.warning("%s sent something else than was asked for: it is asked no more", source[:8])

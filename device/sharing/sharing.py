@@ -23,6 +23,7 @@ from device.drops import Drops
 from device.errors import BusyError, NeighbourMisbehavedError, NoHolderError
 from device.ports import Mesh
 from device.sharing.fetching import Fetch
+from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases
 from device.sharing.requests import Requests
 from device.sharing.serving import Server
@@ -54,6 +55,7 @@ class Sharing:
         mesh: Mesh,
         arrivals: Arrivals,
         releases: Releases,
+        relatives: Relatives,
         shelf: Callable[[Callable[[str], Arrival | None]], Shelf],
         models_of: Callable[[str], Sequence[HeldModel]],
         on_arrived: Callable[[StoredModel], None],
@@ -67,6 +69,7 @@ class Sharing:
         self._mesh = mesh
         self._arrivals = arrivals
         self._releases = releases
+        self._relatives = relatives
         self._models_of = models_of
         self._on_arrived = on_arrived
         self._enabled = enabled
@@ -156,6 +159,7 @@ class Sharing:
             arrivals=self._arrivals,
             releases=self._releases,
             holders=lambda: self._holders(digest),
+            relatives=self._relatives,
             limit=self._limit,
         )
         transfer = self._transfers[digest] = Transfer(

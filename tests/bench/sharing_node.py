@@ -16,6 +16,7 @@ from device.allocator import keep_freed_memory
 from device.api import HeldModel
 from device.core.query_messages import Status
 from device.errands import Errands
+from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases
 from device.sharing.sharing import Sharing
 from device.sharing.shelf import Shelf
@@ -47,6 +48,7 @@ class Node:
             mesh=self.mesh,
             arrivals=Arrivals(self.store, releases.promise),
             releases=releases,
+            relatives=Relatives(self.store, trees, lambda: stored),
             shelf=lambda arriving: Shelf(
                 store=self.store,
                 stored=lambda: stored,

@@ -11,6 +11,7 @@ from pathlib import Path
 from device.api import HeldModel, PullProgress
 from device.core.sharing_messages import WantChunk, parse_message
 from device.errands import Errands
+from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases
 from device.sharing.sharing import Sharing
 from device.sharing.shelf import Shelf
@@ -60,9 +61,11 @@ class Sharer:
         self.sharing: Sharing
         self.others: dict[str, Sharer] = {}
 
-    def holds(self, *, seed: int = 1, size: int = SIZE, details: Details = FREE, name: str = "tiny") -> StoredModel:
-        """Put a model of random bytes into the store."""
-        data = random.Random(seed).randbytes(size)  # noqa: S311  the same each time
+    def holds(
+        self, *, seed: int = 1, size: int = SIZE, details: Details = FREE, name: str = "tiny", end: bytes = b""
+    ) -> StoredModel:
+        """Put a model of random bytes into the store, with another end if one is given."""
+        data = random.Random(seed).randbytes(size)[: size - len(end)] + end  # noqa: S311  the same each time
         blob = Blob(GGUF, hashlib.sha256(data).hexdigest(), len(data))
         self.store.add(io.BytesIO(data), blob)
         return self.store.install(name, Manifest.of([blob]), details)
@@ -77,6 +80,7 @@ class Sharer:
             mesh=self.mesh,
             arrivals=Arrivals(self.store, releases.promise),
             releases=releases,
+            relatives=Relatives(self.store, trees, self.store.models),
             shelf=lambda arriving: Shelf(
                 store=self.store,
                 stored=self.store.models,

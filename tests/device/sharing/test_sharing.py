@@ -163,6 +163,18 @@ async def test_a_holder_that_goes_away_and_comes_back(tmp_path: Path, net: Simul
         assert content(spark, got) == content(ember, model)
 
 
+async def test_what_two_versions_have_in_common_is_sent_once(tmp_path: Path, net: SimulatedNet) -> None:
+    """The second differs in its last chunk: that alone is asked for."""
+    ember, spark = street(net, tmp_path, "ember", "spark")
+    first, second = ember.holds(name="one"), ember.holds(name="two", end=b"another end")
+    async with ember.open(), spark.open():
+        await spark.pulls(first, name="one")
+        ember.mesh.seen.clear()
+        got, _ = await spark.pulls(second, name="two")
+        assert content(spark, got) == content(ember, second)
+        assert ember.asked_for() == [CHUNKS - 1]
+
+
 async def test_a_stranger_is_not_believed(tmp_path: Path, net: SimulatedNet) -> None:
     """Whoever gives it: nothing is fetched, nothing is kept."""
     ember, spark = street(net, tmp_path, "ember", "spark")
