@@ -11,6 +11,7 @@ from device.errands import Errands
 from device.library import Library
 from device.queries import Queries
 from device.repairing import Repairer
+from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases
 from device.sharing.sharing import Sharing
 from device.sharing.stock import Stock
@@ -67,6 +68,7 @@ def sharing_of(
         mesh=mesh,
         arrivals=Arrivals(library.store, releases.promise),
         releases=releases,
+        relatives=Relatives(trees, lambda: library.stored),
         stock=lambda arriving: Stock(
             store=library.store,
             stored=lambda: library.stored,

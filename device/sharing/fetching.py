@@ -26,22 +26,20 @@ from device.core.sharing_messages import (
 )
 from device.core.swarm import Chunk, Part, Progress, Request, Swarm, TreePage, WantedBlob
 from device.errors import DeviceError, NoHolderError, NotSharedError
+from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases
 from device.sharing.requests import Requests
 from mesh.core.token_bucket import TokenBucket
 from mesh.errors import LinkDownError, MeshError
 from models.arrivals import Arrival, Arrivals
-from models.blob_trees import BlobTrees
 from models.core.hash_tree import PageId
 from models.core.manifest import Manifest
-from models.errors import ArrivalNotFoundError, ChecksumMismatchError, CorruptStoreError, ModelsError
-from models.store import ModelStore
+from models.errors import ArrivalNotFoundError, ChecksumMismatchError, ModelsError
 
 HOLDINGS_EVERY_S: Final = 2.0  # whoever does not hold all of it is asked anew what it holds
 RELEASE_WITHIN_S: Final = 5.0
-BUSY_PAUSE_S: Final = 0.5
+BUSY_PAUSE_S: Final = 0.25
 MAX_UNWRITTEN: Final = 16  # chunks that wait for the disk; then nothing is asked for until it has caught up
-MAX_RATIO: Final = 2  # of the sizes of two blobs that may be two versions of one
 PATIENCE_S: Final = 15.0  # until it is said that nobody gives the model at all
 
 log = logging.getLogger(__name__)
@@ -61,6 +59,7 @@ class Fetch:
         arrivals: Arrivals,
         releases: Releases,
         holders: Holders,
+        relatives: Relatives,
         limit: TokenBucket | None,
         patience_s: float = PATIENCE_S,
     ) -> None:
@@ -75,6 +74,7 @@ class Fetch:
         self._arrivals = arrivals
         self._releases = releases
         self._holders = holders
+        self._relatives = relatives
         self._limit = limit
         self._patience_s = patience_s
         self._swarm: Swarm | None = None
@@ -140,8 +140,7 @@ class Fetch:
                 await self._take_pages(arrival, swarm)
                 if swarm.knows_trees and not looked_here:
                     looked_here = True
-                    swarm.adopted(await asyncio.to_thread(_adopted, arrival, self._arrivals.store))
-                    swarm.ask_for_chunks()
+                    await self._adopt(arrival, swarm)
                 self._write(arrival)
                 self._look_around(swarm)
                 wake_at = self._ask(swarm) if len(self._unwritten) < MAX_UNWRITTEN else None
@@ -257,6 +256,12 @@ class Fetch:
             swarm.arrived(source, part, now=self._now())
             swarm.adopted([Chunk(part.blob, index) for index in found])
 
+    async def _adopt(self, arrival: Arrival, swarm: Swarm) -> None:
+        """Take from the models here what they have in common with this one, and ask neighbours for the rest."""
+        for sha256, chunks in (await asyncio.to_thread(self._relatives.adopt, arrival)).items():
+            swarm.adopted([Chunk(sha256, index) for index in chunks])
+        swarm.ask_for_chunks()
+
     def _forged(self, swarm: Swarm, source: str, part: Part) -> None:
         log.warning("%s sent something else than was asked for: it is asked no more", source[:8])
         swarm.corrupt(source, part, now=self._now())
@@ -295,25 +300,6 @@ class Fetch:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
-
-
-def _adopted(arrival: Arrival, store: ModelStore) -> list[Chunk]:
-    """Copy what models here have in common with the one that comes, as two versions of one have; in a thread.
-
-    Raises DiskFullError, StoreWriteError.  A blob of about the same size whose tree is not kept is read once for it.
-    """
-    trees, sizes = BlobTrees(store), [one.blob.size for one in arrival.blobs.values()]
-    blobs = {blob for model in store.models() for blob in model.manifest.blobs if blob.sha256 not in arrival.blobs}
-    found: list[Chunk] = []
-    for blob in blobs:
-        alike = any(size / MAX_RATIO < blob.size < size * MAX_RATIO for size in sizes)
-        try:
-            if alike or trees.is_kept(blob):
-                here = arrival.adopt(blob, trees)
-                found += [Chunk(sha256, index) for sha256, chunks in here.items() for index in chunks]
-        except CorruptStoreError as error:
-            log.warning("nothing is taken over from a model here: %s", error)
-    return found
 
 
 def _written(arrival: Arrival, parts: Sequence[tuple[Chunk, bytes]]) -> None:

@@ -25,6 +25,7 @@ from device.drops import Drops
 from device.errors import BusyError, NeighbourMisbehavedError, NoHolderError
 from device.ports import Mesh
 from device.sharing.fetching import Fetch
+from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases
 from device.sharing.requests import Requests
 from device.sharing.serving import Server
@@ -57,6 +58,7 @@ class Sharing:
         mesh: Mesh,
         arrivals: Arrivals,
         releases: Releases,
+        relatives: Relatives,
         stock: Callable[[Callable[[str], Arrival | None]], Stock],
         models_of: Callable[[str], Sequence[HeldModel]],
         on_arrived: Callable[[StoredModel], None],
@@ -71,6 +73,7 @@ class Sharing:
         self._mesh = mesh
         self._arrivals = arrivals
         self._releases = releases
+        self._relatives = relatives
         self._models_of = models_of
         self._on_arrived = on_arrived
         self._room = room
@@ -165,6 +168,7 @@ class Sharing:
             arrivals=self._arrivals,
             releases=self._releases,
             holders=lambda: self._holders(digest),
+            relatives=self._relatives,
             limit=self._limit,
         )
         transfer = self._transfers[digest] = Transfer(

@@ -1,7 +1,7 @@
 """A node that only gives and fetches models: python -m tests.bench.sharing_node DIR NAME BROKER [INTERFACE…].
 
 Commands come on stdin, a JSON object a line, and so do the answers on stdout: {"do": "offer"}, {"do": "join", "words"},
-{"do": "pull", "digest"} when a holder is known, {"do": "used"}.
+{"do": "find", "digest", "holders"}, {"do": "pull", "digest"} when a holder is known, {"do": "used"}.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from device.allocator import keep_buffers
 from device.api_of_models import HeldModel
 from device.core.query_messages import Status
 from device.errands import Errands
+from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases
 from device.sharing.sharing import Sharing
 from device.sharing.stock import Stock
@@ -47,6 +48,7 @@ class Node:
             mesh=self.mesh,
             arrivals=Arrivals(self.store, releases.promise),
             releases=releases,
+            relatives=Relatives(trees, lambda: stored),
             stock=lambda arriving: Stock(
                 store=self.store,
                 stored=lambda: stored,
@@ -72,9 +74,18 @@ class Node:
                 return {"words": (await self.mesh.open_offer()).words}
             case "join":
                 return {"name": (await self.mesh.join(command["words"])).name}
+            case "find":
+                return await self._find(command["digest"], command["holders"])
             case "pull":
                 return await self._pull(command["digest"])
         return _used()
+
+    async def _find(self, digest: str, holders: int) -> dict[str, Any]:
+        while True:
+            found = [one for one in self.mesh.neighbours() if one.reachable]
+            if sum(any(held.digest == digest for held in self._models_of(one.node_id)) for one in found) >= holders:
+                return {"neighbours": len(found)}
+            await asyncio.sleep(0.05)
 
     async def _pull(self, digest: str) -> dict[str, Any]:
         while not self.sharing.offered(digest):  # noqa: ASYNC110  the benchmark's own patience

@@ -11,6 +11,7 @@ from pathlib import Path
 from device.api_of_models import HeldModel, PullProgress
 from device.core.sharing_messages import WantChunk, parse_message
 from device.errands import Errands
+from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases
 from device.sharing.sharing import Sharing
 from device.sharing.stock import Stock
@@ -82,6 +83,7 @@ class Sharer:
             mesh=self.mesh,
             arrivals=Arrivals(self.store, releases.promise),
             releases=releases,
+            relatives=Relatives(trees, self.store.models),
             stock=lambda arriving: Stock(
                 store=self.store,
                 stored=self.store.models,

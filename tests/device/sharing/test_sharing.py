@@ -64,7 +64,7 @@ async def test_all_who_hold_it_give_it(tmp_path: Path, net: SimulatedNet) -> Non
     ember, attic, spark = street(net, tmp_path, "ember", "attic", "spark")
     model = ember.holds(size=8 * SIZE)
     attic.holds(size=8 * SIZE)
-    async with ember.open(), attic.open(), spark.open():
+    async with ember.open(bytes_per_s=20e6), attic.open(bytes_per_s=20e6), spark.open():
         await spark.pulls(model)
         assert min(len(ember.asked_for()), len(attic.asked_for())) >= CHUNKS
 
