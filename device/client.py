@@ -68,11 +68,11 @@ from device.wording import (
     duration,
     fingerprint_lines,
     pull_figures,
-    readiness,
     share,
     short_id,
     size,
     speed,
+    state,
 )
 from models.core.card import Card
 from models.core.lineage import Ancestor
@@ -132,11 +132,11 @@ __all__ = [  # what a user interface needs, in one place
     "duration",
     "fingerprint_lines",
     "pull_figures",
-    "readiness",
     "share",
     "short_id",
     "size",
     "speed",
+    "state",
 ]
 
 JOIN_WITHIN_S = 120.0  # Argon2 on a small board, then the search for the right door

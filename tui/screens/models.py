@@ -8,7 +8,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static, TabPane
 
-from device.client import Model, Models, PullProgress, readiness, size
+from device.client import Model, Models, PullProgress, size, state
 from tui.glyphs import Glyphs
 from tui.messages import PullRequested, RemoveRequested
 from tui.screens.confirm import ConfirmScreen
@@ -60,12 +60,12 @@ class ModelsTab(TabPane):
         self._describe()
 
     def _row(self, model: Model) -> tuple[Content, ...]:
-        state = f"{self._glyphs.linked} {readiness(model) or 'here'}"
+        shown = f"{self._glyphs.linked} {state(model) or 'here'}"
         return (
             Content.styled(model.name, "bold"),
             Content(size(model.size_bytes)),
             Content(model.licence),
-            Content.styled(state, "$success"),
+            Content.styled(shown, "$error" if model.damaged else "$success"),
         )
 
     def move_pull(self, name: str, progress: PullProgress, rate: float | None) -> None:
