@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from device.api import CatalogueEntry, HeldModel, Model, PullProgress, SharingCounts
+from device.api import CatalogueEntry, HeldModel, Model, PullProgress
 from device.errands import Errands
 from device.errors import DeviceError
+from device.ports import SharingCounts
 from mesh.publishing import verify
 from models.cards import Cards
 from models.catalogue import Catalogue

@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Final
 
-from device.api import HeldModel, PullProgress, SharingCounts
+from device.api import HeldModel, PullProgress
 from device.core.sharing_messages import (
     SHARING_KINDS,
     Refused,
@@ -21,7 +21,7 @@ from device.core.sharing_messages import (
 )
 from device.drops import Drops
 from device.errors import BusyError, NeighbourMisbehavedError, NoHolderError
-from device.ports import Mesh
+from device.ports import Mesh, SharingCounts
 from device.sharing.fetching import Fetch
 from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases
