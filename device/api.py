@@ -99,16 +99,6 @@ class QueryCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SharingCounts:
-    """Models on their way here, neighbours that are given some now, and bytes of chunks since the daemon started."""
-
-    arriving: int = 0
-    served: int = 0
-    bytes_sent: int = 0
-    bytes_fetched: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
 class Queue:
     """Questions that wait for this node's engine, by who asks.
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from device.api import SharingCounts
 from device.api_of_models import CatalogueEntry, HeldModel, Model, PullProgress, Removed, Verification
 from device.core.fitting import Need, Room, shortfalls
 from device.errands import Errands
 from device.errors import WontFitError
+from device.ports import SharingCounts
 from device.pulling import Puller, told_as_steps
 from device.quota import Quota
 from device.room import room_left
@@ -263,7 +263,6 @@ class Library:
             raise WontFitError(f"it will not fit this board: {'; '.join(short)}")
 
     async def _made_ready(self, model: StoredModel, tell: Callable[[PullProgress], None]) -> Model:
-        self._shelf.used(model.digest)  # the newest is not what makes room for the next
         self._changed()
         with contextlib.suppress(NotEnoughMemoryError):  # what is left is done when it is loaded
             await self._engine.prepare(model, lambda fraction: tell(_converted(fraction)))

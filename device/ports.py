@@ -1,6 +1,7 @@
 """What the use-cases need of the mesh (`mesh.node.MeshNode`, in tests a simulated net) and of the LAN's door."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from mesh.node import Neighbour, Received
@@ -70,6 +71,16 @@ class Publisher(Protocol):
 
     def believes(self, public: bytes) -> bool:
         """Whether a key is this node's own, or a member's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharingCounts:
+    """Models on their way here, neighbours that are given some now, and bytes of chunks since the daemon started."""
+
+    arriving: int = 0
+    served: int = 0
+    bytes_sent: int = 0
+    bytes_fetched: int = 0
 
 
 class Lan(Protocol):

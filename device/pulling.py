@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Seq
 from pathlib import Path
 from typing import Final, Protocol
 
-from device.api import SharingCounts
 from device.api_of_models import HeldModel, PullProgress, Removed
 from device.errors import DeviceError
+from device.ports import SharingCounts
 from device.quota import Quota
 from device.told import Tell
 from models.cards import Cards

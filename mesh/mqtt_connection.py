@@ -19,7 +19,7 @@ from mesh.core.mqtt_packets import MAX_PACKET_BYTES, remaining_length
 
 READ_BYTES = 64 * 1024  # at a time, so that a large packet does not make a large buffer for every record
 SMALL_READ_BYTES = 1024  # for connections on which only acknowledgements come
-SEND_BUFFER_BYTES = 256 * 1024  # of connections without acknowledgements
+SEND_BUFFER_BYTES = 1024 * 1024  # without acknowledgements: enough for a sender not to wait for a busy broker
 READS_PER_WAKE = 64  # then the loop's other work has its turn
 BYTES_PER_WAKE = 1024 * 1024  # and what has arrived is handed on
 MALFORMED = (ValueError, LookupError, AttributeError, TypeError, struct.error, MQTTException)

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import nullcontext
 from typing import Final
 
-from device.api import SharingCounts
 from device.api_of_models import HeldModel, PullProgress, Removed
 from device.core.sharing_messages import (
     SHARING_KINDS,
@@ -23,7 +22,7 @@ from device.core.sharing_messages import (
 )
 from device.drops import Drops
 from device.errors import BusyError, NeighbourMisbehavedError, NoHolderError
-from device.ports import Mesh
+from device.ports import Mesh, SharingCounts
 from device.sharing.fetching import Fetch
 from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases

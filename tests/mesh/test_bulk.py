@@ -105,7 +105,7 @@ async def test_no_more_waits_than_the_lane_holds(tmp_path: Path) -> None:
         finally:
             os.kill(broker, signal.SIGCONT)
         most = TUNING[Lane.BULK].max_bytes // CHUNK
-        assert most - 1 <= posted <= most + 10  # what the kernel's buffers take comes on top
+        assert most - 1 <= posted <= most + 20  # what the kernel's buffers take comes on top
         await still_talks(ben, anna)
         await anna.until(lambda: sum(one.kind == GIVE for one in anna.received) == posted)
 

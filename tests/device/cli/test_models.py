@@ -54,7 +54,7 @@ def test_pull_for_programs(hearth: Hearth) -> None:
     """One object a line, the last one the model."""
     done = hearth("pull", "smollm2-135m", "--json")
     steps = [json.loads(line) for line in done.out.splitlines()]
-    assert steps[0] == {"stage": "resolve", "done": 0, "total": 0}
+    assert steps[0] == {"stage": "resolve", "done": 0, "total": 0, "sources": 0, "bytes_per_s": 0}
     assert steps[-1]["stage"] == "done"
     assert steps[-1]["model"]["digest"] == MODEL["digest"]
     assert done.err == ""
