@@ -6,12 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from models.board import read_cpuinfo
-from models.core.board_profile import ARM_VECTORS, DOT_PRODUCTS
+from models.core.board_profile import EXACT_ONLY, BoardProfile
 from models.core.cpu import features
 
 ROUNDED: Final = 0.06  # relative rms error of the logits; the exact form stays within 0.03 on these models
-SATURATED: Final = 0.3  # where sums of pairs end at 16 bits: no board profile uses the form there
-TOLERANCE: Final = ROUNDED if features(read_cpuinfo()) & (DOT_PRODUCTS | {ARM_VECTORS}) else SATURATED
+SATURATED: Final = 0.3  # where sums of pairs end at 16 bits: that is why no profile uses the form there
+SATURATES: Final = BoardProfile.of(features(read_cpuinfo())) == EXACT_ONLY
+TOLERANCE: Final = SATURATED if SATURATES else ROUNDED
 
 
 def relative_error(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
