@@ -85,7 +85,7 @@ def sharing_of(
     )
     repairer = Repairer(library.store, trees, sharing)
     library.puller.neighbours = sharing
-    library.scrubber.leaf_of, library.scrubber.repair = repairer.leaf_of, repairer.repair
+    library.scrubber.tree_of, library.scrubber.repair = repairer.tree_of, repairer.repair
     return sharing
 
 

@@ -9,9 +9,9 @@ from device.errors import DeviceError
 from device.pulling import Neighbours
 from mesh.errors import MeshError
 from models.blob_trees import BlobTrees
+from models.core.hash_tree import KnownTree
 from models.core.manifest import Blob
 from models.errors import ModelsError
-from models.scrubbing import Leaf
 from models.store import ModelStore
 
 log = logging.getLogger(__name__)
@@ -25,16 +25,9 @@ class Repairer:
         self._trees = trees
         self._neighbours = neighbours
 
-    def leaf_of(self, blob: Blob) -> Leaf | None:
-        """Give what knows the chunks of a blob, where its tree was kept while it was sound."""
-        if not self._trees.is_kept(blob):
-            return None
-        tree = self._trees.of(blob)
-
-        def leaf(index: int) -> bytes:
-            return tree.leaf(index) or b""
-
-        return leaf
+    def tree_of(self, blob: Blob) -> KnownTree | None:
+        """Give the hash tree of a blob, where it was kept while the blob was sound."""
+        return self._trees.kept(blob)
 
     async def repair(self, blob: Blob, _chunks: Sequence[int] | None) -> None:
         """Fetch what is damaged of a blob that was set aside from whoever holds a model that it belongs to.

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from device.api_of_models import Damage, PullProgress, Verification, Verified
+from models.core.hash_tree import KnownTree
 from models.core.manifest import Blob
-from models.scrubbing import Leaf, Scrubbed, at_low_priority, scrub
+from models.scrubbing import Scrubbed, at_low_priority, scrub
 from models.store import ModelStore, StoredModel
 
 Repair = Callable[[Blob, tuple[int, ...] | None], Awaitable[None]]
@@ -19,8 +20,8 @@ class Scrubber:
     """Reads models again, one after the other, however many ask for it."""
 
     def __init__(self, store: ModelStore) -> None:
-        self.leaf_of: Callable[[Blob], Leaf | None] = lambda _: None
-        """Gives what knows the chunks of a blob by its hash tree, where there is one."""
+        self.tree_of: Callable[[Blob], KnownTree | None] = lambda _: None
+        """Gives the hash tree of a blob as it was when it was sound, where there is one."""
         self.repair: Repair = _cannot_repair
         """Called for each blob that was found damaged."""
         self._store = store
@@ -47,9 +48,9 @@ class Scrubber:
         )
 
     async def _scrub(self, blob: Blob, done: Callable[[int], None]) -> Scrubbed:
-        leaf = self.leaf_of(blob)
+        tree = self.tree_of(blob)
         return await at_low_priority(
-            lambda told: scrub(self._store, blob, leaf=leaf, done=told), done=done, name="scrubbing"
+            lambda told: scrub(self._store, blob, tree=tree, done=told), done=done, name="scrubbing"
         )
 
     def _verified(self, model: StoredModel, damaged: dict[str, Damage]) -> Verified:

@@ -30,7 +30,7 @@ class BlobTrees:
         done: called with the bytes of the blob that were read.  Raises CorruptStoreError when the blob is not here
         or cannot be read, DiskFullError, StoreWriteError.
         """
-        kept = self._kept(blob)
+        kept = self.kept(blob)
         if kept is not None:
             return kept
         with open_regular(self.store.path(blob), size=blob.size) as file:
@@ -42,17 +42,8 @@ class BlobTrees:
         """Keep the whole tree of a blob that is here or about to be.  Raises DiskFullError, StoreWriteError."""
         write_atomically(self.store.tree_path(blob.sha256), tree.root + tree.to_bytes())
 
-    def is_kept(self, blob: Blob) -> bool:
-        """Whether the tree of a blob is at hand: `of` need not read the blob then."""
-        return self._kept(blob) is not None
-
-    def damaged(self, blob: Blob, *, done: BytesDone = lambda _: None) -> list[int]:
-        """Return the chunks of a blob that have changed since its tree was made.  Raises as `of`."""
-        tree = self.of(blob)
-        with open_regular(self.store.path(blob), size=blob.size) as file:
-            return [index for index, chunk in enumerate(_chunks(file, blob, done)) if not tree.fits_chunk(index, chunk)]
-
-    def _kept(self, blob: Blob) -> KnownTree | None:
+    def kept(self, blob: Blob) -> KnownTree | None:
+        """Return the whole tree of a blob, if it is at hand: it says what the blob was when it was sound."""
         path = self.store.tree_path(blob.sha256)
         if not path.exists():
             return None

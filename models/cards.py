@@ -14,6 +14,7 @@ from typing import Final
 
 from models.card_reading import read_gguf
 from models.catalogue import CatalogueEntry
+from models.core.bundle import CARD, RELEASE
 from models.core.card import MAX_CARD_BYTES, Card, Refusal, line_of, may_share
 from models.core.licences import UNKNOWN, from_identifier
 from models.core.release import MAX_RELEASE_BYTES, Release, Verify
@@ -39,13 +40,13 @@ class Cards:
 
     def __init__(self, store: ModelStore, *, verify: Verify) -> None:
         self._store = store
-        self._cards, self._releases = store.root / "cards", store.root / "releases"
         self._verify = verify
         self._read: dict[str, tuple[_Stamp, Said]] = {}
 
     def of(self, model: StoredModel) -> Said:
         """Return what is known of a model; a file that cannot be read is left out and logged."""
-        stamp = (*_stamp(self._cards / f"{model.digest}.json"), *_stamp(self._releases / f"{model.digest}.json"))
+        path = self._store.document_path
+        stamp = (*_stamp(path(CARD, model.digest)), *_stamp(path(RELEASE, model.digest)))
         if (read := self._read.get(model.digest)) is None or read[0] != stamp:
             if len(self._read) >= MAX_READ:
                 self._read.clear()
@@ -54,7 +55,7 @@ class Cards:
 
     def card(self, digest: str) -> Card | None:
         """Return the owner's card.  Raises CorruptStoreError."""
-        data = _bytes(self._cards / f"{digest}.json", MAX_CARD_BYTES)
+        data = _bytes(self._store.document_path(CARD, digest), MAX_CARD_BYTES)
         try:
             return None if data is None else Card.parse(data)
         except InvalidCardError as error:
@@ -62,7 +63,7 @@ class Cards:
 
     def release(self, digest: str) -> Release | None:
         """Return what the publisher signed.  Raises CorruptStoreError."""
-        data = _bytes(self._releases / f"{digest}.json", MAX_RELEASE_BYTES)
+        data = _bytes(self._store.document_path(RELEASE, digest), MAX_RELEASE_BYTES)
         try:
             release = None if data is None else Release.parse(data, verify=self._verify)
         except InvalidReleaseError as error:
@@ -73,11 +74,11 @@ class Cards:
 
     def keep(self, digest: str, card: Card) -> None:
         """Make a card the owner's.  Raises DiskFullError, StoreWriteError."""
-        write_atomically(self._cards / f"{digest}.json", card.to_bytes())
+        write_atomically(self._store.document_path(CARD, digest), card.to_bytes())
 
     def keep_release(self, release: Release) -> None:
         """Keep what a publisher signed of a model.  Raises DiskFullError, StoreWriteError."""
-        write_atomically(self._releases / f"{release.digest}.json", release.to_bytes())
+        write_atomically(self._store.document_path(RELEASE, release.digest), release.to_bytes())
 
     def refusal(self, model: StoredModel) -> Refusal | None:
         """Return None where a model may be passed on, and otherwise why not: owner and publisher must both allow it."""

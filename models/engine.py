@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from models.core.batching import MOST_TOKENS
 from models.core.graph_info import INT8_CACHE_FILE, MODEL_FILE
-from models.errors import EngineError, PromptTooLongError
+from models.errors import PromptTooLongError
 from models.key_value_scales import KeyValueScales
 from models.kv_cache import KeyValueCache
 from models.prefill import PrefillGraph
-from models.session import RUNTIME_ERRORS, graph_info, open_session
+from models.session import Binding, bind_inputs, bind_outputs, graph_info, open_session, run
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -50,8 +49,8 @@ class Engine:
         self._total = np.zeros((), np.int32)
         self._rows = np.arange(slots, dtype=np.int64)[None]
         self._logits = _room_for(slots, self.info.vocabulary)
-        self._rounds: dict[tuple[int, int], ort.IOBinding] = {}  # by first slot and count
-        self._singles: dict[int, ort.IOBinding] = {}  # by slot
+        self._rounds: dict[tuple[int, int], Binding] = {}  # by first slot and count
+        self._singles: dict[int, Binding] = {}  # by slot
 
     @property
     def slots(self) -> int:
@@ -138,7 +137,7 @@ class Engine:
         _bind_call(binding, ids, rows, logits)
         self._run(binding, f"token {start}")
 
-    def _cache_bound(self, first: int, count: int) -> ort.IOBinding:
+    def _cache_bound(self, first: int, count: int) -> Binding:
         """Name the memory of some slots, once for all runs over them: it takes as long as computing a token."""
         binding = self._session.io_binding()
         cache = {name: array[first : first + count] for name, array in self.cache.arrays()}
@@ -148,26 +147,18 @@ class Engine:
             **{f"past.{name}": array for name, array in cache.items()},
             **{f"scale.{name}": array for name, array in self.cache.scales()},
         }
-        for name, array in inputs.items():
-            binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-        for name, array in cache.items():
-            binding.bind_output(f"present.{name}", "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        bind_inputs(binding, inputs)
+        bind_outputs(binding, {f"present.{name}": array for name, array in cache.items()})
         return binding
 
-    def _run(self, binding: ort.IOBinding, what: str) -> None:
-        try:
-            self._session.run_with_iobinding(binding)
-        except RUNTIME_ERRORS as error:
-            raise EngineError(f"the engine failed at {what}: {error}") from error
+    def _run(self, binding: Binding, what: str) -> None:
+        run(self._session, binding, at=what)
 
 
-def _bind_call(
-    binding: ort.IOBinding, ids: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], logits: FloatArray
-) -> None:
+def _bind_call(binding: Binding, ids: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], logits: FloatArray) -> None:
     """Name what differs from call to call; the arrays must live until the run is over."""
-    for name, array in (("input_ids", ids), ("rows", rows)):
-        binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-    binding.bind_output("logits", "cpu", 0, logits.dtype.type, logits.shape, logits.ctypes.data)
+    bind_inputs(binding, {"input_ids": ids, "rows": rows})
+    bind_outputs(binding, {"logits": logits})
 
 
 def _room_for(rows: int, vocabulary: int) -> FloatArray:

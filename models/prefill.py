@@ -8,11 +8,9 @@ engine rests.
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-import onnxruntime as ort
 
 from models.core.graph_info import (
     DATA_FILE,
@@ -26,7 +24,7 @@ from models.errors import EngineError
 from models.free_memory import free_bytes
 from models.key_value_scales import FloatArray, KeyValueScales
 from models.kv_cache import KeyValues
-from models.session import RUNTIME_ERRORS, open_session
+from models.session import Session, bind_inputs, bind_outputs, open_session, run
 
 MIN_TOKENS: Final = 16  # fewer are as fast through the graph that decodes
 OPEN_TOKENS: Final = 128  # what a prompt must have for it to be worth the opening
@@ -50,7 +48,7 @@ class PrefillGraph:
         self._graph_dir = graph_dir
         self._threads = threads
         self._free_memory = free_memory
-        self._session: ort.InferenceSession | None = None
+        self._session: Session | None = None
         self._bindings: dict[int, _Binding] = {}  # by where the memory of a slot begins
 
     @classmethod
@@ -102,19 +100,17 @@ class PrefillGraph:
 class _Binding:
     """A slot's memory, named once for all prompts in it: for each piece it would take as long as computing a token."""
 
-    def __init__(
-        self, session: ort.InferenceSession, key_values: Mapping[str, KeyValues], scales: Mapping[str, FloatArray]
-    ) -> None:
+    def __init__(self, session: Session, key_values: Mapping[str, KeyValues], scales: Mapping[str, FloatArray]) -> None:
         self._session = session
         self._key_values = key_values
         self._new: dict[str, KeyValues] = {}
         self._last, self._total = np.zeros(1, np.int32), np.zeros((), np.int32)
         self._binding = session.io_binding()
-        self._bind_inputs({"seqlens_k": self._last, "total_sequence_length": self._total})
-        self._bind_inputs({f"past.{name}": array for name, array in key_values.items()})
-        self._bind_inputs({f"scale.{name}": array for name, array in scales.items()})
+        bind_inputs(self._binding, {"seqlens_k": self._last, "total_sequence_length": self._total})
+        bind_inputs(self._binding, {f"past.{name}": array for name, array in key_values.items()})
+        bind_inputs(self._binding, {f"scale.{name}": array for name, array in scales.items()})
         if not scales:
-            self._bind_outputs({f"present.{name}": array for name, array in key_values.items()})
+            bind_outputs(self._binding, {f"present.{name}": array for name, array in key_values.items()})
         self._apart = bool(scales)  # what is new comes by itself, in bytes
 
     def run(self, ids: Sequence[int], start: int) -> None:
@@ -122,13 +118,10 @@ class _Binding:
         stop = start + len(ids)
         self._last[0], self._total[()] = stop - 1, stop
         tokens = np.array([ids], np.int64)
-        self._bind_inputs({"input_ids": tokens})
+        bind_inputs(self._binding, {"input_ids": tokens})
         if self._apart and (not self._new or next(iter(self._new.values())).shape[1] != len(ids)):
             self._make_room(len(ids))
-        try:
-            self._session.run_with_iobinding(self._binding)
-        except RUNTIME_ERRORS as error:
-            raise EngineError(f"the engine failed at token {start}: {error}") from error
+        run(self._session, self._binding, at=f"token {start}")
         for name, array in self._new.items():
             self._key_values[name][:, :, start:stop] = array.transpose(0, 2, 1, 3)
 
@@ -136,12 +129,4 @@ class _Binding:
         for name, array in self._key_values.items():
             _, kv_heads, _, head_dim = array.shape
             self._new[name] = np.empty((1, tokens, kv_heads, head_dim), np.int8)
-        self._bind_outputs({f"new.{name}": array for name, array in self._new.items()})
-
-    def _bind_inputs(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        for name, array in arrays.items():
-            self._binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-
-    def _bind_outputs(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        for name, array in arrays.items():
-            self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        bind_outputs(self._binding, {f"new.{name}": array for name, array in self._new.items()})

@@ -8,24 +8,21 @@ import asyncio
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Final, TypeVar
 
+from models.core.hash_tree import CHUNK_BYTES, KnownTree
 from models.core.manifest import Blob
 from models.errors import CorruptStoreError
 from models.files import BytesDone, open_regular
 from models.store import ModelStore
 
 PIECE_BYTES: Final = 4 * 1024 * 1024  # a multiple of a chunk
-CHUNK_BYTES: Final = 256 * 1024  # that neighbours send: what a leaf of a blob's hash tree stands for
-LEAF_PREFIX: Final = b"\x00"
 LOWEST_PRIORITY: Final = 19  # of the processor; the kernel takes that of the disk from it
 
 Result = TypeVar("Result")
-Leaf = Callable[[int], bytes]
-"""Gives the SHA-256 that the chunk of that index has in the blob's hash tree, whoever vouches for that."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +36,14 @@ class Scrubbed:
     chunks: tuple[int, ...] | None = None
 
 
-def scrub(store: ModelStore, blob: Blob, *, leaf: Leaf | None = None, done: BytesDone = lambda _: None) -> Scrubbed:
+def scrub(
+    store: ModelStore, blob: Blob, *, tree: KnownTree | None = None, done: BytesDone = lambda _: None
+) -> Scrubbed:
     """Compare a blob with its SHA-256, and set it aside where it is not the one that was stored.
 
-    leaf: from its hash tree, if there is one.  One that lies aside is looked at there, and put back where it is sound
-    after all.  What is no plain file of its size is damaged too, and so is what is not there.  Raises StoreWriteError.
+    tree: its whole hash tree, if that is known.  One that lies aside is looked at there, and put back where it is
+    sound after all.  What is no plain file of its size is damaged too, and so is what is not there.
+    Raises StoreWriteError.
     """
     path, aside = store.blob_path(blob.sha256), store.aside_path(blob.sha256)
     is_aside = not os.path.lexists(path)
@@ -53,7 +53,7 @@ def scrub(store: ModelStore, blob: Blob, *, leaf: Leaf | None = None, done: Byte
         found = Scrubbed(sound=False)
     else:
         with file:
-            found = _read(file, blob, leaf, done)
+            found = _read(file, blob, tree, done)
     if is_aside and found.sound:
         store.put_back(blob.sha256)
     elif not is_aside and not found.sound:
@@ -61,21 +61,22 @@ def scrub(store: ModelStore, blob: Blob, *, leaf: Leaf | None = None, done: Byte
     return found
 
 
-def _read(file: BinaryIO, blob: Blob, leaf: Leaf | None, done: BytesDone) -> Scrubbed:
+def _read(file: BinaryIO, blob: Blob, tree: KnownTree | None, done: BytesDone) -> Scrubbed:
     digest, read, damaged = hashlib.sha256(), 0, []
     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
     while read < blob.size:
         piece, readable = _piece(file, read, min(PIECE_BYTES, blob.size - read))
         digest.update(piece)
-        if leaf is not None:
-            damaged += [index for index in _chunks_of(read, len(piece)) if _leaf(piece, read, index) != leaf(index)]
-        if not readable and leaf is None:
+        if tree is not None:
+            chunks = _chunks_of(piece, read)
+            damaged += [index for index, chunk in chunks if not tree.fits_chunk(index, chunk)]
+        if not readable and tree is None:
             return Scrubbed(sound=False)
         os.posix_fadvise(file.fileno(), read, len(piece), os.POSIX_FADV_DONTNEED)
         read += len(piece)
         done(read)
     sound = digest.hexdigest() == blob.sha256 and not os.pread(file.fileno(), 1, blob.size)
-    return Scrubbed(sound=sound, chunks=None if sound or leaf is None else tuple(damaged))
+    return Scrubbed(sound=sound, chunks=None if sound or tree is None else tuple(damaged))
 
 
 def _piece(file: BinaryIO, at: int, size: int) -> tuple[bytes, bool]:
@@ -95,13 +96,11 @@ def _piece(file: BinaryIO, at: int, size: int) -> tuple[bytes, bool]:
     return bytes(piece), readable
 
 
-def _chunks_of(begin: int, size: int) -> range:
-    return range(begin // CHUNK_BYTES, -(-(begin + size) // CHUNK_BYTES))
-
-
-def _leaf(piece: bytes, begin: int, index: int) -> bytes:
-    at = index * CHUNK_BYTES - begin
-    return hashlib.sha256(LEAF_PREFIX + piece[at : at + CHUNK_BYTES]).digest()
+def _chunks_of(piece: bytes, begin: int) -> Iterator[tuple[int, memoryview]]:
+    """Yield the chunks of a piece that begins so far into the blob, with their indexes."""
+    view = memoryview(piece)
+    for at in range(0, len(piece), CHUNK_BYTES):
+        yield (begin + at) // CHUNK_BYTES, view[at : at + CHUNK_BYTES]
 
 
 async def at_low_priority(work: Callable[[BytesDone], Result], *, done: BytesDone, name: str) -> Result:

@@ -1,14 +1,23 @@
-"""Opens a converted graph in the runtime; with models.engine the only module that knows onnxruntime."""
+"""Opens a converted graph in the runtime, and runs it over arrays that stay where they are.
 
+The only module that knows onnxruntime.
+"""
+
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any, TypeAlias
 
+import numpy.typing as npt
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from models.core.graph_info import MODEL_FILE, PACKED_FILES, GraphInfo
 from models.errors import EngineError
 
+Session: TypeAlias = ort.InferenceSession
+Binding: TypeAlias = ort.IOBinding
+Arrays = Mapping[str, npt.NDArray[Any]]
 RUNTIME_VERSION: str = ort.__version__
 # onnxruntime's exceptions have no common root but Exception.
 RUNTIME_ERRORS: tuple[type[Exception], ...] = (
@@ -30,7 +39,7 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
-def open_session(graph_dir: Path, *, threads: int, file: str = MODEL_FILE) -> ort.InferenceSession:
+def open_session(graph_dir: Path, *, threads: int, file: str = MODEL_FILE) -> Session:
     """Load a graph of a directory that `models.graph.convert` wrote, its weights mapped where they were packed.
 
     Raises EngineError.
@@ -65,14 +74,34 @@ def _options(threads: int) -> ort.SessionOptions:
     return options
 
 
-def _session(graph: str | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+def _session(graph: str | bytes, options: ort.SessionOptions) -> Session:
     try:
         return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except RUNTIME_ERRORS as error:
         raise EngineError(f"the converted graph cannot be loaded: {error}") from error
 
 
-def graph_info(session: ort.InferenceSession) -> GraphInfo:
+def bind_inputs(binding: Binding, arrays: Arrays) -> None:
+    """Name the memory that runs read, by the inputs' names; the arrays must live as long as that is used."""
+    for name, array in arrays.items():
+        binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+
+def bind_outputs(binding: Binding, arrays: Arrays) -> None:
+    """Name the memory that runs write, as `bind_inputs` does."""
+    for name, array in arrays.items():
+        binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+
+def run(session: Session, binding: Binding, *, at: str) -> None:
+    """Compute over bound memory.  Raises EngineError that says at what."""
+    try:
+        session.run_with_iobinding(binding)
+    except RUNTIME_ERRORS as error:
+        raise EngineError(f"the engine failed at {at}: {error}") from error
+
+
+def graph_info(session: Session) -> GraphInfo:
     """Read what the converter wrote into the graph.  Raises EngineError."""
     properties = session.get_modelmeta().custom_metadata_map
     try:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from models.core.bundle import MAX_DOCUMENT_BYTES
+from models.core.bundle import CARD, MAX_DOCUMENT_BYTES, RELEASE
 from models.core.manifest import MAX_MANIFEST_BYTES, Blob, Manifest, is_sha256
 from models.errors import (
     AmbiguousModelError,
@@ -107,7 +107,7 @@ class ModelStore:
         self._blobs, self._manifests, self._names = root / "blobs", root / "manifests", root / "names"
         self._trees = root / "trees"
         self._aside = root / "aside"
-        self._documents = {"card.json": root / "cards", "release.json": root / "releases"}
+        self._documents = {CARD: root / "cards", RELEASE: root / "releases"}
         self._lock = threading.Lock()
         self._arriving: set[str] = set()  # blobs that no name mentions yet: not garbage
 
@@ -261,11 +261,15 @@ class ModelStore:
         self.collect()
         return self.find(name)
 
+    def document_path(self, name: str, digest: str) -> Path:
+        """Return where the CARD or the RELEASE of a model lies, whether there is one or not."""
+        return self._documents[name] / f"{digest}.json"
+
     def documents(self, digest: str) -> dict[str, bytes]:
         """Read what lies beside a model, by what it is called in a bundle.  Raises CorruptStoreError."""
         found = {}
-        for name, directory in self._documents.items():
-            path = directory / f"{digest}.json"
+        for name in self._documents:
+            path = self.document_path(name, digest)
             if path.exists():
                 with open_regular(path) as file:
                     found[name] = file.read(MAX_DOCUMENT_BYTES + 1)
@@ -274,7 +278,7 @@ class ModelStore:
     def keep_documents(self, digest: str, documents: Mapping[str, bytes]) -> None:
         """Put documents beside a model that is here; those that are there already stay.  Raises as `install` does."""
         for name, text in documents.items():
-            path = self._documents[name] / f"{digest}.json"
+            path = self.document_path(name, digest)
             if not path.exists():
                 write_atomically(path, text)
 

@@ -210,7 +210,11 @@ class Fetch:
         """Take an answer."""
         swarm, source, part = self._swarm, request.source, request.part
         self._sent.pop((source, part), None)
-        if swarm is None or not swarm.is_wanted(source, part):
+        if swarm is None:
+            return
+        if not swarm.is_wanted(source, part):
+            if isinstance(given, GiveChunk):
+                swarm.in_vain(source, len(given.data), now=self._now())
             return
         match given:
             case Refused(reason):

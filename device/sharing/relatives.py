@@ -43,4 +43,4 @@ class Relatives:
     def _counts(self, blob: Blob, arrival: Arrival) -> bool:
         sizes = (one.blob.size for one in arrival.blobs.values())
         alike = any(size / MAX_RATIO < blob.size < size * MAX_RATIO for size in sizes)
-        return alike or self._trees.is_kept(blob)
+        return alike or self._trees.kept(blob) is not None

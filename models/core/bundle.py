@@ -24,7 +24,9 @@ from models.errors import InvalidBundleError, InvalidManifestError
 
 FORMAT: Final = "hearthmesh-bundle/1"
 HEAD: Final = "hearthmesh-bundle.json"
-DOCUMENTS: Final = ("card.json", "release.json")
+CARD: Final = "card.json"
+RELEASE: Final = "release.json"
+DOCUMENTS: Final = (CARD, RELEASE)
 BLOCK_BYTES: Final = tarfile.BLOCKSIZE
 END: Final = bytes(2 * BLOCK_BYTES)
 MODE: Final = 0o644

@@ -14,6 +14,7 @@ from device.errands import Errands
 from device.library import Library
 from models.bundle import bundle_of, bundle_pieces
 from models.catalogue import Catalogue
+from models.core.hash_tree import KnownTree
 from models.core.manifest import Blob, Manifest
 from models.core.request import GenerationRequest, Message, SamplingParams
 from models.errors import (
@@ -297,7 +298,7 @@ async def test_neighbours_may_repair_it(opened: Open, tmp_path: Path) -> None:
             await asyncio.to_thread(ModelStore(tmp_path / "here").add, file, damaged)
 
     library.scrubber.repair = repair
-    library.scrubber.leaf_of = lambda _: lambda _: bytes(32)
+    library.scrubber.tree_of = lambda one: KnownTree.of_leaves(one.size, [bytes(32)])
     found = await _verified(library, "tiny0")
     assert asked == [(blob, (0,))]
     assert found.models == (

@@ -9,6 +9,7 @@ import pytest
 from models.blob_trees import BlobTrees
 from models.core.hash_tree import CHUNK_BYTES, KnownTree
 from models.errors import CorruptStoreError
+from models.scrubbing import scrub
 from models.store import ModelStore
 from tests.models.journeys import Cargo, noise
 
@@ -27,11 +28,11 @@ def test_a_tree_is_computed_once(cargo: Cargo, tmp_path: Path) -> None:
     """It is the one that a release is signed with; afterwards the blob is not read for it again."""
     trees = kept(tmp_path, cargo)
     read: list[int] = []
-    assert not trees.is_kept(cargo.blob)
+    assert trees.kept(cargo.blob) is None
     tree = trees.of(cargo.blob, done=read.append)
     assert (tree.root, tree.is_complete) == (cargo.tree.root, True)
     assert read == list(range(CHUNK_BYTES, len(cargo.data), CHUNK_BYTES)) + [len(cargo.data)] * bool(cargo.data)
-    assert trees.is_kept(cargo.blob)
+    assert trees.kept(cargo.blob) is not None
     read.clear()
     again = BlobTrees(trees.store).of(cargo.blob, done=read.append)
     assert (again.root, again.to_bytes(), read) == (tree.root, tree.to_bytes(), [])
@@ -51,12 +52,13 @@ def test_a_damaged_tree_is_computed_anew(change: bytes, cargo: Cargo, tmp_path: 
 def test_damage_is_found_to_the_chunk(tmp_path: Path) -> None:
     """By the tree that was made when the blob was whole."""
     trees = kept(tmp_path)
-    assert trees.damaged(CARGO.blob) == []
+    tree = trees.of(CARGO.blob)
+    assert scrub(trees.store, CARGO.blob, tree=tree).sound
     with trees.store.path(CARGO.blob).open("r+b") as file:
         file.seek(CHUNK_BYTES)
         file.write(b"?")
     read: list[int] = []
-    assert trees.damaged(CARGO.blob, done=read.append) == [1]
+    assert scrub(trees.store, CARGO.blob, tree=tree, done=read.append).chunks == (1,)
     assert read[-1] == CARGO.blob.size
 
 

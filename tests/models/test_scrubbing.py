@@ -1,7 +1,6 @@
 """Blobs are read again; what has changed is found, set aside, and put back where it is sound after all."""
 
 import asyncio
-import hashlib
 import io
 import os
 import threading
@@ -9,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from models.core.hash_tree import CHUNK_BYTES, KnownTree, leaf_hash
 from models.core.manifest import GGUF, Blob, Manifest
 from models.errors import DamagedModelError
 from models.files import BytesDone
-from models.scrubbing import CHUNK_BYTES, Leaf, Scrubbed, at_low_priority, scrub
+from models.scrubbing import Scrubbed, at_low_priority, scrub
 from models.store import Details, ModelStore, StoredModel
 from tests.models.files import sha256_of
 from tests.models.waiting import until
@@ -31,9 +31,9 @@ def store(tmp_path: Path) -> ModelStore:
     return store
 
 
-def _leaf() -> Leaf:
+def _tree() -> KnownTree:
     chunks = [WEIGHTS[at : at + CHUNK_BYTES] for at in range(0, len(WEIGHTS), CHUNK_BYTES)]
-    return [hashlib.sha256(b"\0" + chunk).digest() for chunk in chunks].__getitem__
+    return KnownTree.of_leaves(len(WEIGHTS), map(leaf_hash, chunks))
 
 
 def _flip(store: ModelStore, *positions: int) -> None:
@@ -50,7 +50,7 @@ def _model(store: ModelStore) -> StoredModel:
 def test_a_sound_blob_stays(store: ModelStore) -> None:
     """And how far the reading is, is told."""
     told: list[int] = []
-    assert scrub(store, BLOB, leaf=_leaf(), done=told.append) == Scrubbed(sound=True)
+    assert scrub(store, BLOB, tree=_tree(), done=told.append) == Scrubbed(sound=True)
     assert told == sorted(told)
     assert told[-1] == len(WEIGHTS)
     assert store.is_whole(_model(store))
@@ -73,15 +73,15 @@ def test_the_damaged_chunks_are_named(store: ModelStore) -> None:
     """By a hash tree's leaves; also of a blob that lies aside already."""
     _flip(store, 0, 3 * CHUNK_BYTES - 1, 17 * CHUNK_BYTES, len(WEIGHTS) - 1)
     found = Scrubbed(sound=False, chunks=(0, 2, 17, 18))
-    assert scrub(store, BLOB, leaf=_leaf()) == found
-    assert scrub(store, BLOB, leaf=_leaf()) == found
+    assert scrub(store, BLOB, tree=_tree()) == found
+    assert scrub(store, BLOB, tree=_tree()) == found
 
 
 @pytest.mark.parametrize("size", [0, CHUNK_BYTES + 7, 17 * CHUNK_BYTES])
 def test_a_blob_that_became_shorter(store: ModelStore, size: int) -> None:
     """Lacks all chunks from there on."""
     os.truncate(store.blob_path(BLOB.sha256), size)
-    found = scrub(store, BLOB, leaf=_leaf())
+    found = scrub(store, BLOB, tree=_tree())
     assert found.chunks == tuple(range(size // CHUNK_BYTES, 19))
     os.truncate(store.aside_path(BLOB.sha256), size)
     assert scrub(store, BLOB) == Scrubbed(sound=False)
@@ -91,7 +91,7 @@ def test_a_blob_that_became_longer(store: ModelStore) -> None:
     """Is none, though every chunk of it is sound."""
     with store.blob_path(BLOB.sha256).open("ab") as file:
         file.write(b"x")
-    assert scrub(store, BLOB, leaf=_leaf()) == Scrubbed(sound=False, chunks=())
+    assert scrub(store, BLOB, tree=_tree()) == Scrubbed(sound=False, chunks=())
     assert not store.is_whole(_model(store))
 
 

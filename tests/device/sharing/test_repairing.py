@@ -31,7 +31,7 @@ def damage(home: Sharer, model: StoredModel, *, at: int) -> None:
 def scrubber_of(home: Sharer) -> Scrubber:
     """What verifies a node's models, and asks its neighbours."""
     repairer, scrubber = Repairer(home.store, BlobTrees(home.store), home.sharing), Scrubber(home.store)
-    scrubber.leaf_of, scrubber.repair = repairer.leaf_of, repairer.repair
+    scrubber.tree_of, scrubber.repair = repairer.tree_of, repairer.repair
     return scrubber
 
 

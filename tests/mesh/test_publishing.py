@@ -8,6 +8,7 @@ from nacl.signing import VerifyKey
 from mesh.core import crypto
 from mesh.errors import BoardChangedError
 from mesh.publishing import RELEASE, verify
+from models.core.release import PREFIX
 from tests.mesh.nodes import paired, running
 
 MESSAGE = RELEASE + b"{}"
@@ -24,6 +25,11 @@ async def test_anybody_can_check_what_a_node_publishes(tmp_path: Path) -> None:
         assert not verify(publisher.public, signature, MESSAGE + b" ")
         assert not verify(publisher.public, signature[:-1], MESSAGE)
         assert not verify(bytes(32), signature, MESSAGE)
+
+
+def test_what_is_signed_begins_as_releases_do() -> None:
+    """The models write them, the mesh signs them, and neither knows the other."""
+    assert RELEASE == PREFIX
 
 
 async def test_nothing_else_is_signed_so(tmp_path: Path) -> None:
