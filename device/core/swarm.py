@@ -72,7 +72,6 @@ class Swarm:
         self._in_flight_bytes = 0
         self._wasted_bytes = 0
         self._meter = Meter()
-        self._is_paused = False
         self._judged_at = -math.inf
         self._cancel: list[Request] = []
         self._dropped: list[str] = []
@@ -117,15 +116,6 @@ class Swarm:
             one.saw(Saw.RESTED)
         for number in [number for number in one.asks if not one.has >> number & 1]:
             self._release(one, number)  # it has changed its mind
-
-    def source_got(self, source: str, chunks: Collection[Chunk]) -> None:
-        """Note what a source that has said what it holds says it holds in addition."""
-        one = self._sources.get(source)
-        if one is not None and (one.state is State.ACTIVE or one.rests):
-            more = 0
-            for chunk in chunks:
-                more |= self._parts.held_with(chunk)
-            self._hold(one, one.has | more)
 
     def gone(self, source: str, *, now: float) -> None:
         """Note that a source cannot be reached; it is asked again once `source_has` says so."""
@@ -198,20 +188,12 @@ class Swarm:
         """Note that a request could not be sent."""
         self.refused(source, part, now=now, busy=True)
 
-    def pause(self) -> None:
-        """Ask for nothing more; what is on its way is still taken."""
-        self._is_paused = True
-
-    def resume(self) -> None:
-        """Ask again."""
-        self._is_paused = False
-
     def decide(self, *, now: float) -> Decision:
         """Choose what is asked now, and what is let go."""
         self._look_after_sources(now)
         requests: list[Request] = []
         wait_s = None
-        if not (self._is_paused or self.is_done):
+        if not self.is_done:
             wait_s = self._choose(requests, now)
         times = [at for source in self._sources.values() if (at := source.wake_at(now)) is not None]
         if wait_s is not None:
@@ -231,7 +213,6 @@ class Swarm:
             bytes_wasted=self._wasted_bytes,
             bytes_per_s=rate,
             eta_s=left / rate if rate >= 1 else None,
-            paused=self._is_paused,
             sources=tuple(
                 SourceProgress(
                     source=one.name,

@@ -48,5 +48,4 @@ class Progress:
     bytes_wasted: int
     bytes_per_s: float
     eta_s: float | None
-    paused: bool
     sources: tuple[SourceProgress, ...]

@@ -151,17 +151,6 @@ class WantedParts:
                 held = [any(held[at : at + PAGE_HASHES]) for at in range(0, len(held), PAGE_HASHES)]
         return found
 
-    def held_with(self, chunk: Chunk) -> int:
-        """Return the bitmap of a chunk and the pages that it is checked by: whoever has the one has the others."""
-        number = self.number(chunk)
-        if number is None:
-            return 0
-        place, found, index = self._places[chunk.blob], 1 << number, chunk.index
-        for level_at in place.levels_at:
-            index //= PAGE_HASHES
-            found |= 1 << level_at + index
-        return found
-
     def _place(self, number: int) -> _Place:
         *others, found = self._places.values()
         for place in others:

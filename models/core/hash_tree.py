@@ -183,14 +183,6 @@ class KnownTree:
         """Return the hash that a chunk must have, if it is known."""
         return self._hash_at(0, chunk)
 
-    def missing_for(self, chunk: int) -> PageId | None:
-        """Say which page must come next so that a chunk of the blob can be checked; None when it can be."""
-        for level in reversed(range(self.geometry.levels)):
-            page = PageId(level, chunk // PAGE_HASHES ** (level + 1))
-            if page not in self._pages:
-                return page
-        return None
-
     def fits_page(self, page: PageId, data: bytes) -> bool:
         """Whether these are a page's bytes, as far as can be told: not while the page above it is unknown."""
         expected = self._expected(page)

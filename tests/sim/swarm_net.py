@@ -50,11 +50,16 @@ class Peer:
     received_bytes: int = 0
     done_at: float | None = None
     wake_at: float = float("inf")
-    news: list[Chunk] = field(default_factory=list)
+    has_news: bool = False
 
     def holds(self, part: Part) -> bool:
         """Whether it can serve a part."""
         return self.holds_all or part in self.had
+
+    def holding(self) -> Holding:
+        """What it says that it holds."""
+        chunks = sum(1 << part.index for part in self.had if isinstance(part, Chunk))
+        return {BLOB: None if self.holds_all else chunks.to_bytes(-(-chunks.bit_length() // 8), "little")}
 
 
 class SwarmNet:
@@ -212,28 +217,27 @@ class SwarmNet:
         elif swarm.arrived(source.name, part, now=self.now):
             asker.had.add(part)
             if isinstance(part, Chunk):
-                asker.news.append(part)
+                asker.has_news = True
         if swarm.is_done and asker.done_at is None:
             asker.done_at = self.now
         self._decide(asker)
 
     def _announce(self, peer: Peer) -> None:
-        """Tell the others what is new, now and again."""
-        news, peer.news = peer.news, []
+        """Tell the others what is here, now and again."""
+        has_news, peer.has_news = peer.has_news, False
         for other in self.peers.values():
-            if news and other is not peer and other.swarm is not None and not peer.manners.is_dead(self.now):
-                self._answer(other, _got(other.swarm, peer.name, news))
-        if peer.done_at is None or peer.news:
+            if has_news and other is not peer and other.swarm is not None and not peer.manners.is_dead(self.now):
+                self._answer(other, self._heard(other.swarm, peer.name, peer.holding()))
+        if peer.done_at is None or peer.has_news:
             self.at(self.now + self._have_every_s, lambda: self._announce(peer))
+
+    def _heard(self, swarm: Swarm, source: str, holding: Holding) -> Callable[[], None]:
+        return lambda: swarm.source_has(source, holding, now=self.now)
 
     def _size(self, part: Part) -> int:
         if isinstance(part, TreePage):
             return self.geometry.page_bytes(PageId(part.level, part.index))
         return self.geometry.chunk_bytes(part.index)
-
-
-def _got(swarm: Swarm, source: str, chunks: list[Chunk]) -> Callable[[], None]:
-    return lambda: swarm.source_got(source, chunks)
 
 
 def chunks_of(mib: int) -> int:

@@ -129,8 +129,7 @@ def test_a_source_is_asked_only_for_what_it_holds() -> None:
     decision = swarm.decide(now=0.0)
     assert asked_of("ada", decision) == [Chunk(BLOB, 3)]
     assert len(asked_of("ben", decision)) == FIRST_WINDOW
-    swarm.source_got("ada", [Chunk(BLOB, 5), Chunk(OTHER, 0)])
-    swarm.source_got("nobody", [Chunk(BLOB, 5)])
+    swarm.source_has("ada", {BLOB: b"\x28", OTHER: None}, now=0.0)
     assert asked_of("ada", swarm.decide(now=0.0)) in ([Chunk(BLOB, 5)], [])
     assert swarm.sources == {"ada", "ben"}
 
@@ -220,7 +219,7 @@ def test_whoever_sends_forged_bytes_is_banned() -> None:
     swarm.gone("eve", now=0.2)
     swarm.corrupt("eve", second, now=0.2)
     swarm.corrupt("nobody", second, now=0.2)
-    swarm.source_got("eve", [Chunk(BLOB, 0)])
+    swarm.source_has("eve", {BLOB: b"\x01"}, now=0.2)
     assert state_of(swarm, "eve") == "banned"
     assert swarm.sources == {"ben"}
     assert swarm.decide(now=0.2).dropped == ()
@@ -294,7 +293,6 @@ def test_a_source_that_left_is_forgotten_until_it_is_back() -> None:
     assert swarm.sources == frozenset()
     assert state_of(swarm, "ada") == "gone"
     assert swarm.decide(now=0.1) == Decision()
-    swarm.source_got("ada", [Chunk(BLOB, 0)])
     swarm.source_has("ada", ALL, now=0.2)
     assert set(asked_of("ada", swarm.decide(now=0.2))) == set(asked)
     swarm.decide(now=30.0)
@@ -371,20 +369,6 @@ def test_a_slow_source_is_dropped_where_others_hold_the_same() -> None:
         assert ("slow" in dropped) != kept
         assert kept or "slow" in {request.source for request in cancelled}
     assert asked_of("slow", swarm.decide(now=now + SLOW_REST_S)) != []
-
-
-def test_pausing_asks_for_nothing_more() -> None:
-    """What is on its way is taken; afterwards it goes on."""
-    swarm = wanted()
-    swarm.source_has("ada", ALL, now=0.0)
-    [first, _] = asked_of("ada", swarm.decide(now=0.0))
-    swarm.pause()
-    assert swarm.is_wanted("ada", first)
-    assert swarm.arrived("ada", first, now=1.0)
-    assert swarm.decide(now=1.0).requests == ()
-    assert swarm.progress(now=1.0).paused
-    swarm.resume()
-    assert len(swarm.decide(now=1.0).requests) == 1
 
 
 def test_a_limit_holds_requests_back() -> None:

@@ -31,21 +31,15 @@ class Chaos:
         """Let something happen, and the swarm decide."""
         self.now += self.draw.choice([0.0, 0.001, 0.1, 3.0, 40.0])
         source = self.draw.choice(SOURCES)
-        match self.draw.randrange(12):
+        match self.draw.randrange(9):
             case 0:
                 self.swarm.source_has(source, self._holding(), now=self.now)
             case 1:
-                self.swarm.source_got(source, [self._chunk() for _ in range(3)])
-            case 2:
                 self.swarm.gone(source, now=self.now)
-            case 3:
+            case 2:
                 self.swarm.adopted([self._chunk()])
-            case 4:
+            case 3:
                 self.swarm.in_vain(source, 100, now=self.now)
-            case 5:
-                self.swarm.pause()
-            case 6:
-                self.swarm.resume()
             case _ if self.asked:
                 self._answer(*self.asked[self.draw.randrange(len(self.asked))])
             case _:

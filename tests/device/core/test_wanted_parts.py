@@ -91,9 +91,6 @@ def test_whoever_holds_a_chunk_holds_its_pages() -> None:
     assert parts.held({TALL: b"", SMALL: b"\0", "cc" * 32: b"\xff"}) == 0
     assert parts.held({TALL: bytes(PAGE_HASHES // 8) + b"\2"}) == bits(parts, TOP, RIGHT, Chunk(TALL, PAGE_HASHES + 1))
     assert parts.held({TALL: b"\x80"}) == bits(parts, TOP, LEFT, Chunk(TALL, 7))
-    assert parts.held_with(Chunk(TALL, 7)) == parts.held({TALL: b"\x80"})
-    assert parts.held_with(Chunk(TALL, PAGE_HASHES + 1)) == bits(parts, TOP, RIGHT, Chunk(TALL, PAGE_HASHES + 1))
-    assert parts.held_with(Chunk(TALL, TALL_CHUNKS)) == 0
 
 
 @given(st.integers(1, 2**200 - 1), st.integers(0, 300))
