@@ -27,7 +27,7 @@ ROOMS = {
         "models.packing",
         "models.weights",
     },  # nodes and weights
-    "onnxruntime": {"models.engine", "models.prefill", "models.session"},
+    "onnxruntime": {"models.session"},
     "paho": {"mesh.mqtt_connection"},
     "segno": {"device.cli.qr"},
     "tokenizers": {"models.tokenizer"},
