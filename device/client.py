@@ -49,7 +49,6 @@ from device.api_of_models import (
     Verified,
 )
 from device.card_view import ModelCard
-from device.care_client import Download, ModelCare
 from device.connection import decode, refusal, segment
 from device.errors import (
     AnswerBrokenOffError,
@@ -59,6 +58,7 @@ from device.errors import (
     RequestRefusedError,
     UnexpectedReplyError,
 )
+from device.models_client import Download, ModelsClient
 from device.socket_http import Upload
 from device.wording import (
     Pace,
@@ -143,7 +143,7 @@ JOIN_WITHIN_S = 120.0  # Argon2 on a small board, then the search for the right 
 DOCTOR_WITHIN_S = 60.0  # it knocks at ports that may not answer
 
 
-class DaemonClient(ModelCare):
+class DaemonClient(ModelsClient):
     """One daemon, reached by its socket; each call is a connection of its own, so nothing needs closing."""
 
     async def status(self) -> Status:

@@ -11,13 +11,13 @@ from device.core.fitting import Need, Room, shortfalls
 from device.errands import Errands
 from device.errors import WontFitError
 from device.ports import SharingCounts
+from device.progress_stream import Tell, told
 from device.pulling import Puller, told_as_steps
 from device.quota import Quota
-from device.room import room_left
+from device.retention import FILE_NAME as RETENTION_FILE
+from device.retention import Retention
+from device.room_left import room_left
 from device.scrubber import Scrubber, damaged_of
-from device.shelf import FILE_NAME as SHELF_FILE
-from device.shelf import Shelf
-from device.told import Tell, told
 from mesh.publishing import verify
 from models.bundle import BundleReader, bundle_of, bundle_pieces, require_free
 from models.cards import Cards
@@ -58,11 +58,11 @@ class Library:
         # Only this process writes the store, so what it holds need not be read from the disk for every question.
         self._stored = store.models()
         self._damaged = damaged_of(store, self._stored)
-        self._shelf = Shelf(store.root / SHELF_FILE)
+        self._retention = Retention(store.root / RETENTION_FILE)
         self.quota = Quota(
             store=store,
             engine=engine,
-            shelf=self._shelf,
+            retention=self._retention,
             cache_dir=cache_dir,
             quota_bytes=quota_bytes,
             remove=self.remove,
@@ -140,7 +140,7 @@ class Library:
             raise ModelNotFoundError(f"no model with digest {digest[:12]} here")
         if digest in self._damaged:
             raise ModelNotFoundError(f"{model.name} is damaged here, and answers nobody until it is repaired")
-        self._shelf.used(digest)
+        self._retention.used(digest)
         async with contextlib.aclosing(self._engine.generate(model, request, scope=scope)) as events:
             async for event in events:
                 yield event
@@ -235,14 +235,14 @@ class Library:
     async def pin(self, key: str, *, pinned: bool) -> Model:
         """Keep a model whatever the quota says, or no more.  Raises ModelNotFoundError, DataDirectoryError."""
         model = self.store.find(key)
-        await self._shelf.pin(model.name, pinned=pinned)
+        await self._retention.pin(model.name, pinned=pinned)
         return self._shown(model)
 
     async def remove(self, key: str) -> None:
         """Forget a model and what only it needs.  Raises ModelNotFoundError, StoreWriteError."""
         name = self.store.find(key).name
         await asyncio.to_thread(self.store.remove, name)
-        await self._shelf.forget(name)
+        await self._retention.forget(name)
         self._changed()
         # Its graph goes once the answer that may be using it has ended.
         self._errands.spawn(self._engine.collect(), name="collect graphs")
@@ -254,7 +254,7 @@ class Library:
     async def aclose(self) -> None:
         """Break off what the engine does and end its process."""
         await self._engine.aclose()
-        await self._shelf.aclose()
+        await self._retention.aclose()
 
     async def _require_fit(self, size_bytes: int) -> None:
         """Refuse what will not fit, as far as its size tells.  Raises WontFitError."""
@@ -289,9 +289,9 @@ class Library:
             loaded=self._engine.loaded == model.digest,
             loading=converted_percent is not None,
             converted_percent=converted_percent or 0,
-            pinned=self._shelf.is_pinned(model.name),
+            pinned=self._retention.is_pinned(model.name),
             damaged=model.digest in self._damaged,
-            used_ago_s=self._shelf.used_ago_s(model.digest),
+            used_ago_s=self._retention.used_ago_s(model.digest),
         )
 
 

@@ -9,8 +9,8 @@ from typing import Final, Protocol
 from device.api_of_models import HeldModel, PullProgress, Removed
 from device.errors import DeviceError
 from device.ports import SharingCounts
+from device.progress_stream import Tell
 from device.quota import Quota
-from device.told import Tell
 from models.cards import Cards
 from models.catalogue import Catalogue, CatalogueEntry
 from models.errors import AmbiguousModelError

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from device.api_of_models import Removed
 from device.core.fitting import CONVERTED_PART
-from device.core.quota import Shelved, choose_removals
-from device.shelf import Shelf
+from device.core.quota import Occupant, choose_removals
+from device.retention import Retention
 from models.core.manifest import Manifest
 from models.host import EngineHost
 from models.store import ModelStore, StoredModel
@@ -26,19 +26,19 @@ class Quota:
         *,
         store: ModelStore,
         engine: EngineHost,
-        shelf: Shelf,
+        retention: Retention,
         cache_dir: Path,
         quota_bytes: int,
         remove: Callable[[str], Awaitable[None]],
     ) -> None:
         self._store = store
         self._engine = engine
-        self._shelf = shelf
+        self._retention = retention
         self._cache_dir = cache_dir
         self._quota_bytes = quota_bytes
         self._remove = remove
         self._deciding = asyncio.Lock()
-        self._coming: dict[str, Shelved] = {}  # by name: what has its room, and is not all here yet
+        self._coming: dict[str, Occupant] = {}  # by name: what has its room, and is not all here yet
 
     @contextlib.asynccontextmanager
     async def room_for(self, name: str, manifest: Manifest, tell: Callable[[Removed], None]) -> AsyncIterator[None]:
@@ -60,24 +60,24 @@ class Quota:
         graphs = await asyncio.to_thread(self._engine.graph_bytes)
         stored = {model.name: model for model in await asyncio.to_thread(self._store.models)}
         coming = _files(manifest, graphs)
-        shelved = [self._shelved(model, graphs) for model in stored.values()]
+        occupants = [self._occupant(model, graphs) for model in stored.values()]
         for gone in choose_removals(
-            [*shelved, *self._coming.values()], coming=coming, quota_bytes=self._quota_bytes, of_name=name
+            [*occupants, *self._coming.values()], coming=coming, quota_bytes=self._quota_bytes, of_name=name
         ):
             model = stored[gone.name]
             await self._remove(model.name)
             self._drop_download(model.manifest)
             tell(Removed(name=model.name, digest=model.digest, size_bytes=model.size_bytes))
-        self._coming[name] = Shelved(name=name, files=coming, kept=True)
+        self._coming[name] = Occupant(name=name, files=coming, kept=True)
 
-    def _shelved(self, model: StoredModel, graphs: dict[str, int]) -> Shelved:
+    def _occupant(self, model: StoredModel, graphs: dict[str, int]) -> Occupant:
         loading, _ = self._engine.loading or ("", 0.0)
         in_use = model.digest in (self._engine.loaded, loading)
-        return Shelved(
+        return Occupant(
             name=model.name,
             files=_files(model.manifest, graphs),
-            used_at_s=self._shelf.used_at(model.digest),
-            kept=in_use or self._shelf.is_pinned(model.name),
+            used_at_s=self._retention.used_at(model.digest),
+            kept=in_use or self._retention.is_pinned(model.name),
         )
 
     def _drop_download(self, manifest: Manifest) -> None:

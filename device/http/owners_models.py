@@ -34,10 +34,10 @@ Step = PullProgress | Removed | Model | Verification
 
 def owners_model_routes(administration: Administration) -> list[Route]:
     """What `hearth models` asks."""
-    return [*_shelf_routes(administration), *_moving_routes(administration)]
+    return [*_store_routes(administration), *_moving_routes(administration)]
 
 
-def _shelf_routes(administration: Administration) -> list[Route]:
+def _store_routes(administration: Administration) -> list[Route]:
     library = administration.library
 
     async def models(_: Request) -> Response:

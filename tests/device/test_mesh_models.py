@@ -9,7 +9,7 @@ import pytest
 from device.api_of_models import HeldModel
 from device.core.fitting import Room
 from device.core.query_messages import Status
-from device.room import room_left
+from device.room_left import room_left
 from models.store import ModelStore
 from tests.models.waiting import until
 from tests.sim.home import Home

@@ -4,17 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.core.quota import NEVER, Shelved, choose_removals, taken_bytes
+from device.core.quota import NEVER, Occupant, choose_removals, taken_bytes
 from models.errors import QuotaExceededError
 
 MB = 1_000_000
 
 
-def _model(name: str, *, used: float = NEVER, kept: bool = False, **files: int) -> Shelved:
-    return Shelved(name=name, files=files or {name: 10 * MB}, used_at_s=used, kept=kept)
+def _model(name: str, *, used: float = NEVER, kept: bool = False, **files: int) -> Occupant:
+    return Occupant(name=name, files=files or {name: 10 * MB}, used_at_s=used, kept=kept)
 
 
-def _names(chosen: tuple[Shelved, ...]) -> list[str]:
+def _names(chosen: tuple[Occupant, ...]) -> list[str]:
     return [one.name for one in chosen]
 
 
@@ -67,10 +67,10 @@ def test_what_frees_nothing_stays() -> None:
 def test_afterwards_it_fits(models: list[tuple[set[int], int, bool]], coming: int, quota: int) -> None:
     """Or nothing is chosen at all; and nothing that is kept ever."""
     here = [
-        Shelved(name=str(number), files={str(file): 1 for file in files}, used_at_s=used, kept=kept)
+        Occupant(name=str(number), files={str(file): 1 for file in files}, used_at_s=used, kept=kept)
         for number, (files, used, kept) in enumerate(models)
     ]
-    arriving = Shelved(name="new", files={"new": coming})
+    arriving = Occupant(name="new", files={"new": coming})
     kept = [one for one in here if one.kept]
     try:
         going = choose_removals(here, coming=arriving.files, quota_bytes=quota)

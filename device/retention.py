@@ -19,7 +19,7 @@ from device.data_directory import write_atomically
 from device.errors import DataDirectoryError, DeviceError
 from device.parsing import MalformedReplyError, parse
 
-FILE_NAME: Final = "shelf.json"
+FILE_NAME: Final = "retention.json"
 VERSION: Final = 1
 WRITE_AFTER_S: Final = 3600.0
 MAX_FILE_BYTES: Final = 1024 * 1024
@@ -45,7 +45,7 @@ class _Kept:
     uses: tuple[_Use, ...] = ()
 
 
-class Shelf:
+class Retention:
     """Pins by name, last uses by digest.  Errors of the disk: DataDirectoryError."""
 
     def __init__(

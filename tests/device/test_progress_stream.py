@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from device.api_of_models import PullProgress
-from device.told import MAX_NEWS, Tell, told
+from device.progress_stream import MAX_NEWS, Tell, told
 
 
 def _figure(done: int) -> PullProgress:

@@ -20,7 +20,7 @@ class Download:
     pieces: AsyncIterator[bytes]
 
 
-class ModelCare(Connection):
+class ModelsClient(Connection):
     """What one asks of a daemon's models."""
 
     async def models(self) -> Models:
