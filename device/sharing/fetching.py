@@ -135,13 +135,15 @@ class Fetch:
         swarm = self._swarm = Swarm(wanted, below=random.randrange, limit=self._limit, chunks_later=True)
         looked_here = False
         try:
-            while not swarm.is_done or self._unwritten or self._writing is not None:
+            while True:
                 self._stirred.clear()
                 await self._take_pages(arrival, swarm)
                 if swarm.knows_trees and not looked_here:
                     looked_here = True
                     await self._adopt(arrival, swarm)
                 self._write(arrival)
+                if swarm.is_done and self._writing is None:
+                    break
                 self._look_around(swarm)
                 wake_at = self._ask(swarm) if len(self._unwritten) < MAX_UNWRITTEN else None
                 with contextlib.suppress(TimeoutError):
