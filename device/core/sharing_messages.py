@@ -6,11 +6,11 @@
 | 33   | GIVE_RELEASE | the release, as its publisher signed it (models/core/release.py)   | the WANT   |
 | 34   | WANT_HOLDING | [model]                                                            |            |
 | 35   | GIVE_HOLDING | [[blob, bitmap or null]…]; null: all of it                         | the WANT   |
-| 36   | WANT_CHUNK   | [model, blob, index]                                               |            |
-| 37   | GIVE_CHUNK   | the chunk                                                          | the WANT   |
+| 36   | WANT_CHUNKS  | [model, blob, [index…]], 1 to 16 of them; each is answered by itself |            |
+| 37   | GIVE_CHUNK   | its index, 4 bytes, big endian, and the chunk                      | the WANT   |
 | 38   | WANT_PAGE    | [model, blob, level, index]                                        |            |
 | 39   | GIVE_PAGE    | the page of the blob's hash tree (models/core/hash_tree.py)        | the WANT   |
-| 40   | REFUSED      | [reason]                                                           | the WANT   |
+| 40   | REFUSED      | [reason], or [reason, index] for one chunk of several              | the WANT   |
 
 model and blob are digests of 32 bytes; chunk n has bit n % 8 (1, 2, 4 …) of the bitmap's byte n // 8.  Releases, chunks
 and pages are bare bytes, whose worth shows when they are checked; everything else is an array.  Any WANT may be asked
@@ -25,7 +25,7 @@ from device.core.question_items import all_of
 from device.errors import NeighbourMisbehavedError
 from mesh.core.codec import Item, decode_array, encode
 from mesh.errors import MalformedError
-from models.core.hash_tree import CHUNK_BYTES, HASH_BYTES, PAGE_BYTES
+from models.core.hash_tree import CHUNK_BYTES, HASH_BYTES, PAGE_BYTES, Bytes
 from models.core.manifest import MAX_BLOB_BYTES, ROLES
 from models.core.release import MAX_RELEASE_BYTES
 
@@ -34,9 +34,11 @@ MAX_BITMAP_BYTES: Final = 128 * 1024  # a million chunks, 275 GB; a larger blob 
 MAX_BLOBS: Final = len(ROLES)
 MAX_CHUNK_INDEX: Final = MAX_BLOB_BYTES // CHUNK_BYTES
 MAX_LEVEL: Final = 2  # of the greatest blob's tree
-MAX_WANT_BYTES: Final = 128
+MAX_WANT_BYTES: Final = 256
+MAX_WANTED_CHUNKS: Final = 16
 MAX_HOLDING_BYTES: Final = MAX_BLOBS * (MAX_BITMAP_BYTES + 64)
-MAX_ITEMS: Final = 1 + 3 * MAX_BLOBS + 4
+INDEX_BYTES: Final = 4
+MAX_ITEMS: Final = 4 + MAX_WANTED_CHUNKS  # more than a holding's 1 + 3 * MAX_BLOBS
 
 Reason = Literal["not_shared", "not_here", "busy", "no_such_chunk"]
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
@@ -96,17 +98,17 @@ class GiveHolding:
 
 
 @dataclass(frozen=True)
-class WantChunk:
-    """Asks for a chunk of a blob."""
+class WantChunks:
+    """Asks for chunks of a blob, at most MAX_WANTED_CHUNKS, each once; there is an answer to each."""
 
     KIND: ClassVar[int] = 36
     model: str
     blob: str
-    index: int
+    indexes: tuple[int, ...]
 
     def to_body(self) -> bytes:
         """Write the body."""
-        return encode([bytes.fromhex(self.model), bytes.fromhex(self.blob), self.index])
+        return encode([bytes.fromhex(self.model), bytes.fromhex(self.blob), list(self.indexes)])
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,12 @@ class GiveChunk:
     """A chunk, unchecked."""
 
     KIND: ClassVar[int] = 37
-    data: bytes
+    index: int
+    data: Bytes
 
     def to_body(self) -> bytes:
         """Write the body."""
-        return self.data
+        return b"".join((self.index.to_bytes(INDEX_BYTES, "big"), self.data))
 
 
 @dataclass(frozen=True)
@@ -150,17 +153,18 @@ class GivePage:
 
 @dataclass(frozen=True)
 class Refused:
-    """There will be no other answer, and why."""
+    """There will be no other answer, and why; `index`: of chunks that were asked for, only this one is refused."""
 
     KIND: ClassVar[int] = 40
     reason: Reason
+    index: int | None = None
 
     def to_body(self) -> bytes:
         """Write the body."""
-        return encode([self.reason])
+        return encode([self.reason] if self.index is None else [self.reason, self.index])
 
 
-Want = WantRelease | WantHolding | WantChunk | WantPage
+Want = WantRelease | WantHolding | WantChunks | WantPage
 Given = GiveRelease | GiveHolding | GiveChunk | GivePage | Refused
 SharingMessage = Want | Given
 
@@ -205,13 +209,18 @@ def _want_holding(fields: list[Item]) -> WantHolding | None:
     return None
 
 
-def _want_chunk(fields: list[Item]) -> WantChunk | None:
+def _want_chunks(fields: list[Item]) -> WantChunks | None:
     match fields:
-        case [bytes(model), bytes(blob), int(index)] if len(model) == len(blob) == DIGEST_BYTES and _is_count(
-            index, MAX_CHUNK_INDEX
-        ):
-            return WantChunk(model.hex(), blob.hex(), index)
+        case [bytes(model), bytes(blob), list(items)] if len(model) == len(blob) == DIGEST_BYTES:
+            indexes = [item for item in items if type(item) is int and 0 <= item <= MAX_CHUNK_INDEX]
+            if 0 < len(items) <= MAX_WANTED_CHUNKS and len(set(indexes)) == len(items):
+                return WantChunks(model.hex(), blob.hex(), tuple(indexes))
     return None
+
+
+def _chunk(body: bytes) -> GiveChunk | None:
+    index = int.from_bytes(body[:INDEX_BYTES], "big")
+    return GiveChunk(index, memoryview(body)[INDEX_BYTES:]) if len(body) > INDEX_BYTES else None
 
 
 def _want_page(fields: list[Item]) -> WantPage | None:
@@ -242,24 +251,31 @@ def _blob(item: Item) -> tuple[str, bytes | None] | None:
 
 
 def _refused(fields: list[Item]) -> Refused | None:
-    known = [reason for reason in REASONS if [reason] == fields]
-    return Refused(known[0]) if known else None
+    match fields:
+        case [str(text), *rest] if text in REASONS:
+            reason = next(reason for reason in REASONS if reason == text)
+            match rest:
+                case []:
+                    return Refused(reason)
+                case [int(index)] if _is_count(index, MAX_CHUNK_INDEX):
+                    return Refused(reason, index)
+    return None
 
 
 def _is_count(value: int, top: int) -> bool:
     return type(value) is int and 0 <= value <= top
 
 
-_BARE: Final[Mapping[int, tuple[int, int, Callable[[bytes], SharingMessage]]]] = {
+_BARE: Final[Mapping[int, tuple[int, int, Callable[[bytes], SharingMessage | None]]]] = {
     GiveRelease.KIND: (MAX_RELEASE_BYTES, 1, GiveRelease),
-    GiveChunk.KIND: (CHUNK_BYTES, 1, GiveChunk),
+    GiveChunk.KIND: (INDEX_BYTES + CHUNK_BYTES, 1, _chunk),
     GivePage.KIND: (PAGE_BYTES, HASH_BYTES, GivePage),
 }
 _ARRAYS: Final[Mapping[int, tuple[int, Callable[[list[Item]], SharingMessage | None]]]] = {
     WantRelease.KIND: (MAX_WANT_BYTES, _want_release),
     WantHolding.KIND: (MAX_WANT_BYTES, _want_holding),
     GiveHolding.KIND: (MAX_HOLDING_BYTES, _holding),
-    WantChunk.KIND: (MAX_WANT_BYTES, _want_chunk),
+    WantChunks.KIND: (MAX_WANT_BYTES, _want_chunks),
     WantPage.KIND: (MAX_WANT_BYTES, _want_page),
     Refused.KIND: (MAX_WANT_BYTES, _refused),
 }

@@ -1,7 +1,7 @@
 """Which part of a model is asked of which neighbour next, while it comes from several at once.
 
-The caller tells what happened, and then does what `decide` says: it sends requests, and takes back those that are no
-longer needed.  It checks every part before it says `arrived`; nothing that a source says is believed beyond that.
+The caller tells what happened, and then does what `decide` says.  It checks every part before it says `arrived`;
+nothing that a source says is believed beyond that.
 
     part      a chunk of a blob, or a page of its hash tree (models/core/hash_tree.py); pages come first, from the top
     source    a neighbour that holds some of it, by its node id
@@ -73,7 +73,6 @@ class Swarm:
         self._wasted_bytes = 0
         self._meter = Meter()
         self._judged_at = -math.inf
-        self._cancel: list[Request] = []
         self._dropped: list[str] = []
 
     @property
@@ -152,7 +151,7 @@ class Swarm:
                 self._needed_no_more(number)
 
     def in_vain(self, source: str, size: int, *, now: float) -> None:
-        """Note that bytes came that were not wanted, such as the answer to a request taken back too late."""
+        """Note that bytes came that were not wanted, such as what another source gave sooner."""
         self._wasted_bytes += size
         one = self._sources.get(source)
         if one is not None:
@@ -176,7 +175,8 @@ class Swarm:
         if number is None or one is None or self._release(one, number) is None:
             return
         if busy:
-            one.is_busy(now)
+            if one.quiet_until <= now:  # else it said so of several parts at once
+                one.is_busy(now)
             return
         one.heard(now)
         self._hold(one, one.has & ~(1 << number))
@@ -198,10 +198,9 @@ class Swarm:
         times = [at for source in self._sources.values() if (at := source.wake_at(now)) is not None]
         if wait_s is not None:
             times.append(now + wait_s)
-        cancel, self._cancel = tuple(self._cancel), []
         dropped, self._dropped = tuple(self._dropped), []
         wake_at = None if self.is_done else min(times, default=None)
-        return Decision(cancel=cancel, requests=tuple(requests), dropped=dropped, wake_at=wake_at)
+        return Decision(requests=tuple(requests), dropped=dropped, wake_at=wake_at)
 
     def progress(self, *, now: float) -> Progress:
         """Say how far it is."""
@@ -268,15 +267,12 @@ class Swarm:
     def _needed_no_more(self, number: int) -> None:
         for one in self._sources.values():
             one.expected &= ~(1 << number)
-            if self._release(one, number) is not None:
-                self._cancel.append(Request(one.name, self._parts.part(number)))
+            self._release(one, number)
 
     def _drop(self, source: Source, now: float, why: Saw = Saw.FAILED) -> None:
         asked = source.asked
-        for number in source.asks if why is Saw.LAGGED else ():  # others are faster; who is only silent may yet answer
-            self._cancel.append(Request(source.name, self._parts.part(number)))
         self._let_go(source)
-        source.expected |= asked
+        source.expected |= asked  # it may yet answer
         source.rest(now, why)
         self._dropped.append(source.name)
 

@@ -15,14 +15,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the caller does now, in this order.
+    """What the caller does now.
 
-    cancel: requests whose answer is no longer needed; whoever cannot be told may answer all the same.
     requests: to be sent.  dropped: sources that are asked no more for the moment.
     wake_at: when to decide again if nothing happens until then; None while only an event can change anything.
     """
 
-    cancel: tuple[Request, ...] = ()
     requests: tuple[Request, ...] = ()
     dropped: tuple[str, ...] = ()
     wake_at: float | None = None

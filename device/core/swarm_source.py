@@ -79,6 +79,7 @@ class Source:
     heard_at: float = 0.0
     rest_until: float = 0.0
     quiet_until: float = 0.0
+    is_full: bool = False  # until half of its window is free: so several chunks are asked for by one message
     refusals: int = 0
     _rest_s: float = FIRST_REST_S
     _busy_s: float = FIRST_BUSY_S
@@ -91,7 +92,7 @@ class Source:
 
     def can_be_asked(self, now: float) -> bool:
         """Whether one more request may be sent to it."""
-        return self.state is State.ACTIVE and self.quiet_until <= now and len(self.asks) < self.pace.window
+        return self.state is State.ACTIVE and self.quiet_until <= now and not self.is_full
 
     @property
     def rests(self) -> bool:
@@ -105,6 +106,7 @@ class Source:
         self.asks[number] = Ask(now)
         self.asked |= 1 << number
         self.expected &= ~(1 << number)
+        self.is_full = len(self.asks) >= self.pace.window
         self.pace.asked(len(self.asks))
 
     def release(self, number: int) -> Ask | None:
@@ -112,6 +114,7 @@ class Source:
         ask = self.asks.pop(number, None)
         if ask is not None:
             self.asked ^= 1 << number
+            self.is_full = self.is_full and len(self.asks) > self.pace.window // 2
         return ask
 
     def heard(self, now: float) -> None:

@@ -6,17 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from device.core.sharing_messages import Given, Want
+from device.core.sharing_messages import Given, Refused, Want, WantChunks
 from device.ports import Mesh
 from mesh.errors import MeshError
 
 MAX_OPEN: Final = 4096  # far more than are on their way: what never came is forgotten so
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Open:
     peer: str
     on_answer: Callable[[Given], None]
+    answers: int  # still to come
 
 
 class Requests:
@@ -27,12 +28,13 @@ class Requests:
         self._open: OrderedDict[bytes, _Open] = OrderedDict()  # the oldest first
 
     def send(self, peer: str, want: Want, on_answer: Callable[[Given], None]) -> bytes:
-        """Ask; `on_answer` is called with the first answer until `forget`.  Return the request's id.
+        """Ask; `on_answer` is called with each answer, until there were as many as were asked for, or `forget`.
 
-        Raises MeshError; nothing was asked then.
+        Return the request's id.  Raises MeshError; nothing was asked then.
         """
         message_id = self._mesh.post(peer, want.KIND, want.to_body())
-        self._open[message_id] = _Open(peer, on_answer)
+        answers = len(want.indexes) if isinstance(want, WantChunks) else 1
+        self._open[message_id] = _Open(peer, on_answer, answers)
         if len(self._open) > MAX_OPEN:
             self._open.popitem(last=False)
         return message_id
@@ -45,7 +47,9 @@ class Requests:
         """Hand an answer to whoever asked that neighbour for it; what nobody waits for is dropped."""
         found = self._open.get(re or b"")
         if found is not None and re is not None and found.peer == peer:
-            del self._open[re]
+            found.answers -= 1
+            if not found.answers or (isinstance(given, Refused) and given.index is None):
+                del self._open[re]
             found.on_answer(given)
 
     async def ask(self, peer: str, want: Want, *, within_s: float) -> Given | None:

@@ -20,7 +20,7 @@ from device.core.sharing_messages import (
     Reason,
     Refused,
     Want,
-    WantChunk,
+    WantChunks,
     WantHolding,
     WantPage,
     WantRelease,
@@ -28,7 +28,7 @@ from device.core.sharing_messages import (
 from device.errors import BusyError, NotSharedError, StoppingError
 from device.ports import Mesh
 from mesh.errors import MeshError, QueueFullError
-from models.core.hash_tree import PageId
+from models.core.hash_tree import Bytes, PageId
 from models.errors import ModelsError
 
 MAX_WAITING: Final = 64  # requests of one neighbour; whoever has as many on the way learns nothing from one more
@@ -53,7 +53,7 @@ class Stock(Protocol):
     async def holding(self, model: str) -> Mapping[str, bytes | None] | None:
         """Which chunks of each blob are here."""
 
-    async def chunk(self, model: str, blob: str, index: int) -> bytes | None:
+    async def chunk(self, model: str, blob: str, index: int) -> Bytes | None:
         """A chunk of a blob."""
 
     async def page(self, model: str, blob: str, page: PageId) -> bytes | None:
@@ -64,7 +64,7 @@ class Stock(Protocol):
 class _Customer:
     """A neighbour that is being served."""
 
-    waiting: deque[tuple[bytes, Want, float]] = field(default_factory=deque)  # id, request, when it came
+    waiting: deque[tuple[bytes, Want, float]] = field(default_factory=deque)  # id, request for one thing, when it came
     ready: tuple[bytes, Given] | None = None  # an answer that found its lane full
     again_at: float = 0.0
 
@@ -93,10 +93,12 @@ class Server:
         customer = self._customers.get(peer)
         if customer is None and len(self._customers) < MAX_NEIGHBOURS:
             customer = self._customers[peer] = _Customer()
-        if customer is None or len(customer.waiting) >= MAX_WAITING:
+        wants = _one_by_one(want)
+        if customer is None or len(customer.waiting) + len(wants) > MAX_WAITING:
             self.refuse(peer, message_id, Refused("busy"))
             return
-        customer.waiting.append((message_id, want, asyncio.get_running_loop().time()))
+        now = asyncio.get_running_loop().time()
+        customer.waiting.extend((message_id, one, now) for one in wants)
         self._stirred.set()
 
     def refuse(self, peer: str, message_id: bytes, refused: Refused) -> None:
@@ -169,22 +171,23 @@ class Server:
         await asyncio.sleep(self._paid_at - now - AHEAD_S)
 
     async def _answer(self, want: Want) -> Given:
+        index = want.indexes[0] if isinstance(want, WantChunks) else None
         try:
             given = await self._look_up(want)
         except NotSharedError:
-            return Refused("not_shared")
+            return Refused("not_shared", index)
         except (BusyError, StoppingError):
-            return Refused("busy")
+            return Refused("busy", index)
         except (MeshError, ModelsError) as error:
             log.warning("what a neighbour asked for cannot be given: %s", error)
-            return Refused("not_here")
+            return Refused("not_here", index)
         if given is not None:
             return given
-        missing: Reason = "no_such_chunk" if isinstance(want, WantChunk | WantPage) else "not_here"
-        return Refused(missing)
+        missing: Reason = "no_such_chunk" if isinstance(want, WantChunks | WantPage) else "not_here"
+        return Refused(missing, index)
 
     async def _look_up(self, want: Want) -> Given | None:
-        data: bytes | None
+        data: Bytes | None
         match want:
             case WantRelease(model):
                 data = await self._stock.release(model)
@@ -192,9 +195,17 @@ class Server:
             case WantHolding(model):
                 blobs = await self._stock.holding(model)
                 return None if blobs is None else GiveHolding(blobs)
-            case WantChunk(model, blob, index):
+            case WantChunks(model, blob, indexes):
+                index = indexes[0]  # they were taken apart
                 data = await self._stock.chunk(model, blob, index)
-                return None if data is None else GiveChunk(data)
+                return None if data is None else GiveChunk(index, data)
             case WantPage(model, blob, level, index):
                 data = await self._stock.page(model, blob, PageId(level, index))
                 return None if data is None else GivePage(data)
+
+
+def _one_by_one(want: Want) -> tuple[Want, ...]:
+    """Take a request for several chunks apart, so that each is answered in its turn."""
+    if isinstance(want, WantChunks):
+        return tuple(WantChunks(want.model, want.blob, (index,)) for index in want.indexes)
+    return (want,)

@@ -14,7 +14,7 @@ from device.api_of_models import HeldModel, PullProgress, Removed
 from device.core.sharing_messages import (
     SHARING_KINDS,
     Refused,
-    WantChunk,
+    WantChunks,
     WantHolding,
     WantPage,
     WantRelease,
@@ -223,9 +223,9 @@ class Sharing:
         match message:
             case None:
                 pass
-            case WantRelease() | WantHolding() | WantChunk() | WantPage() if self._enabled:
+            case WantRelease() | WantHolding() | WantChunks() | WantPage() if self._enabled:
                 self._server.want(received.peer, received.message_id, message)
-            case WantRelease() | WantHolding() | WantChunk() | WantPage():
+            case WantRelease() | WantHolding() | WantChunks() | WantPage():
                 self._server.refuse(received.peer, received.message_id, Refused("not_shared"))
             case _:
                 self._requests.arrived(received.peer, received.re, message)

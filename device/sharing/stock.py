@@ -14,7 +14,7 @@ from device.sharing.releases import Releases
 from mesh.errors import MeshError
 from models.arrivals import Arrival
 from models.blob_trees import BlobTrees
-from models.core.hash_tree import CHUNK_BYTES, KnownTree, PageId
+from models.core.hash_tree import CHUNK_BYTES, Bytes, KnownTree, PageId
 from models.core.manifest import Blob
 from models.errors import CorruptStoreError, ModelsError
 from models.files import open_regular
@@ -33,7 +33,7 @@ class _Blob:
     readers: int = 0
     unwanted: bool = False
 
-    async def chunk(self, index: int) -> bytes | None:
+    async def chunk(self, index: int) -> Bytes | None:
         """Read a chunk: at once where the kernel has it in memory, else in a thread."""
         size, offset = self.tree.geometry.chunk_bytes(index), index * CHUNK_BYTES
         if size == 0:
@@ -41,7 +41,7 @@ class _Blob:
         buffer = bytearray(size)
         with contextlib.suppress(OSError):  # not all of it is there, or the file system cannot tell
             if os.preadv(self.file.fileno(), [buffer], offset, os.RWF_NOWAIT) == size:
-                return bytes(buffer)
+                return buffer
         self.readers += 1
         try:
             data = await asyncio.to_thread(os.pread, self.file.fileno(), size, offset)
@@ -116,7 +116,7 @@ class Stock:
         opened = await self._open(model)
         return None if opened is None else dict.fromkeys(opened.blobs)
 
-    async def chunk(self, model: str, blob: str, index: int) -> bytes | None:
+    async def chunk(self, model: str, blob: str, index: int) -> Bytes | None:
         """A chunk of a blob."""
         async with self.reading:
             arrival = self._arriving(model)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 from device.api_of_models import HeldModel, PullProgress
-from device.core.sharing_messages import WantChunk, parse_message
+from device.core.sharing_messages import WantChunks, parse_message
 from device.errands import Errands
 from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases
@@ -123,8 +123,8 @@ class Sharer:
 
     def asked_for(self) -> list[int]:
         """The chunks that this node was asked for, in order."""
-        wants = [parse_message(one.kind, one.body) for one in self.mesh.seen[WantChunk.KIND]]
-        return [want.index for want in wants if isinstance(want, WantChunk)]
+        wants = [parse_message(one.kind, one.body) for one in self.mesh.seen[WantChunks.KIND]]
+        return [index for want in wants if isinstance(want, WantChunks) for index in want.indexes]
 
     def _models_of(self, node_id: str) -> tuple[HeldModel, ...]:
         other = self.others.get(node_id)

@@ -140,10 +140,8 @@ class SwarmNet:
         if swarm is None or peer.manners.is_dead(self.now):
             return
         decision = swarm.decide(now=self.now)
-        for request in decision.cancel:
-            self._to_source(peer, request, self._take_back)
         for request in decision.requests:
-            self._to_source(peer, request, self._enqueue)
+            self._to_source(peer, request)
         if decision.wake_at is not None and not peer.wake_at <= decision.wake_at:
             peer.wake_at = decision.wake_at
             self.at(decision.wake_at, lambda: self._wake(peer))
@@ -152,13 +150,9 @@ class SwarmNet:
         peer.wake_at = float("inf")
         self._decide(peer)
 
-    def _to_source(self, peer: Peer, request: Request, what: Callable[[Peer, Request], None]) -> None:
+    def _to_source(self, peer: Peer, request: Request) -> None:
         source = self.peers[request.source]
-        self.at(self.now + self._latency_s, lambda: what(source, Request(peer.name, request.part)))
-
-    def _take_back(self, source: Peer, request: Request) -> None:
-        if request in source.queue:
-            source.queue.remove(request)
+        self.at(self.now + self._latency_s, lambda: self._enqueue(source, Request(peer.name, request.part)))
 
     def _enqueue(self, source: Peer, request: Request) -> None:
         if source.manners.is_dead(self.now):

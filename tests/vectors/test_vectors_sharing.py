@@ -9,7 +9,7 @@ from device.core.sharing_messages import (
     GiveRelease,
     Refused,
     SharingMessage,
-    WantChunk,
+    WantChunks,
     WantHolding,
     WantPage,
     WantRelease,
@@ -31,15 +31,15 @@ def message_of(case: Case) -> SharingMessage:  # noqa: PLR0911  one a kind
         case GiveHolding.KIND:
             told = {blob: None if bits is None else bytes.fromhex(bits) for blob, bits in case["blobs"].items()}
             return GiveHolding(told)
-        case WantChunk.KIND:
-            return WantChunk(case["model"], case["blob"], case["index"])
+        case WantChunks.KIND:
+            return WantChunks(case["model"], case["blob"], tuple(case["indexes"]))
         case GiveChunk.KIND:
-            return GiveChunk(bytes.fromhex(case["data"]))
+            return GiveChunk(case["index"], bytes.fromhex(case["data"]))
         case WantPage.KIND:
             return WantPage(case["model"], case["blob"], case["level"], case["index"])
         case GivePage.KIND:
             return GivePage(bytes.fromhex(case["data"]))
-    return Refused(case["refused"])
+    return Refused(case["refused"], case["index"])
 
 
 @pytest.mark.parametrize("case", cases("sharing"), ids=title)

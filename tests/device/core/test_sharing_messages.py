@@ -11,6 +11,7 @@ from device.core.sharing_messages import (
     MAX_CHUNK_INDEX,
     MAX_HOLDING_BYTES,
     MAX_LEVEL,
+    MAX_WANTED_CHUNKS,
     REASONS,
     SHARING_KINDS,
     GiveChunk,
@@ -19,7 +20,7 @@ from device.core.sharing_messages import (
     GiveRelease,
     Refused,
     SharingMessage,
-    WantChunk,
+    WantChunks,
     WantHolding,
     WantPage,
     WantRelease,
@@ -34,16 +35,22 @@ from models.core.release import MAX_RELEASE_BYTES
 MODEL, BLOB = "0f" * 32, "f0" * 32
 RAW = bytes.fromhex(MODEL)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
+indexes = st.integers(0, MAX_CHUNK_INDEX)
 messages = st.one_of(
     st.builds(WantRelease, digests),
     st.builds(GiveRelease, st.binary(min_size=1, max_size=100)),
     st.builds(WantHolding, digests),
     st.builds(GiveHolding, st.dictionaries(digests, st.none() | st.binary(max_size=20), max_size=MAX_BLOBS)),
-    st.builds(WantChunk, digests, digests, st.integers(0, MAX_CHUNK_INDEX)),
-    st.builds(GiveChunk, st.binary(min_size=1, max_size=100)),
-    st.builds(WantPage, digests, digests, st.integers(0, MAX_LEVEL), st.integers(0, MAX_CHUNK_INDEX)),
+    st.builds(
+        WantChunks,
+        digests,
+        digests,
+        st.lists(indexes, min_size=1, max_size=MAX_WANTED_CHUNKS, unique=True).map(tuple),
+    ),
+    st.builds(GiveChunk, indexes, st.binary(min_size=1, max_size=100)),
+    st.builds(WantPage, digests, digests, st.integers(0, MAX_LEVEL), indexes),
     st.builds(GivePage, st.integers(1, 1024).map(lambda count: bytes(32 * count))),
-    st.builds(Refused, st.sampled_from(REASONS)),
+    st.builds(Refused, st.sampled_from(REASONS), st.none() | indexes),
 )
 
 
@@ -59,7 +66,8 @@ def test_the_largest_are_read_back() -> None:
     for message in (
         GiveRelease(bytes(MAX_RELEASE_BYTES)),
         GiveHolding({MODEL: bitmap, BLOB: bitmap}),
-        GiveChunk(bytes(CHUNK_BYTES)),
+        WantChunks(MODEL, BLOB, tuple(range(MAX_CHUNK_INDEX - MAX_WANTED_CHUNKS, MAX_CHUNK_INDEX))),
+        GiveChunk(MAX_CHUNK_INDEX, bytes(CHUNK_BYTES)),
         GivePage(bytes(PAGE_BYTES)),
     ):
         assert len(message.to_body()) <= MAX_BODY_BYTES
@@ -94,16 +102,25 @@ def test_all_kinds_are_bulk_kinds() -> None:
         (35, [[RAW, None], [RAW, None]]),
         (35, [[bytes([n]) + RAW[1:], None] for n in range(MAX_BLOBS + 1)]),
         (36, [RAW, RAW]),
-        (36, [RAW, RAW, -1]),
-        (36, [RAW, RAW, True]),
-        (36, [RAW, RAW, MAX_CHUNK_INDEX + 1]),
-        (36, [RAW, RAW[1:], 0]),
+        (36, [RAW, RAW, 0]),
+        (36, [RAW, RAW, []]),
+        (36, [RAW, RAW, [-1]]),
+        (36, [RAW, RAW, [True]]),
+        (36, [RAW, RAW, [0, 0]]),
+        (36, [RAW, RAW, [0, "1"]]),
+        (36, [RAW, RAW, [MAX_CHUNK_INDEX + 1]]),
+        (36, [RAW, RAW, list(range(MAX_WANTED_CHUNKS + 1))]),
+        (36, [RAW, RAW[1:], [0]]),
         (38, [RAW, RAW, MAX_LEVEL + 1, 0]),
         (38, [RAW, RAW, 0, MAX_CHUNK_INDEX + 1]),
         (38, [RAW, RAW, 0]),
         (40, ["tired"]),
         (40, []),
+        (40, [0]),
         (40, ["busy", "busy"]),
+        (40, ["busy", True]),
+        (40, ["busy", MAX_CHUNK_INDEX + 1]),
+        (40, ["busy", 0, 0]),
     ],
 )
 def test_what_is_none_of_its_kind_is_refused(kind: int, fields: list[Item]) -> None:
@@ -121,7 +138,8 @@ def test_what_is_none_of_its_kind_is_refused(kind: int, fields: list[Item]) -> N
         (35, encode([bytes(MAX_HOLDING_BYTES)])),
         (35, encode([[]] * 100)),
         (37, b""),
-        (37, bytes(CHUNK_BYTES + 1)),
+        (37, bytes(4)),
+        (37, bytes(4 + CHUNK_BYTES + 1)),
         (39, bytes(31)),
         (39, bytes(PAGE_BYTES + 32)),
         (40, b""),

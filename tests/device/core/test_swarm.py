@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from device.core.source_pace import FIRST_LATE_S, FIRST_WINDOW, MIN_LATE_S, STALLED_AFTER
+from device.core.source_pace import FIRST_LATE_S, FIRST_WINDOW, MAX_WINDOW, MIN_LATE_S, STALLED_AFTER
 from device.core.swarm import (
     MAX_IN_FLIGHT_BYTES,
     Chunk,
@@ -69,8 +69,6 @@ class Asked:
     def decide(self) -> Decision:
         """Let the swarm choose."""
         decision = self.swarm.decide(now=self.now)
-        for request in decision.cancel:
-            self.of[request.source].remove(request.part)
         for request in decision.requests:
             self.of.setdefault(request.source, []).append(request.part)
         return decision
@@ -151,8 +149,24 @@ def test_all_that_is_on_its_way_is_bounded() -> None:
     assert len(swarm.decide(now=0.0).requests) == MAX_IN_FLIGHT_BYTES // CHUNK_BYTES
 
 
+def test_a_full_source_is_asked_again_once_half_of_its_window_is_free() -> None:
+    """So that several chunks go into one request."""
+    swarm = wanted(100)
+    swarm.source_has("ada", ALL, now=0.0)
+    waiting, now = asked_of("ada", swarm.decide(now=0.0)), 0.0
+    while len(waiting) < MAX_WINDOW:
+        now += 0.01  # so quick that the window grows
+        swarm.arrived("ada", waiting.pop(0), now=now)
+        waiting += asked_of("ada", swarm.decide(now=now))
+    for _ in range(MAX_WINDOW // 2 - 1):
+        swarm.arrived("ada", waiting.pop(0), now=now)
+        assert asked_of("ada", swarm.decide(now=now)) == []
+    swarm.arrived("ada", waiting.pop(0), now=now)
+    assert len(asked_of("ada", swarm.decide(now=now))) == MAX_WINDOW // 2
+
+
 def test_a_late_answer_is_asked_for_elsewhere_and_welcome_all_the_same() -> None:
-    """Whoever is late is asked for less; the first of both answers counts, the other request is taken back."""
+    """Whoever is late is asked for less; the first of both answers counts, the other comes in vain."""
     swarm = wanted(2)
     swarm.source_has("ada", ALL, now=0.0)
     [first, second] = asked_of("ada", swarm.decide(now=0.0))
@@ -164,9 +178,8 @@ def test_a_late_answer_is_asked_for_elsewhere_and_welcome_all_the_same() -> None
     assert set(asked_of("ben", decision)) == {first, second}
     assert swarm.arrived("ada", first, now=FIRST_LATE_S + 1)
     assert not swarm.is_wanted("ben", first)
-    assert swarm.decide(now=FIRST_LATE_S + 1).cancel == (Request("ben", first),)
     assert swarm.arrived("ben", second, now=FIRST_LATE_S + 1)
-    assert swarm.decide(now=FIRST_LATE_S + 1).cancel == (Request("ada", second),)
+    assert not swarm.is_wanted("ada", second)
     assert not swarm.arrived("ada", second, now=FIRST_LATE_S + 2)
     swarm.in_vain("ben", CHUNK_BYTES, now=FIRST_LATE_S + 2)
     swarm.in_vain("nobody", 5, now=FIRST_LATE_S + 2)
@@ -344,7 +357,7 @@ def test_an_overdue_part_is_asked_of_another_at_the_end() -> None:
 
 
 def test_a_slow_source_is_dropped_where_others_hold_the_same() -> None:
-    """What it was asked for is taken back and asked of them; where it alone holds something it is kept."""
+    """What it was asked for is asked of them; where it alone holds something it is kept."""
     cases: list[tuple[bool, Holding]] = [(True, {BLOB: b"\xff" * 6}), (False, ALL)]
     for kept, holding in cases:
         swarm = wanted(100)
@@ -353,12 +366,10 @@ def test_a_slow_source_is_dropped_where_others_hold_the_same() -> None:
         slow: list[Part] = []
         fast: list[Part] = []
         dropped: list[str] = []
-        cancelled: list[Request] = []
         for turn in range(200):
             now = turn / 20
             decision = swarm.decide(now=now)
             dropped += decision.dropped
-            cancelled += decision.cancel
             slow += asked_of("slow", decision)
             fast += asked_of("fast", decision)
             if fast and turn < 60:
@@ -367,7 +378,6 @@ def test_a_slow_source_is_dropped_where_others_hold_the_same() -> None:
                 swarm.arrived("slow", slow.pop(0), now=now + 0.01)
         assert state_of(swarm, "slow") == ("active" if kept else "slow")
         assert ("slow" in dropped) != kept
-        assert kept or "slow" in {request.source for request in cancelled}
     assert asked_of("slow", swarm.decide(now=now + SLOW_REST_S)) != []
 
 
@@ -384,14 +394,15 @@ def test_a_limit_holds_requests_back() -> None:
 
 
 def test_chunks_from_this_node_are_not_fetched() -> None:
-    """Requests for them are taken back; what is no chunk of it is ignored."""
+    """What was asked for is wanted no more; what is no chunk of it is ignored."""
     swarm = wanted(3)
     swarm.source_has("ada", ALL, now=0.0)
     asked = asked_of("ada", swarm.decide(now=0.0))
     chunks = [Chunk(BLOB, index) for index in range(3)]
     swarm.adopted([*chunks, chunks[0], Chunk(OTHER, 0)])
     assert swarm.is_done
-    assert {request.part for request in swarm.decide(now=0.1).cancel} == set(asked)
+    assert not any(swarm.is_wanted("ada", part) for part in asked)
+    assert swarm.decide(now=0.1).requests == ()
 
 
 def test_what_is_no_part_or_no_source_changes_nothing() -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from device.core.sharing_messages import Given, Refused, WantHolding
+from device.core.sharing_messages import GiveChunk, Given, Refused, WantChunks, WantHolding
 from device.sharing import requests
 from device.sharing.requests import Requests
 from tests.sim.mesh_net import SimulatedNet
@@ -30,6 +30,24 @@ async def test_an_answer_counts_once_and_only_from_whoever_was_asked() -> None:
     asked.forget(forgotten)
     asked.arrived(there.node_id, forgotten, Refused("busy"))
     assert len(got) == 1
+
+
+async def test_each_of_several_chunks_has_its_answer() -> None:
+    """The request is open until the last has come; one refusal of them all ends it."""
+    net = SimulatedNet()
+    here, there = net.node("here"), net.node("there")
+    net.link(here, there)
+    asked, got = Requests(here), list[Given]()
+    want = WantChunks("0f" * 32, "f0" * 32, (4, 5, 6))
+    answers: list[Given] = [GiveChunk(6, b"6"), Refused("busy", 4), GiveChunk(5, b"5"), GiveChunk(4, b"4")]
+    message_id = asked.send(there.node_id, want, got.append)
+    for answer in answers:
+        asked.arrived(there.node_id, message_id, answer)
+    assert got == answers[:3]
+    message_id = asked.send(there.node_id, want, got.append)
+    asked.arrived(there.node_id, message_id, Refused("busy"))
+    asked.arrived(there.node_id, message_id, GiveChunk(6, b"6"))
+    assert got[3:] == [Refused("busy")]
 
 
 async def test_who_waits_gets_the_answer_or_none() -> None:

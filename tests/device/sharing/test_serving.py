@@ -15,7 +15,7 @@ from device.core.sharing_messages import (
     Reason,
     Refused,
     Want,
-    WantChunk,
+    WantChunks,
     WantHolding,
     WantPage,
     WantRelease,
@@ -30,7 +30,7 @@ from tests.models.waiting import until
 from tests.sim.mesh_net import SimulatedMesh, SimulatedNet
 
 MODEL, BLOB = "0f" * 32, "f0" * 32
-CHUNK = WantChunk(MODEL, BLOB, 0)
+CHUNK = WantChunks(MODEL, BLOB, (0,))
 
 
 class ShortStock:
@@ -114,8 +114,8 @@ async def test_each_want_has_its_answer() -> None:
         WantRelease(MODEL): GiveRelease(b"{}"),
         WantRelease(BLOB): Refused("not_here"),
         WantHolding(MODEL): GiveHolding({BLOB: None}),
-        CHUNK: GiveChunk(bytes(CHUNK_BYTES)),
-        WantChunk(MODEL, BLOB, 1): Refused("no_such_chunk"),
+        CHUNK: GiveChunk(0, bytes(CHUNK_BYTES)),
+        WantChunks(MODEL, BLOB, (1,)): Refused("no_such_chunk", 1),
         WantPage(MODEL, BLOB, 0, 0): GivePage(bytes(32)),
         WantPage(MODEL, BLOB, 0, 1): Refused("no_such_chunk"),
     }
@@ -144,7 +144,25 @@ async def test_what_cannot_be_given_is_refused_with_a_reason(error: Exception, r
     async with giver.running():
         giver.ask(giver.others[0])
         await until(lambda: heard(giver.others[0], Refused.KIND) == 1)
-        assert parse_message(Refused.KIND, giver.others[0].seen[Refused.KIND][0].body) == Refused(reason)
+        assert parse_message(Refused.KIND, giver.others[0].seen[Refused.KIND][0].body) == Refused(reason, 0)
+
+
+async def test_several_chunks_are_asked_for_at_once_and_answered_one_by_one() -> None:
+    """Each may be refused by itself; where there is no room for all, nothing is taken."""
+    giver = Giver(1)
+    [other] = giver.others
+    asked = giver.ask(other, WantChunks(MODEL, BLOB, (1, 0, 2)))
+    for _ in range(MAX_WAITING - 4):
+        giver.ask(other, WantRelease(MODEL))
+    giver.ask(other, WantChunks(MODEL, BLOB, (0, 1)))
+    await until(lambda: heard(other, Refused.KIND) == 1)
+    [busy] = other.seen[Refused.KIND]
+    assert parse_message(busy.kind, busy.body) == Refused("busy")
+    async with giver.running():
+        await until(lambda: giver.server.serving == 0)
+        answers = [one for kind in other.seen.values() for one in kind if one.re == asked]
+        got = {parse_message(one.kind, one.body) for one in answers}
+        assert got == {Refused("no_such_chunk", 1), GiveChunk(0, bytes(CHUNK_BYTES)), Refused("no_such_chunk", 2)}
 
 
 async def test_who_asks_much_does_not_keep_others_waiting() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from device.api_of_models import PullProgress, Removed
-from device.core.sharing_messages import GiveChunk, WantChunk
+from device.core.sharing_messages import GiveChunk, WantChunks
 from device.errors import NoHolderError, NotSharedError, StrangersReleaseError
 from mesh.node import Received
 from models.core.hash_tree import CHUNK_BYTES
@@ -216,9 +216,9 @@ async def test_what_cannot_be_given_is_refused(tmp_path: Path, net: SimulatedNet
     blob = model.manifest.gguf.sha256
     async with ember.open(), spark.open():
         for want in (
-            WantChunk(model.digest, blob, CHUNKS),
-            WantChunk(model.digest, "00" * 32, 0),
-            WantChunk("00" * 32, blob, 0),
+            WantChunks(model.digest, blob, (CHUNKS,)),
+            WantChunks(model.digest, "00" * 32, (0,)),
+            WantChunks("00" * 32, blob, (0,)),
         ):
             spark.mesh.post(ember.mesh.node_id, want.KIND, want.to_body())
         await until(lambda: len(spark.mesh.seen[40]) == 3)
