@@ -22,6 +22,7 @@ MBIT = 80
 CARRIED = 1448 / 1514  # of a full frame on such a link, what TCP carries for its user
 SIZE = 96 * 1024 * 1024
 MANY = 8
+WORDS = 400  # in eight seconds; the model takes eleven
 BROKER = "mosquitto"
 
 
@@ -42,6 +43,7 @@ def rows() -> list[Row]:
     two = _seconds(holders=2, fetchers=1)
     many = _seconds(holders=1, fetchers=MANY)
     rate = SIZE * 8 / 1e6 / one
+    late_ms = _words_beside_it()
     return [
         Row(
             name=f"one source, {MBIT} Mbit/s",
@@ -70,7 +72,23 @@ def rows() -> list[Row]:
             peer_value=one,
             ratio=many / one,
         ),
+        Row(name="words of an answer beside it, p50", value=late_ms[len(late_ms) // 2], unit="ms"),
+        Row(name="words of an answer beside it, p99", value=late_ms[len(late_ms) * 99 // 100], unit="ms", goal="<= 40"),
     ]
+
+
+def _words_beside_it() -> list[float]:
+    """How late words come that share the link with a model, sorted."""
+    with tempfile.TemporaryDirectory(prefix="hearth-bench-") as name, _members(Path(name), 1, 1) as made:
+        model, [holder, fetcher] = made
+        fetcher.ask(do="find", digest=model.digest, holders=1)
+        fetcher.begin(do="pull", digest=model.digest)
+        holder.ask(do="tell", count=WORDS)
+        fetcher.end()
+        late_ms: list[float] = fetcher.ask(do="used")["late_ms"]
+        if len(late_ms) != WORDS:
+            raise AssertionError(f"{len(late_ms)} of {WORDS} words came")
+        return sorted(late_ms)
 
 
 def _seconds(*, holders: int, fetchers: int) -> float:

@@ -1,7 +1,8 @@
 """A node that only gives and fetches models: python -m tests.bench.sharing_node DIR NAME BROKER [INTERFACE…].
 
 Commands come on stdin, a JSON object a line, and so do the answers on stdout: {"do": "offer"}, {"do": "join", "words"},
-{"do": "find", "digest", "holders"}, {"do": "pull", "digest"} when a holder is known, {"do": "used"}.
+{"do": "find", "digest", "holders"}, {"do": "pull", "digest"} when a holder is known, {"do": "tell", "count"}: a word of
+an answer every 20 ms to the only neighbour, {"do": "used"}: also how late such words came, in ms.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import resource
 import sys
 import time
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from device.allocator import keep_buffers
 from device.api_of_models import HeldModel
@@ -20,12 +21,16 @@ from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases
 from device.sharing.sharing import Sharing
 from device.sharing.stock import Stock
-from mesh.node import MeshConfig, MeshNode
+from mesh.node import MeshConfig, MeshNode, Received
 from mesh.publishing import verify
 from models.arrivals import Arrivals
 from models.blob_trees import BlobTrees
 from models.cards import Cards
 from models.store import ModelStore, StoredModel
+
+WORD: Final = 200  # a kind that no device uses
+WORD_BYTES: Final = 120  # and no longer than a report with some tokens
+WORD_EVERY_S: Final = 0.02
 
 Broker = Literal["auto", "mosquitto", "amqtt"]
 
@@ -39,6 +44,8 @@ class Node:
                 data_dir=folder / name, name=name, interfaces=interfaces, mqtt_port=0, door_port=0, broker=broker
             )
         )
+        self.late_ms: list[float] = []
+        self.mesh.on_message(self._heard)
         self.store = ModelStore(folder / name / "models")
         self.errands = Errands()
         trees = BlobTrees(self.store)
@@ -78,7 +85,22 @@ class Node:
                 return await self._find(command["digest"], command["holders"])
             case "pull":
                 return await self._pull(command["digest"])
-        return _used()
+            case "tell":
+                return await self._tell(command["count"])
+        return {**_used(), "late_ms": self.late_ms}
+
+    async def _tell(self, count: int) -> dict[str, Any]:
+        [peer] = [one.node_id for one in self.mesh.neighbours()]
+        due = time.monotonic()
+        for _ in range(count):
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            due += WORD_EVERY_S
+            await self.mesh.send(peer, WORD, time.monotonic_ns().to_bytes(8) + bytes(WORD_BYTES))
+        return {"told": count}
+
+    def _heard(self, received: Received) -> None:
+        if received.kind == WORD:
+            self.late_ms.append((time.monotonic_ns() - int.from_bytes(received.body[:8])) / 1e6)
 
     async def _find(self, digest: str, holders: int) -> dict[str, Any]:
         while True:
