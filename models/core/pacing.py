@@ -1,6 +1,6 @@
 """How often an answer is told of: tokens gather for the blink of an eye, so that telling costs the engine nothing.
 
-Each report wakes the daemon and whoever reads the answer, on the cores that compute it.  At 25 tokens a second or less
+Each report wakes the daemon and whoever reads the answer, on the cores that compute it.  At 12 tokens a second or less
 nothing waits; beyond that nobody reads along.
 """
 
@@ -10,7 +10,7 @@ from typing import Final
 from models.core.request import TokensGenerated
 from models.core.worker_protocol import MAX_IDS, MAX_LOGPROBS_AT_ONCE, MAX_TEXT_CHARACTERS, Event
 
-INTERVAL_S: Final = 0.04
+INTERVAL_S: Final = 0.08
 
 
 class Pace:

@@ -45,6 +45,7 @@ THREADS = 2
 ANSWER_TOKENS = 96
 SHORT_TOKENS = 8
 ROUNDS = 5
+PAIRS = 15  # what is left of a hundred is a matter of a few per cent
 CONTEXT_TOKENS = 1024
 CLIENTS = 8
 IDLE_CLIENTS = 200
@@ -96,7 +97,7 @@ def rows() -> list[Row]:
 def _against_engine(ours: str, engine: "Child") -> list[Row]:
     """What daemon, pipes and HTTP cost: of the rate of an answer, and of the time to its first words."""
     engine.ask()
-    pairs = [(_ask(ours, "a lighthouse", ANSWER_TOKENS).rate, engine.ask()) for _ in range(ROUNDS)]
+    pairs = [(_ask(ours, "a lighthouse", ANSWER_TOKENS).rate, engine.ask()) for _ in range(PAIRS)]
     rate, own = (statistics.median(values) for values in zip(*pairs, strict=True))
     asked = [_ask(ours, f"number {number}", SHORT_TOKENS) for number in range(4 * ROUNDS)]
     overhead_ms = 1000 * statistics.median(heard.first_s - heard.prefill_s for heard in asked)
