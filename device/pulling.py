@@ -31,6 +31,9 @@ class Neighbours(Protocol):
     def offered(self, key: str) -> Sequence[HeldModel]:
         """The models of that name, or whose digest begins so, that nodes in reach hold; each digest once."""
 
+    def begun(self, key: str) -> tuple[str, str] | None:
+        """The digest and the name here of the model of that name, or whose digest begins so, that is on its way."""
+
     def counts(self) -> SharingCounts:
         """What goes on now, and what went over the wires since the start."""
 
@@ -59,17 +62,20 @@ class Puller:
         for the next time.  Raises ModelsError, and DeviceError where only neighbours have it and none gives it.
         """
         entry = next((entry for entry in self._catalogue.entries if entry.name == name), None)
-        offered = self._offered(name, entry, here)
-        if offered is None:
-            entry = entry or self._catalogue.find(name)
-            await admit(entry.size_bytes)
-            return await self._from_catalogue(entry, tell)
-        await admit(offered.size_bytes)
-        if entry is None:
-            return await self._from_neighbours(offered.digest, _free_name(offered, here), tell)
+        begun = self.neighbours.begun(name) if self.neighbours is not None else None
+        if begun is None:  # else its room is held already, and it goes on once somebody is in reach
+            offered = self._offered(name, entry, here)
+            if offered is None:
+                entry = entry or self._catalogue.find(name)
+                await admit(entry.size_bytes)
+                return await self._from_catalogue(entry, tell)
+            await admit(offered.size_bytes)
+            begun = offered.digest, _free_name(offered, here) if entry is None else entry.name
         try:
-            return await self._from_neighbours(offered.digest, entry.name, tell)
+            return await self._from_neighbours(*begun, tell)
         except DeviceError as error:
+            if entry is None:
+                raise
             log.info("%s does not come from neighbours, but from the catalogue: %s", name, error)
         return await self._from_catalogue(entry, tell)
 

@@ -79,6 +79,7 @@ class Sharing:
         self._enabled = enabled
         self._limit = TokenBucket(bytes_per_s, max(bytes_per_s / 4, 1024 * 1024)) if bytes_per_s else None
         self._transfers: dict[str, Transfer] = {}  # by digest
+        self._stopped: dict[str, str] = {}  # the names of those that lie on the disk and do not go on, by digest
         self._requests = Requests(mesh)
         self._drops = Drops()
         self._fetched = 0  # bytes of transfers that have ended
@@ -121,6 +122,17 @@ class Sharing:
             if model.name == key or (len(key) >= MIN_PREFIX and model.digest.startswith(key))
         }
         return tuple(found.values())
+
+    def begun(self, key: str) -> tuple[str, str] | None:
+        """The digest and the name of the model of that name, or whose digest begins so, that is on its way here.
+
+        Also of one that was stopped; whoever holds it need not be in reach.
+        """
+        names = self._stopped | {digest: one.name for digest, one in self._transfers.items()}
+        for digest, name in names.items():
+            if name == key or (len(key) >= MIN_PREFIX and digest.startswith(key)):
+                return digest, name
+        return None
 
     async def pull(self, digest: str, name: str) -> AsyncGenerator[PullProgress | Removed | StoredModel, None]:
         """Bring a model here from whoever holds it; yield how far it is, what made room for it, at the end the model.
@@ -170,6 +182,7 @@ class Sharing:
             relatives=self._relatives,
             limit=self._limit,
         )
+        self._stopped.pop(digest, None)
         transfer = self._transfers[digest] = Transfer(
             fetch,
             name,
@@ -184,16 +197,23 @@ class Sharing:
         return transfer
 
     def _ended(self, digest: str) -> None:
-        self._fetched += self._transfers.pop(digest).fetch.bytes_fetched
+        transfer = self._transfers.pop(digest)
+        self._fetched += transfer.fetch.bytes_fetched
+        if transfer.done.exception() is not None and transfer.fetch.arrival is not None:
+            self._stopped[digest] = transfer.name
 
     async def _resume(self) -> None:
         """Go on with what its owner has not stopped."""
         for waiting in await asyncio.to_thread(self._arrivals.waiting):
             digest = waiting.promise.manifest.digest
-            name = await asyncio.to_thread(Transfer.wanted_name, self._arrivals, digest)
-            if name and len(self._transfers) < MAX_TRANSFERS:
-                log.info("the pull of %s goes on", name)
-                self._transfer(digest, name)
+            wanted = await asyncio.to_thread(Transfer.wanted, self._arrivals, digest)
+            if wanted is None:
+                continue
+            if wanted.paused or len(self._transfers) >= MAX_TRANSFERS:
+                self._stopped[digest] = wanted.name
+            else:
+                log.info("the pull of %s goes on", wanted.name)
+                self._transfer(digest, wanted.name)
 
     def _arriving(self, digest: str) -> Arrival | None:
         transfer = self._transfers.get(digest)

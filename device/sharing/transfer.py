@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,14 @@ RoomFor = Callable[[str, Manifest, Callable[[Removed], None]], AbstractAsyncCont
 """Holds room for a model of that name while it comes, and tells what was removed for it (`device.quota.Quota`)."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an owner wanted: the name it will have, and whether its owner stopped it."""
+
+    name: str
+    paused: bool
 
 
 class Transfer:
@@ -112,17 +121,17 @@ class Transfer:
             await asyncio.wait((self.task,))
 
     @staticmethod
-    def wanted_name(arrivals: Arrivals, digest: str) -> str:
-        """Say what a model on the disk will be called; nothing for one whose owner stopped it.  Blocks."""
+    def wanted(arrivals: Arrivals, digest: str) -> Wanted | None:
+        """Say what was wanted of a model on the disk; None where that cannot be read.  Blocks."""
         try:
             with open_regular(_wanted(arrivals, digest)) as file:
                 fields = json.loads(file.read(MAX_WANTED_BYTES))
             match fields:
-                case {"name": str(name), "paused": False}:
-                    return require_name(name)
+                case {"name": str(name), "paused": bool(paused)}:
+                    return Wanted(require_name(name), paused=paused)
         except (CorruptStoreError, InvalidRequestError, ValueError, RecursionError) as error:
             log.debug("an arrival is left alone: %s", error)
-        return ""
+        return None
 
     async def _bring(self) -> StoredModel:
         async with contextlib.AsyncExitStack() as held:

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from gguf import GGMLQuantizationType as Type
 
+from models.core.hash_tree import CHUNK_BYTES
 from models.fetch import pull
 from models.store import ModelStore
 from tests.e2e.hearths import Hearth
@@ -147,6 +149,37 @@ def test_the_fetcher_is_killed_and_goes_on(row: Row, measured: Measured) -> None
     measured("fetched again after kill -9 at 60 %", 100 * lost, unit="%", goal="<= 2")
     assert lost <= 0.02
     assert model["digest"] == held(row, "ember")
+
+
+def test_a_flipped_byte_is_found_and_comes_anew_from_a_neighbour(row: Row, measured: Measured) -> None:
+    """A flaw of the card: one chunk is fetched, and the model is whole; to be sure it is verified again."""
+    spark = row.hearths["spark"]
+    spark.run("models", "pull", MODEL)
+    [blob] = (spark.data_dir / "models" / "blobs").iterdir()
+    sound = blob.read_bytes()
+    place = len(sound) // 2
+    spark.stop()
+    with blob.open("r+b") as file:
+        file.seek(place)
+        file.write(bytes([sound[place] ^ 1]))
+    row.start("spark")
+    spark.wait_for("ember", model=MODEL)
+    done = spark.run("models", "verify", MODEL, timeout_s=WITHIN_S)
+    assert f"{MODEL} was damaged, and is whole again." in done.stdout
+    assert f"chunks {place // CHUNK_BYTES}\n" in done.stdout
+    assert blob.read_bytes() == sound
+    fetched = fetched_bytes(row, "spark")
+    measured("a flipped byte repaired: fetched", fetched / CHUNK_BYTES, unit="chunks", goal="<= 1")
+    assert fetched == CHUNK_BYTES
+    assert spark.run("models", "verify", MODEL, timeout_s=WITHIN_S).stdout == f"{MODEL} is sound.\n"
+
+
+def fetched_bytes(row: Row, name: str) -> float:
+    """What came of models since a daemon's start, as it counts it."""
+    address = "http://{host}:{port}/metrics".format(**row.hearths[name].json("status")["http"])
+    with row.machines[name].entered(), urlopen(address) as answer:  # noqa: S310  http, on loopback
+        lines = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[0] != "#")
+    return float(lines["hearth_sharing_fetched_bytes_total"])
 
 
 def held(row: Row, name: str) -> str:

@@ -123,12 +123,16 @@ async def test_a_stopped_pull_goes_on_where_it_was(tmp_path: Path, net: Simulate
                 assert isinstance(step, PullProgress)
                 if step.done > 2 * 256 * 1024:
                     break
+            assert spark.sharing.begun(model.digest[:4]) == (model.digest, "tiny")
             await pull.aclose()
+            assert spark.sharing.begun("tiny") == (model.digest, "tiny")
+            assert spark.sharing.begun("tin") is None
         before = len(ember.asked_for())
         async with spark.open():
-            await asyncio.sleep(0.1)
+            await until(lambda: spark.sharing.begun("tiny") == (model.digest, "tiny"))
             assert len(ember.asked_for()) == before
             got, _ = await spark.pulls(model)
+            assert spark.sharing.begun("tiny") is None
         assert content(spark, got) == content(ember, model)
         assert len(ember.asked_for()) < CHUNKS + 10
 
