@@ -152,6 +152,7 @@
     try {
       const end = await Talk.ask(messages(turn), {
         place: function (number) { say(number > 0 ? "You are number " + number + " in the queue." : "It is your turn.", true); },
+        loading: function (percent) { say(percent > 0 ? "The model is being made ready: " + percent + " %." : "The model is being loaded.", true); },
         by: function (about) {
           by = about;
           say(Words.name(about.node_name) + " is answering…", true);

@@ -37,7 +37,7 @@ const Talk = (function () {
     return Array.isArray(list) ? list : [];
   }
 
-  // Ask; told: place(number), by(about), text(piece).  Returns {about, reason} of the answer's end.
+  // Ask; told: place(number), loading(percent converted), by(about), text(piece).  Returns {about, reason} of the answer's end.
   async function ask(messages, told, signal) {
     const body = JSON.stringify({ model: "default", messages: messages, stream: true });
     const response = await request("/v1/chat/completions", { method: "POST", body: body, signal: signal });
@@ -46,7 +46,9 @@ const Talk = (function () {
       data: function (text) { take(text, answer, told); },
       note: function (text) {
         const place = /^queue (\d{1,6})$/.exec(text);
+        const loading = /^(?:loading|converting (\d{1,3}))$/.exec(text);
         if (place) { told.place(Number(place[1])); }
+        if (loading) { told.loading(Number(loading[1] || 0)); }
       },
     });
     try {

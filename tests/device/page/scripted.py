@@ -50,6 +50,10 @@ class ScriptedHearth:
         """Tell the place in the queue."""
         self._lines.put_nowait(f": queue {place}\n\n")
 
+    def loads(self, percent: int = 0) -> None:
+        """Tell that the model is being loaded, or how far it is converted."""
+        self._lines.put_nowait(f": converting {percent}\n\n" if percent else ": loading\n\n")
+
     def says(self, *pieces: str, by: Json | None = None) -> None:
         """Give the next words."""
         for piece in pieces:

@@ -65,6 +65,20 @@ async def test_the_place_in_the_queue_is_said(page: Page, scripted: ScriptedHear
     await expect(page.locator(".by")).to_be_visible()
 
 
+async def test_a_model_that_is_being_loaded_is_said(page: Page, scripted: ScriptedHearth) -> None:
+    """And how far it is, where it is converted first."""
+    await page.goto(scripted.url)
+    await ask(page, "Hello?")
+    scripted.loads(40)
+    await expect(page.locator("#status")).to_have_text("The model is being made ready: 40 %.")
+    scripted.loads()
+    await expect(page.locator("#status")).to_have_text("The model is being loaded.")
+    scripted.says("Here.")
+    await expect(page.locator("#status")).to_have_text("workshop is answering…")
+    scripted.ends()
+    await expect(page.locator(".by")).to_be_visible()
+
+
 async def test_stop_ends_the_answer_and_keeps_what_came(page: Page, scripted: ScriptedHearth) -> None:
     """The box hears of it at once; the next question takes the part along."""
     await page.goto(scripted.url)
