@@ -82,6 +82,7 @@ def sharing_of(
         room=library.quota.room_for,
         enabled=config.sharing.enabled,
         bytes_per_s=config.sharing.max_mbit * BYTES_PER_MBIT,
+        offering=offering_of(config),
     )
     repairer = Repairer(library.store, trees, sharing)
     library.puller.neighbours = sharing

@@ -29,6 +29,12 @@ class Offering:
     share: float = 1.0
     reason: str = ""
 
+    def rest_s(self, worked_s: float) -> float:
+        """How long to rest after so much work for others.  ValueError where nothing is offered at all."""
+        if not self.share:
+            raise ValueError("nothing is done for others")
+        return worked_s * (1 - self.share) / self.share
+
 
 EVERYTHING: Final = Offering()
 

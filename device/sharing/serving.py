@@ -1,16 +1,18 @@
 """Giving: requests of neighbours wait in a short queue each, and are answered in turn, one of each neighbour.
 
-What is sent is bounded twice: by the mesh, which takes so much for one neighbour at a time, and by the owner's limit.
+What is sent is bounded by the mesh, which takes so much for one neighbour at a time, by the owner's limit, and by what
+the board does for others while it is warm or its battery low.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from device.core.offering import EVERYTHING, Offering
 from device.core.sharing_messages import (
     GiveChunk,
     GiveHolding,
@@ -35,6 +37,7 @@ MAX_WAITING: Final = 64  # requests of one neighbour; whoever has as many on the
 MAX_NEIGHBOURS: Final = 32  # served at a time; each may have a chunk waiting here for room in its lane
 STALE_S: Final = 20.0  # whoever asked so long ago has asked again, or somebody else
 AHEAD_S: Final = 0.1  # how much of the limit may be used at once
+LOOK_EVERY_S: Final = 5.0  # at the board's sensors, while somebody asks
 FULL_PAUSE_S: Final = 0.005  # then a lane that was full is tried again: half of one drains in that on a fast link
 
 log = logging.getLogger(__name__)
@@ -72,11 +75,24 @@ class _Customer:
 class Server:
     """Answers requests; `run` must be running."""
 
-    def __init__(self, mesh: Mesh, stock: Stock, *, bytes_per_s: float = 0.0) -> None:
-        """bytes_per_s: what goes out at most, to all together; 0: as much as there is room for."""
+    def __init__(
+        self,
+        mesh: Mesh,
+        stock: Stock,
+        *,
+        bytes_per_s: float = 0.0,
+        offering: Callable[[], Offering] = lambda: EVERYTHING,
+    ) -> None:
+        """bytes_per_s: what goes out at most, to all together; 0: as much as there is room for.
+
+        offering: how much the board can do for others now.
+        """
         self._mesh = mesh
         self._stock = stock
         self._bytes_per_s = bytes_per_s
+        self._look = offering
+        self._look_at = 0.0
+        self._offering = EVERYTHING
         self._paid_at = 0.0  # when everything that was sent is within the limit
         self._customers: OrderedDict[str, _Customer] = OrderedDict()  # whose turn it is first
         self._stirred = asyncio.Event()
@@ -90,11 +106,10 @@ class Server:
 
     def want(self, peer: str, message_id: bytes, want: Want) -> None:
         """Take a request, or say at once that there are too many."""
-        customer = self._customers.get(peer)
-        if customer is None and len(self._customers) < MAX_NEIGHBOURS:
+        wants, customer = _one_by_one(want), self._customers.get(peer)
+        if customer is None and len(self._customers) < MAX_NEIGHBOURS and self._share():
             customer = self._customers[peer] = _Customer()
-        wants = _one_by_one(want)
-        if customer is None or len(customer.waiting) + len(wants) > MAX_WAITING:
+        if customer is None or len(customer.waiting) + len(wants) > MAX_WAITING or not self._share():
             self.refuse(peer, message_id, Refused("busy"))
             return
         now = asyncio.get_running_loop().time()
@@ -119,11 +134,19 @@ class Server:
             peer = next((peer for peer, one in self._customers.items() if one.again_at <= now), None)
             if peer is not None:
                 await self._serve(peer, self._customers[peer])
-                await asyncio.sleep(0)  # everybody else's turn in the loop, also where nothing had to be waited for
+                # Everybody else's turn in the loop, also where nothing had to be waited for.
+                await asyncio.sleep(self._offering.rest_s(loop.time() - now) if self._share() else 0)
                 continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(min((one.again_at for one in self._customers.values()), default=None)):
                     await self._stirred.wait()
+
+    def _share(self) -> float:
+        """How much of its time the board gives; looked at now and again."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._look_at:
+            self._look_at, self._offering = now + LOOK_EVERY_S, self._look()
+        return self._offering.share
 
     async def _serve(self, peer: str, customer: _Customer) -> None:
         """Give a neighbour one answer, and let the next one have its turn."""

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from typing import Final
 
 from device.api_of_models import HeldModel, PullProgress, Removed
+from device.core.offering import EVERYTHING, Offering
 from device.core.sharing_messages import (
     SHARING_KINDS,
     Refused,
@@ -64,10 +65,12 @@ class Sharing:
         room: RoomFor = lambda *_: nullcontext(),
         enabled: bool = True,
         bytes_per_s: float = 0.0,
+        offering: Callable[[], Offering] = lambda: EVERYTHING,
     ) -> None:
         """stock: makes one that also gives what is arriving.  bytes_per_s: each way at most, 0 = no limit.
 
-        enabled: whether anything is given; what the owner pulls comes in any case.
+        enabled: whether anything is given, offering: how much the board can do for others now; what the owner pulls
+        comes in any case.
         """
         self._mesh = mesh
         self._arrivals = arrivals
@@ -85,7 +88,7 @@ class Sharing:
         self._fetched = 0  # bytes of transfers that have ended
         self._tasks: asyncio.TaskGroup | None = None
         self._stock = stock(self._arriving)
-        self._server = Server(mesh, self._stock, bytes_per_s=bytes_per_s)
+        self._server = Server(mesh, self._stock, bytes_per_s=bytes_per_s, offering=offering)
         self.stopping = False
         """Set before the node ends: what is left of a pull then was not stopped by its owner."""
 

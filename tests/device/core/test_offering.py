@@ -37,6 +37,14 @@ def test_it_says_why() -> None:
     assert offered(Condition(celsius=69), Limits()) is EVERYTHING
 
 
+def test_it_rests_for_the_share_that_is_not_offered() -> None:
+    """A quarter of the time: three times as long as it worked; who offers nothing does not work."""
+    assert Offering(share=0.25, reason="warm").rest_s(2.0) == 6.0
+    assert EVERYTHING.rest_s(2.0) == 0.0
+    with pytest.raises(ValueError, match="nothing is done"):
+        Offering(share=0.0, reason="hot").rest_s(1.0)
+
+
 @given(st.one_of(st.none(), st.floats(-40, 150)), st.one_of(st.none(), st.floats(0, 100)))
 def test_it_is_a_share_whatever_the_sensors_say(celsius: float | None, percent: float | None) -> None:
     """From nothing to everything, with a reason unless it is everything."""

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from device.core.offering import EVERYTHING, Offering
 from device.core.sharing_messages import (
     GiveChunk,
     GiveHolding,
@@ -34,12 +35,13 @@ CHUNK = WantChunks(MODEL, BLOB, (0,))
 
 
 class ShortStock:
-    """Gives the same of every model; `error` is raised instead, `gate` waited for."""
+    """Gives the same of every model; `error` is raised instead, `gate` waited for; it takes `takes_s`."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
+        self.takes_s = 0.0
 
     async def release(self, model: str) -> bytes | None:
         """Whatever the model."""
@@ -65,6 +67,7 @@ class ShortStock:
 
     async def _give(self, data: bytes | None) -> bytes | None:
         await self.gate.wait()
+        await asyncio.sleep(self.takes_s)
         if self.error is not None:
             raise self.error
         return data
@@ -73,14 +76,14 @@ class ShortStock:
 class Giver:
     """A server on a net, and neighbours that ask it."""
 
-    def __init__(self, neighbours: int, *, bytes_per_s: float = 0.0) -> None:
+    def __init__(self, neighbours: int, *, bytes_per_s: float = 0.0, offering: Offering = EVERYTHING) -> None:
         self.net = SimulatedNet()
         self.mesh = self.net.node("ember")
         self.others = [self.net.node(f"n{number:02}x") for number in range(neighbours)]
         for other in self.others:
             self.net.link(self.mesh, other)
         self.stock = ShortStock()
-        self.server = Server(self.mesh, self.stock, bytes_per_s=bytes_per_s)
+        self.server = Server(self.mesh, self.stock, bytes_per_s=bytes_per_s, offering=lambda: offering)
         self.asked = 0
 
     def ask(self, other: SimulatedMesh, want: Want = CHUNK) -> bytes:
@@ -236,3 +239,27 @@ async def test_the_owners_limit_holds() -> None:
             giver.ask(other)
         await until(lambda: heard(other) == 20)
         assert asyncio.get_running_loop().time() - began >= 20 * CHUNK_BYTES / 10e6 - 0.15
+
+
+async def test_a_hot_board_gives_nothing() -> None:
+    """It says so at once, and whoever asks may come again."""
+    giver = Giver(1, offering=Offering(share=0.0, reason="the board is at 81 °C"))
+    [other] = giver.others
+    async with giver.running():
+        giver.ask(other)
+        await until(lambda: heard(other, Refused.KIND) == 1)
+    assert parse_message(Refused.KIND, other.seen[Refused.KIND][0].body) == Refused("busy")
+    assert giver.server.bytes_sent == 0
+
+
+async def test_a_warm_board_rests_as_long_as_it_does_not_offer() -> None:
+    """A tenth of its time: ten answers that took it 10 ms each take a second."""
+    giver = Giver(1, offering=Offering(share=0.1, reason="the board is at 79 °C"))
+    [other] = giver.others
+    giver.stock.takes_s = 0.01
+    async with giver.running():
+        began = asyncio.get_running_loop().time()
+        for _ in range(10):
+            giver.ask(other)
+        await until(lambda: heard(other) == 10)
+        assert asyncio.get_running_loop().time() - began >= 9 * 0.01 / 0.1
