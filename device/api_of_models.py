@@ -44,10 +44,22 @@ class CatalogueEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Arriving(HeldModel):
+    """A model on its way here from neighbours.
+
+    size_bytes: of what has to come; bytes_here: of what has come; stopped: it goes on only when it is asked for.
+    """
+
+    bytes_here: int = 0
+    stopped: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Models:
-    """What is in the store and what the catalogue offers."""
+    """What is in the store, what is on its way there, and what the catalogue offers."""
 
     models: tuple[Model, ...] = ()
+    arriving: tuple[Arriving, ...] = ()
     catalogue: tuple[CatalogueEntry, ...] = ()
 
 
@@ -68,6 +80,13 @@ class PullProgress:
 @dataclass(frozen=True, kw_only=True)
 class Removed(HeldModel):
     """A model that was removed to make room for another; size_bytes: of its source files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deleted(HeldModel):
+    """A model that its owner removed.  arriving: it was on its way; size_bytes: of its files, or of what had come."""
+
+    arriving: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,16 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from device.api_of_models import CatalogueEntry, HeldModel, Model, PullProgress, Removed, Verification
+from device.api_of_models import (
+    Arriving,
+    CatalogueEntry,
+    Deleted,
+    HeldModel,
+    Model,
+    PullProgress,
+    Removed,
+    Verification,
+)
 from device.core.fitting import Need, Room, shortfalls
 from device.errands import Errands
 from device.errors import WontFitError
@@ -112,6 +121,10 @@ class Library:
     def model(self, key: str) -> Model:
         """One model by name or digest.  Raises ModelNotFoundError, AmbiguousModelError."""
         return self._shown(self.store.find(key))
+
+    def arriving(self) -> tuple[Arriving, ...]:
+        """What is on its way here from neighbours, by name."""
+        return tuple(self.puller.neighbours.arriving()) if self.puller.neighbours is not None else ()
 
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
         """What can be had by name."""
@@ -238,14 +251,21 @@ class Library:
         await self._retention.pin(model.name, pinned=pinned)
         return self._shown(model)
 
-    async def remove(self, key: str) -> None:
-        """Forget a model and what only it needs.  Raises ModelNotFoundError, StoreWriteError."""
-        name = self.store.find(key).name
-        await asyncio.to_thread(self.store.remove, name)
-        await self._retention.forget(name)
+    async def remove(self, key: str) -> Deleted:
+        """Forget a model and what only it needs, or give one up that is on its way here.
+
+        Raises ModelNotFoundError, AmbiguousModelError, StoreWriteError.
+        """
+        arriving = self.puller.begun(key)
+        if arriving is not None and all(key not in (model.name, model.digest) for model in self._stored):
+            return await self.puller.abandon(arriving)
+        model = self.store.find(key)
+        await asyncio.to_thread(self.store.remove, model.name)
+        await self._retention.forget(model.name)
         self._changed()
         # Its graph goes once the answer that may be using it has ended.
         self._errands.spawn(self._engine.collect(), name="collect graphs")
+        return Deleted(name=model.name, digest=model.digest, size_bytes=model.size_bytes)
 
     def room(self) -> Room:
         """What the disks and the memory have left for another model.  Blocks."""

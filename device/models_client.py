@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from device.api_of_models import MeshModels, Model, Models, PullProgress, Removed, Verification
+from device.api_of_models import Deleted, MeshModels, Model, Models, PullProgress, Removed, Verification
 from device.connection import DONE, Connection, segment, translated
 from device.errors import UnexpectedReplyError
 from device.socket_http import Upload
@@ -35,9 +35,9 @@ class ModelsClient(Connection):
         """One model of the store, by name or digest."""
         return self._parse(Model, await self._call("GET", f"/api/models/{segment(name)}"))
 
-    async def remove(self, name: str) -> None:
-        """Remove a model from the store."""
-        await self._call("DELETE", f"/api/models/{segment(name)}")
+    async def remove(self, name: str) -> Deleted:
+        """Remove a model from the store, or give one up that is on its way."""
+        return self._parse(Deleted, await self._call("DELETE", f"/api/models/{segment(name)}"))
 
     async def pin(self, name: str) -> Model:
         """Keep a model whatever the quota says."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Seq
 from pathlib import Path
 from typing import Final, Protocol
 
-from device.api_of_models import HeldModel, PullProgress, Removed
+from device.api_of_models import Arriving, Deleted, HeldModel, PullProgress, Removed
 from device.errors import DeviceError
 from device.ports import SharingCounts
 from device.progress_stream import Tell
@@ -20,6 +20,7 @@ from models.store import ModelStore, StoredModel
 
 MAX_NAME_CHARACTERS: Final = 64
 Admit = Callable[[int], Awaitable[None]]
+MIN_PREFIX: Final = 4  # of a digest that stands for a model
 SHOWN_DIGITS: Final = 8
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,11 @@ class Neighbours(Protocol):
     def offered(self, key: str) -> Sequence[HeldModel]:
         """The models of that name, or whose digest begins so, that nodes in reach hold; each digest once."""
 
-    def begun(self, key: str) -> tuple[str, str] | None:
-        """The digest and the name here of the model of that name, or whose digest begins so, that is on its way."""
+    def arriving(self) -> Sequence[Arriving]:
+        """What is on its way here, by name; also what was stopped."""
+
+    async def abandon(self, digest: str) -> None:
+        """Stop a model that is on its way, and delete what has come of it.  Raises StoreWriteError."""
 
     def counts(self) -> SharingCounts:
         """What goes on now, and what went over the wires since the start."""
@@ -62,22 +66,36 @@ class Puller:
         for the next time.  Raises ModelsError, and DeviceError where only neighbours have it and none gives it.
         """
         entry = next((entry for entry in self._catalogue.entries if entry.name == name), None)
-        begun = self.neighbours.begun(name) if self.neighbours is not None else None
-        if begun is None:  # else its room is held already, and it goes on once somebody is in reach
+        arriving = self.begun(name)
+        if arriving is not None:  # its room is held already, and it goes on once somebody is in reach
+            found = arriving.digest, arriving.name
+        else:
             offered = self._offered(name, entry, here)
             if offered is None:
                 entry = entry or self._catalogue.find(name)
                 await admit(entry.size_bytes)
                 return await self._from_catalogue(entry, tell)
             await admit(offered.size_bytes)
-            begun = offered.digest, _free_name(offered, here) if entry is None else entry.name
+            found = offered.digest, _free_name(offered, here) if entry is None else entry.name
         try:
-            return await self._from_neighbours(*begun, tell)
+            return await self._from_neighbours(*found, tell)
         except DeviceError as error:
             if entry is None:
                 raise
             log.info("%s does not come from neighbours, but from the catalogue: %s", name, error)
         return await self._from_catalogue(entry, tell)
+
+    def begun(self, key: str) -> Arriving | None:
+        """The model of that name, or whose digest begins so, that is on its way here; whoever is in reach."""
+        arriving = self.neighbours.arriving() if self.neighbours is not None else ()
+        is_digest = len(key) >= MIN_PREFIX
+        return next((one for one in arriving if one.name == key or (is_digest and one.digest.startswith(key))), None)
+
+    async def abandon(self, arriving: Arriving) -> Deleted:
+        """Give one up that is on its way, and delete what has come of it.  Raises StoreWriteError."""
+        if self.neighbours is not None:
+            await self.neighbours.abandon(arriving.digest)
+        return Deleted(name=arriving.name, digest=arriving.digest, size_bytes=arriving.bytes_here, arriving=True)
 
     def _offered(self, key: str, entry: CatalogueEntry | None, here: Collection[StoredModel]) -> HeldModel | None:
         """What neighbours have of that name: exactly the catalogue's model, if it is in there.  AmbiguousModelError."""

@@ -29,7 +29,7 @@ class Quota:
         retention: Retention,
         cache_dir: Path,
         quota_bytes: int,
-        remove: Callable[[str], Awaitable[None]],
+        remove: Callable[[str], Awaitable[object]],
     ) -> None:
         self._store = store
         self._engine = engine

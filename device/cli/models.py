@@ -9,7 +9,7 @@ from device.cli.printing import print_facts, print_json, print_table
 from device.wording import last_used, short_id, size, state
 
 if TYPE_CHECKING:
-    from device.api_of_models import Model, Models
+    from device.api_of_models import Arriving, Model, Models
 
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: ar
     show.set_defaults(run=run_show)
     card.add(actions, shared)
     lineage.add(actions, shared)
-    _add_rm(actions, shared, "remove a model")
+    _add_rm(actions, shared, "remove a model, or give up one that is on its way")
     _add_bundles(actions, shared)
     _add_care(actions, shared)
     _add_pull(verbs, shared, "= models pull")
@@ -108,8 +108,13 @@ def run_show(args: argparse.Namespace) -> int:
 
 def run_rm(args: argparse.Namespace) -> int:
     """Remove one model."""
-    session.run(args, lambda client: client.remove(args.name))
-    print_json({}) if args.json else print(f"Removed {args.name}.")
+    gone = session.run(args, lambda client: client.remove(args.name))
+    if args.json:
+        print_json(gone)
+    elif gone.arriving:
+        print(f"The pull of {gone.name} is given up; what had come ({size(gone.size_bytes)}) is deleted.")
+    else:
+        print(f"Removed {gone.name}.")
     return 0
 
 
@@ -124,6 +129,9 @@ def _print_list(models: "Models") -> None:
         )
     else:
         print("No model is here yet.")
+    if models.arriving:
+        print()
+        print_table(("ON ITS WAY", "DIGEST", "COMES", "STATE"), [_arriving(one) for one in models.arriving])
     absent = [entry for entry in models.catalogue if not entry.present]
     if absent:
         print()
@@ -131,6 +139,12 @@ def _print_list(models: "Models") -> None:
             ("TO PULL", "SIZE", "LICENCE", "WHAT IT IS"),
             [(entry.name, size(entry.size_bytes), entry.licence, entry.description) for entry in absent],
         )
+
+
+def _arriving(one: "Arriving") -> tuple[str, str, str, str]:
+    come = f"{size(one.bytes_here)} of {size(one.size_bytes)}" if one.size_bytes else ""
+    state = f"stopped; to go on: hearth models pull {one.name}" if one.stopped else "coming"
+    return one.name, short_id(one.digest), come, state
 
 
 def _print_model(model: "Model") -> None:

@@ -41,7 +41,8 @@ def _store_routes(administration: Administration) -> list[Route]:
     library = administration.library
 
     async def models(_: Request) -> Response:
-        return JSONResponse(asdict(Models(models=library.models(), catalogue=library.catalogue())))
+        found = Models(models=library.models(), arriving=library.arriving(), catalogue=library.catalogue())
+        return JSONResponse(asdict(found))
 
     async def mesh_models(_: Request) -> Response:
         return JSONResponse(asdict(await administration.mesh_models()))
@@ -50,8 +51,7 @@ def _store_routes(administration: Administration) -> list[Route]:
         return JSONResponse(asdict(library.model(request.path_params["name"])))
 
     async def remove(request: Request) -> Response:
-        await library.remove(request.path_params["name"])
-        return JSONResponse({})
+        return JSONResponse(asdict(await library.remove(request.path_params["name"])))
 
     async def pin(request: Request) -> Response:
         pinned = request.method == "PUT"

@@ -5,12 +5,12 @@ come of it is kept in any case.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import nullcontext
 from typing import Final
 
-from device.api_of_models import HeldModel, PullProgress, Removed
+from device.api_of_models import Arriving, HeldModel, PullProgress, Removed
 from device.core.offering import EVERYTHING, Offering
 from device.core.sharing_messages import (
     SHARING_KINDS,
@@ -24,6 +24,7 @@ from device.core.sharing_messages import (
 from device.drops import Drops
 from device.errors import BusyError, NeighbourMisbehavedError, NoHolderError
 from device.ports import Mesh, SharingCounts
+from device.pulling import MIN_PREFIX
 from device.sharing.fetching import Fetch
 from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases
@@ -34,13 +35,13 @@ from device.sharing.transfer import RoomFor, Transfer
 from mesh.core.token_bucket import TokenBucket
 from mesh.node import Received
 from models.arrivals import Arrival, Arrivals
+from models.errors import ArrivalNotFoundError
 from models.store import StoredModel
 
 MAX_TRANSFERS: Final = 8
 MAX_HOLDERS: Final = 64  # of one model, asked what they hold
 PROGRESS_EVERY_S: Final = 0.25
 NOBODY_FOR_S: Final = 60.0  # then whoever waits is told; the transfer itself goes on waiting
-MIN_PREFIX: Final = 4  # of a digest that stands for a model
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Sharing:
         stock: Callable[[Callable[[str], Arrival | None]], Stock],
         models_of: Callable[[str], Sequence[HeldModel]],
         on_arrived: Callable[[StoredModel], None],
-        room: RoomFor = lambda *_: nullcontext(),
+        room: RoomFor = lambda *_: contextlib.nullcontext(),
         enabled: bool = True,
         bytes_per_s: float = 0.0,
         offering: Callable[[], Offering] = lambda: EVERYTHING,
@@ -82,7 +83,7 @@ class Sharing:
         self._enabled = enabled
         self._limit = TokenBucket(bytes_per_s, max(bytes_per_s / 4, 1024 * 1024)) if bytes_per_s else None
         self._transfers: dict[str, Transfer] = {}  # by digest
-        self._stopped: dict[str, str] = {}  # the names of those that lie on the disk and do not go on, by digest
+        self._stopped: dict[str, Arriving] = {}  # what lies on the disk and does not go on, by digest
         self._requests = Requests(mesh)
         self._drops = Drops()
         self._fetched = 0  # bytes of transfers that have ended
@@ -126,16 +127,19 @@ class Sharing:
         }
         return tuple(found.values())
 
-    def begun(self, key: str) -> tuple[str, str] | None:
-        """The digest and the name of the model of that name, or whose digest begins so, that is on its way here.
+    def arriving(self) -> tuple[Arriving, ...]:
+        """What is on its way here, by name; also what was stopped, and whatever nobody in reach holds now."""
+        found = [*self._stopped.values(), *(one.arriving(stopped=False) for one in self._transfers.values())]
+        return tuple(sorted(found, key=lambda one: one.name))
 
-        Also of one that was stopped; whoever holds it need not be in reach.
-        """
-        names = self._stopped | {digest: one.name for digest, one in self._transfers.items()}
-        for digest, name in names.items():
-            if name == key or (len(key) >= MIN_PREFIX and digest.startswith(key)):
-                return digest, name
-        return None
+    async def abandon(self, digest: str) -> None:
+        """Stop a model that is on its way, and delete what has come of it.  Raises StoreWriteError."""
+        transfer = self._transfers.get(digest)
+        if transfer is not None:
+            await transfer.abandon()
+        self._stopped.pop(digest, None)
+        with contextlib.suppress(ArrivalNotFoundError):  # nothing has come of it yet
+            await asyncio.to_thread(self._arrivals.abandon, digest)
 
     async def pull(self, digest: str, name: str) -> AsyncGenerator[PullProgress | Removed | StoredModel, None]:
         """Bring a model here from whoever holds it; yield how far it is, what made room for it, at the end the model.
@@ -203,7 +207,7 @@ class Sharing:
         transfer = self._transfers.pop(digest)
         self._fetched += transfer.fetch.bytes_fetched
         if transfer.done.exception() is not None and transfer.fetch.arrival is not None:
-            self._stopped[digest] = transfer.name
+            self._stopped[digest] = transfer.arriving(stopped=True)
 
     async def _resume(self) -> None:
         """Go on with what its owner has not stopped."""
@@ -213,7 +217,13 @@ class Sharing:
             if wanted is None:
                 continue
             if wanted.paused or len(self._transfers) >= MAX_TRANSFERS:
-                self._stopped[digest] = wanted.name
+                self._stopped[digest] = Arriving(
+                    name=wanted.name,
+                    digest=digest,
+                    size_bytes=waiting.bytes_total,
+                    bytes_here=waiting.bytes_claimed,
+                    stopped=True,
+                )
             else:
                 log.info("the pull of %s goes on", wanted.name)
                 self._transfer(digest, wanted.name)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from device.api_of_models import PullProgress, Removed
+from device.api_of_models import Arriving, PullProgress, Removed
 from device.errors import DeviceError, NoHolderError
 from device.sharing.fetching import Fetch
 from device.sharing.releases import Releases
@@ -72,6 +72,7 @@ class Transfer:
         """What made room for it, and nobody has been told of."""
         self._stage = "ask"
         self._open = False  # whether others may read from the arrival
+        self._abandoned = False
 
     @property
     def trouble(self) -> str:
@@ -82,6 +83,17 @@ class Transfer:
     def arrival(self) -> Arrival | None:
         """What is here of it, for others too; None before it begins and once it is being installed."""
         return self.fetch.arrival if self._open else None
+
+    def arriving(self, *, stopped: bool) -> Arriving:
+        """What it is, and how much of it is here."""
+        arrival = self.fetch.arrival
+        return Arriving(
+            name=self.name,
+            digest=self.fetch.digest,
+            size_bytes=arrival.bytes_total if arrival is not None else 0,
+            bytes_here=arrival.bytes_here if arrival is not None else 0,
+            stopped=stopped,
+        )
 
     def progress(self) -> PullProgress:
         """How far it is."""
@@ -105,7 +117,8 @@ class Transfer:
             self.done.set_exception(error)
             self.done.exception()  # perhaps nobody follows
         except asyncio.CancelledError:
-            self.done.set_exception(NoHolderError(f"the pull of {self.name} was stopped; what has come is kept"))
+            left = "what had come is deleted" if self._abandoned else "what has come is kept"
+            self.done.set_exception(NoHolderError(f"the pull of {self.name} was stopped; {left}"))
             self.done.exception()
             raise
         else:
@@ -116,6 +129,14 @@ class Transfer:
         """Stop; it goes on when it is asked for again."""
         with contextlib.suppress(ModelsError):  # else it goes on after the next start
             await asyncio.to_thread(self._note, paused=True)
+        await self._end()
+
+    async def abandon(self) -> None:
+        """Stop for good: what has come is deleted next."""
+        self._abandoned = True
+        await self._end()
+
+    async def _end(self) -> None:
         if self.task is not None:
             self.task.cancel()
             await asyncio.wait((self.task,))

@@ -81,6 +81,7 @@ class SimulatedDaemon:
         self.keys: list[Json] = copy.deepcopy(KEYS)
         self.guests: Json = copy.deepcopy(STATUS["guests"])
         self.mesh_models: Json = copy.deepcopy(MESH_MODELS)
+        self.arriving: list[Json] = []
         self.verification: Json = copy.deepcopy(VERIFICATION)
         self.removing: list[Json] = []
         """What is removed to make room for what is imported."""
@@ -246,7 +247,7 @@ class SimulatedDaemon:
         return JSONResponse(self.guests)
 
     async def _get_models(self, _request: Request, _body: Json) -> Response:
-        return JSONResponse({"models": self.status["models"], "catalogue": self.catalogue})
+        return JSONResponse({"models": self.status["models"], "arriving": self.arriving, "catalogue": self.catalogue})
 
     def _held(self, name: str) -> Json | None:
         return next((model for model in self.status["models"] if model["name"] == name), None)
@@ -257,11 +258,14 @@ class SimulatedDaemon:
 
     async def _remove_model(self, request: Request, _body: Json) -> Response:
         model = self._held(request.path_params["name"])
+        for one in [one for one in self.arriving if one["name"] == request.path_params["name"]]:
+            self.arriving.remove(one)
+            return JSONResponse({**_named(one), "size_bytes": one["bytes_here"], "arriving": True})
         if model is None:
             return _no_model(request.path_params["name"])
         self.status["models"].remove(model)
         self._mark_present(model["name"], present=False)
-        return JSONResponse({})
+        return JSONResponse({**_named(model), "size_bytes": model["size_bytes"], "arriving": False})
 
     async def _get_card(self, request: Request, _body: Json) -> Response:
         name = request.path_params["name"]
@@ -396,6 +400,10 @@ async def _pieces(data: bytes) -> AsyncIterator[bytes]:
 
 def _event(value: Json) -> str:
     return f"data: {json.dumps(value)}\n\n"
+
+
+def _named(model: Json) -> Json:
+    return {"name": model["name"], "digest": model["digest"]}
 
 
 def _no_model(name: str) -> Response:

@@ -39,6 +39,19 @@ def test_models_rm(hearth: Hearth, daemon: SimulatedDaemon, words: list[str]) ->
     assert hearth(*words, "stories-42m").code == 1
 
 
+def test_what_is_on_its_way_is_listed_and_can_be_given_up(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """How far it is, what to do where it was stopped; what had come is deleted."""
+    come = {"digest": "beef" * 16, "size_bytes": 200_000_000, "bytes_here": 50_000_000}
+    daemon.arriving += [{**come, "name": "barrel", "stopped": True}, {**come, "name": "cask", "stopped": False}]
+    out = hearth("ls").out
+    assert "barrel      beefbeef  50.0 MB of 200 MB  stopped; to go on: hearth models pull barrel" in out
+    assert "cask        beefbeef  50.0 MB of 200 MB  coming" in out
+    assert hearth("rm", "barrel").out == "The pull of barrel is given up; what had come (50.0 MB) is deleted.\n"
+    gone = json.loads(hearth("rm", "cask", "--json").out)
+    assert gone == {"name": "cask", "digest": "beef" * 16, "size_bytes": 50_000_000, "arriving": True}
+    assert "ON ITS WAY" not in hearth("ls").out
+
+
 @pytest.mark.parametrize("words", [["pull"], ["models", "pull"]])
 def test_pull_in_a_pipe(hearth: Hearth, words: list[str]) -> None:
     """Where nothing can be redrawn, a line a stage and a quarter; the result on stdout."""

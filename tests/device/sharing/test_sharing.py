@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -123,18 +123,52 @@ async def test_a_stopped_pull_goes_on_where_it_was(tmp_path: Path, net: Simulate
                 assert isinstance(step, PullProgress)
                 if step.done > 2 * 256 * 1024:
                     break
-            assert spark.sharing.begun(model.digest[:4]) == (model.digest, "tiny")
+            [arriving] = spark.sharing.arriving()
+            assert (arriving.name, arriving.digest, arriving.stopped) == ("tiny", model.digest, False)
             await pull.aclose()
-            assert spark.sharing.begun("tiny") == (model.digest, "tiny")
-            assert spark.sharing.begun("tin") is None
+            [arriving] = spark.sharing.arriving()
+            assert arriving.stopped
+            assert 2 * 256 * 1024 < arriving.bytes_here < arriving.size_bytes == SIZE
         before = len(ember.asked_for())
         async with spark.open():
-            await until(lambda: spark.sharing.begun("tiny") == (model.digest, "tiny"))
+            await until(lambda: spark.sharing.arriving() != ())
+            [again] = spark.sharing.arriving()
+            assert (again.name, again.digest, again.stopped) == ("tiny", model.digest, True)
+            assert again.bytes_here == arriving.bytes_here
             assert len(ember.asked_for()) == before
             got, _ = await spark.pulls(model)
-            assert spark.sharing.begun("tiny") is None
+            assert spark.sharing.arriving() == ()
         assert content(spark, got) == content(ember, model)
         assert len(ember.asked_for()) < CHUNKS + 10
+
+
+async def test_what_is_given_up_leaves_nothing_behind(tmp_path: Path, net: SimulatedNet) -> None:
+    """While it comes: whoever follows is told; and after a restart, when it was stopped."""
+    ember, spark = street(net, tmp_path, "ember", "spark")
+    model = ember.holds()
+    arrivals = spark.store.root / "arrivals"
+
+    async def begun() -> AsyncGenerator[PullProgress | Removed | StoredModel, None]:
+        pull = spark.sharing.pull(model.digest, "tiny")
+        async for step in pull:
+            if isinstance(step, PullProgress) and step.done > 2 * CHUNK_BYTES:
+                return pull
+        raise AssertionError("it came too soon")
+
+    async with ember.open(bytes_per_s=3e6):
+        async with spark.open():
+            pull = await begun()
+            await spark.sharing.abandon(model.digest)
+            with pytest.raises(NoHolderError, match="stopped; what had come is deleted"):
+                await anext(pull)
+            assert (spark.sharing.arriving(), list(arrivals.iterdir())) == ((), [])
+            await (await begun()).aclose()
+        async with spark.open():
+            await until(lambda: spark.sharing.arriving() != ())
+            await spark.sharing.abandon(model.digest)
+            assert (spark.sharing.arriving(), list(arrivals.iterdir())) == ((), [])
+            got, _ = await spark.pulls(model)
+        assert content(spark, got) == content(ember, model)
 
 
 async def test_what_was_on_its_way_goes_on_by_itself_after_a_restart(tmp_path: Path, net: SimulatedNet) -> None:
