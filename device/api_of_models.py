@@ -4,12 +4,20 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldModel:
-    """A model that some node holds."""
+class NamedModel:
+    """A model, wherever it is."""
 
     name: str
     digest: str
     size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldModel(NamedModel):
+    """A model that some node holds.  passed_on: whether neighbours get it from there, as its licence allows."""
+
+    licence: str = "unknown"
+    passed_on: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +28,6 @@ class Model(HeldModel):
     used_ago_s: since it last answered, counting the node's running time, None = it has not.
     """
 
-    licence: str = "unknown"
     description: str = ""
     trained_on: str = "unknown"
     bad_at: str = "unknown"
@@ -44,7 +51,7 @@ class CatalogueEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arriving(HeldModel):
+class Arriving(NamedModel):
     """A model on its way here from neighbours.
 
     size_bytes: of what has to come; bytes_here: of what has come; stopped: it goes on only when it is asked for.
@@ -78,12 +85,12 @@ class PullProgress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Removed(HeldModel):
+class Removed(NamedModel):
     """A model that was removed to make room for another; size_bytes: of its source files."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deleted(HeldModel):
+class Deleted(NamedModel):
     """A model that its owner removed.  arriving: it was on its way; size_bytes: of its files, or of what had come."""
 
     arriving: bool = False
@@ -102,9 +109,10 @@ class Holder:
 class MeshModel(HeldModel):
     """A model of the mesh.
 
-    here: whether this node holds it; holders: the others in reach that do, the nearest first; holder_count: how many
-    they are, where not all are named; disk_bytes, memory_bytes: what it will need here, estimated from its size;
-    shortfalls: in what way it will not fit, nothing where it will.
+    licence: as the nearest holder says; passed_on: by any of them; here: whether this node holds it; holders: the
+    others in reach that do, the nearest first; holder_count: how many they are, where not all are named;
+    disk_bytes, memory_bytes: what it will need here, estimated from its size; shortfalls: in what way it will not
+    fit, nothing where it will.
     """
 
     here: bool = False

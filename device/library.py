@@ -111,7 +111,16 @@ class Library:
 
     def held(self) -> tuple[HeldModel, ...]:
         """The same, as neighbours are told; none that is damaged."""
-        return tuple(HeldModel(name=m.name, digest=m.digest, size_bytes=m.size_bytes) for m in self.stored)
+        return tuple(
+            HeldModel(
+                name=model.name,
+                digest=model.digest,
+                size_bytes=model.size_bytes,
+                licence=self.cards.of(model).card.licence,
+                passed_on=self.cards.refusal(model) is None,
+            )
+            for model in self.stored
+        )
 
     def coming(self, digest: str) -> int | None:
         """How far the conversion of a model is, in per cent, that is being made ready; None for any other."""
@@ -303,6 +312,7 @@ class Library:
             digest=model.digest,
             size_bytes=model.size_bytes,
             licence=card.licence,
+            passed_on=self.cards.refusal(model) is None,
             description="" if card.description == UNKNOWN else card.description,
             trained_on=line_of(card.trained_on, MAX_PROSE_CHARACTERS),
             bad_at=line_of(card.bad_at, MAX_PROSE_CHARACTERS),

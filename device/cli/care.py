@@ -94,14 +94,16 @@ def run_mesh(args: argparse.Namespace) -> int:
 def _print_mesh(found: "MeshModels") -> None:
     if found.models:
         print_table(
-            ("MODEL", "DIGEST", "SIZE", "HELD BY", "HERE"),
-            [(m.name, short_id(m.digest), size(m.size_bytes), _holders(m), _here(m)) for m in found.models],
+            ("MODEL", "DIGEST", "SIZE", "LICENCE", "HELD BY", "HERE"),
+            [(m.name, short_id(m.digest), size(m.size_bytes), m.licence, _holders(m), _here(m)) for m in found.models],
         )
     else:
         print("Nobody in reach holds a model.")
     for model in found.models:
         for reason in model.shortfalls:
             print_note(f"{model.name} ({short_id(model.digest)}) {reason}.")
+        if not (model.passed_on or model.here):
+            print_note(f"{model.name} ({short_id(model.digest)}) is not passed on: its licence, or its owner's card.")
     if not all(model.here for model in found.models):
         print_note("Needs are estimated from sizes; whether a model's kind is supported shows when it is here.")
     if found.left_out:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from device.cli import session
 from device.cli.arriving import arrived
+from device.cli.printing import print_note
 from device.wording import size
 
 if TYPE_CHECKING:
@@ -21,4 +22,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _pull(client: "DaemonClient", args: argparse.Namespace) -> "Model":
+    if not args.json:
+        await _tell_licence(client, args.name)
     return await arrived(client.pull(args.name, anyway=args.anyway), name=args.name, as_json=args.json)
+
+
+async def _tell_licence(client: "DaemonClient", key: str) -> None:
+    """Say under what licence it comes, before its first byte; of what nobody here knows, the pull itself says so."""
+    in_catalogue = next((one for one in (await client.models()).catalogue if one.name == key), None)
+    in_mesh = (one for one in (await client.mesh_models()).models if one.name == key or one.digest.startswith(key))
+    found = in_catalogue or next(in_mesh, None)
+    if found is not None:
+        print_note(f"{found.name}: {size(found.size_bytes)}, licence {found.licence}")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from device.api_of_models import Holder, MeshModel
+from device.api_of_models import HeldModel, Holder, MeshModel
 from device.core.fitting import Need, Room, shortfalls
 from device.core.routing import Candidate
 
@@ -19,28 +19,30 @@ def mesh_catalogue(
     A model is its digest: where nodes call it differently it has the name that it has here, else the nearest holder's.
     Whether one that is not here would fit is an estimate from its size, of which the largest that is told counts.
     """
-    held: dict[str, list[tuple[Candidate, str, int]]] = {}
+    held: dict[str, list[tuple[Candidate, HeldModel]]] = {}
     nodes = [here, *sorted((one for one in neighbours if one.reachable), key=lambda one: (one.hops, one.node_id))]
     for node in nodes:
         for model in node.models:
-            if all(other is not node for other, _, _ in held.setdefault(model.digest, [])):
-                held[model.digest].append((node, model.name, model.size_bytes))
+            if all(other is not node for other, _ in held.setdefault(model.digest, [])):
+                held[model.digest].append((node, model))
     found = [_entry(digest, holders, here, room) for digest, holders in held.items()]
     found.sort(key=lambda model: (model.name, model.digest))
     return tuple(found[:MAX_LISTED]), max(0, len(found) - MAX_LISTED)
 
 
-def _entry(digest: str, holders: list[tuple[Candidate, str, int]], here: Candidate, room: Room) -> MeshModel:
-    size_bytes, is_here = max(size for _, _, size in holders), holders[0][0] is here
-    need = Need.of(size_bytes)
+def _entry(digest: str, holders: list[tuple[Candidate, HeldModel]], here: Candidate, room: Room) -> MeshModel:
+    size_bytes, (nearest, model) = max(one.size_bytes for _, one in holders), holders[0]
+    need, is_here = Need.of(size_bytes), nearest is here
     return MeshModel(
-        name=holders[0][1],
+        name=model.name,
         digest=digest,
         size_bytes=size_bytes,
+        licence=model.licence,
+        passed_on=any(one.passed_on for _, one in holders),
         here=is_here,
         holders=tuple(
             Holder(node_id=node.node_id, name=node.name, hops=node.hops)
-            for node, _, _ in holders[:MAX_HOLDERS]
+            for node, _ in holders[:MAX_HOLDERS]
             if node is not here
         ),
         holder_count=len(holders) - is_here,

@@ -47,6 +47,7 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 MAX_NODE_NAME_CHARACTERS: Final = 63
 MAX_MODELS: Final = 256  # told to a neighbour
 MAX_MODEL_NAME_CHARACTERS: Final = 64
+MAX_LICENCE_CHARACTERS: Final = 32  # a longer expression is cut; the card has it whole
 MAX_MODEL_BYTES: Final = 2**53
 MAX_FAILURE_CHARACTERS: Final = 500
 MAX_COUNT: Final = 2**31
@@ -61,14 +62,17 @@ FAILURES: Final[tuple[FailureCode, ...]] = get_args(FailureCode)
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """What a node is called and holds: `[node name, [[model name, digest, bytes]…]]`, announced to every member."""
+    """What a node is called and holds, announced to every member.
+
+    `[node name, [[model name, digest, bytes, licence, whether it is passed on]…]]`
+    """
 
     name: str
     models: tuple[HeldModel, ...]
 
     @property
     def told(self) -> tuple[HeldModel, ...]:
-        """The models that the body has room for, the first ones: at least 130 of them."""
+        """The models that the body has room for, the first ones: at least 100 of them."""
         models = self.models[:MAX_MODELS]
         while len(self._body(models)) > MAX_STATUS_BYTES:
             models = models[:-1]
@@ -79,14 +83,17 @@ class Status:
         return self._body(self.told)
 
     def _body(self, models: Sequence[HeldModel]) -> bytes:
-        items: list[Item] = [[model.name, bytes.fromhex(model.digest), model.size_bytes] for model in models]
+        items: list[Item] = [
+            [m.name, bytes.fromhex(m.digest), m.size_bytes, m.licence[:MAX_LICENCE_CHARACTERS], m.passed_on]
+            for m in models
+        ]
         return encode([self.name, items])
 
     @classmethod
     def parse(cls, body: bytes) -> "Status":
         """Read what a member announced.  Raises NeighbourMisbehavedError."""
         try:
-            status = _status(decode_array(body, max_bytes=MAX_STATUS_BYTES, max_items=3 + 4 * MAX_MODELS))
+            status = _status(decode_array(body, max_bytes=MAX_STATUS_BYTES, max_items=3 + 6 * MAX_MODELS))
         except MalformedError as error:
             raise NeighbourMisbehavedError(f"a status: {error}") from error
         if status is None:
@@ -206,13 +213,15 @@ def _status(fields: list[Item]) -> Status | None:
 
 def _model(item: Item) -> HeldModel | None:
     match item:
-        case [str(name), bytes(digest), int(size)] if (
+        case [str(name), bytes(digest), int(size), str(licence), bool(passed_on)] if (
             1 <= len(name) <= MAX_MODEL_NAME_CHARACTERS
             and name.isprintable()
             and len(digest) == DIGEST_BYTES
             and _is_count(size, MAX_MODEL_BYTES)
+            and len(licence) <= MAX_LICENCE_CHARACTERS
+            and licence.isprintable()
         ):
-            return HeldModel(name=name, digest=digest.hex(), size_bytes=size)
+            return HeldModel(name=name, digest=digest.hex(), size_bytes=size, licence=licence, passed_on=passed_on)
     return None
 
 

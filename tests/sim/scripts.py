@@ -13,6 +13,7 @@ MODEL: dict[str, Any] = {
     "digest": "5f1c8a03d2b94e67b0a1f8c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f607",
     "size_bytes": 98_087_104,
     "licence": "Apache-2.0",
+    "passed_on": True,
     "description": "SmolLM2-135M-Instruct, the smallest that holds a conversation",
     "trained_on": "English web text and code",
     "bad_at": "facts",
@@ -23,12 +24,13 @@ MODEL: dict[str, Any] = {
     "damaged": False,
     "used_ago_s": None,
 }
-HELD = {key: MODEL[key] for key in ("name", "digest", "size_bytes")}
+HELD = {key: MODEL[key] for key in ("name", "digest", "size_bytes", "licence", "passed_on")}
 STORIES: dict[str, Any] = {
     "name": "stories-42m",
     "digest": "c0ffee11d2b94e67b0a1f8c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f607",
     "size_bytes": 44_100_000,
     "licence": "MIT",
+    "passed_on": True,
     "description": "writes children's stories",
     "trained_on": "unknown",
     "bad_at": "unknown",
@@ -46,6 +48,8 @@ MESH_MODELS: dict[str, Any] = {
     "models": [
         {
             **HELD,
+            "licence": "Llama-3.2",
+            "passed_on": False,
             "here": False,
             "holders": [{"node_id": EMBER_ID, "name": "workshop", "hops": 1}],
             "holder_count": 3,

@@ -49,7 +49,10 @@ def questions() -> Family:
     fitting = GenerationRequest(messages, sampling, schema='{"type":"object"}')
     raw = GenerationRequest((), sampling, prompt="Il était une fois")
     likely = TokenLogprob(b" gare", -0.25, ((b" gare", -0.25), (b" porte", -2.5)))
-    status = Status(name="kitchen", models=(HeldModel(name="m", digest=DIGEST.hex(), size_bytes=98_000_000),))
+    status = Status(
+        name="kitchen",
+        models=(HeldModel(name="m", digest=DIGEST.hex(), size_bytes=98_000_000, licence="MIT", passed_on=False),),
+    )
     finished = GenerationFinished(reason="stop", prompt_tokens=20, completion_tokens=5, prefill_s=0.25, decode_s=1.5)
     told = {name: value for name, value in asdict(finished).items() if name != "cached_tokens"}  # the node's own affair
     cases = [
@@ -127,12 +130,13 @@ def _query(request: GenerationRequest) -> Json:
 
 
 def _none() -> list[tuple[str, int, list[Item]]]:
-    model: list[Item] = ["m", DIGEST, 1]
+    model: list[Item] = ["m", DIGEST, 1, "MIT", True]
     return [
         ("a node name of 64 characters", 0, ["n" * 64, []]),
         ("a model without its size", 0, ["n", [model[:2]]]),
-        ("a digest of 31 bytes", 0, ["n", [["m", DIGEST[:31], 1]]]),
-        ("a model name that steers a terminal", 0, ["n", [["\x1b[2J", DIGEST, 1]]]),
+        ("a digest of 31 bytes", 0, ["n", [["m", DIGEST[:31], 1, "MIT", True]]]),
+        ("a model name that steers a terminal", 0, ["n", [["\x1b[2J", DIGEST, 1, "MIT", True]]]),
+        ("a licence that steers a terminal", 0, ["n", [["m", DIGEST, 1, "\x1b[2J", True]]]),
         ("257 models", 0, ["n", [model] * 257]),
         ("a status with a third field", 0, ["n", [], True]),
         ("a question without its sampling", 17, [DIGEST, MESSAGES]),

@@ -205,8 +205,8 @@ def test_pull_at_a_terminal(daemon: SimulatedDaemon) -> None:
     terminal.wait_for("41 %")
     daemon.release()
     assert terminal.end() == 0
-    bar, result = terminal.seen.rstrip().rsplit("\r\n", 1)
-    assert "\n" not in bar
+    licence, bar, result = terminal.seen.rstrip().split("\r\n")
+    assert "smollm2-135m: 98.1 MB, licence Apache-2.0" in licence
     assert max(map(len, bar.split("\r"))) < 80
     assert result.startswith("smollm2-135m is here")
 

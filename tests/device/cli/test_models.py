@@ -58,8 +58,8 @@ def test_pull_in_a_pipe(hearth: Hearth, words: list[str]) -> None:
     done = hearth(*words, "smollm2-135m")
     assert done.out == "smollm2-135m is here (98.1 MB, Apache-2.0). Try: hearth run smollm2-135m\n"
     lines = done.err.splitlines()
-    assert lines[0] == "smollm2-135m  resolve"
-    assert lines[2] == "smollm2-135m  download  [########............]   41 %  40.0 MB of 98.1 MB"
+    assert lines[:2] == ["smollm2-135m: 98.1 MB, licence Apache-2.0", "smollm2-135m  resolve"]
+    assert lines[3] == "smollm2-135m  download  [########............]   41 %  40.0 MB of 98.1 MB"
     assert "\r" not in done.err
 
 

@@ -81,7 +81,14 @@ statuses = st.builds(
     Status,
     name=names,
     models=st.lists(
-        st.builds(HeldModel, name=names, digest=st.binary(min_size=32, max_size=32).map(bytes.hex), size_bytes=counts),
+        st.builds(
+            HeldModel,
+            name=names,
+            digest=st.binary(min_size=32, max_size=32).map(bytes.hex),
+            size_bytes=counts,
+            licence=st.sampled_from(["", "MIT", "Apache-2.0 AND CC-BY-4.0", "x" * 32]),
+            passed_on=st.booleans(),
+        ),
         max_size=3,
     ).map(tuple),
 )
@@ -157,10 +164,13 @@ def test_what_a_node_holds_is_read_back(status: Status) -> None:
 
 def test_a_status_that_would_be_too_long_names_the_models_that_fit() -> None:
     """An announcement has its bounds."""
-    models = tuple(HeldModel(name=f"{n:064}", digest=bytes(32).hex(), size_bytes=2**52) for n in range(MAX_MODELS))
+    models = tuple(
+        HeldModel(name=f"{n:064}", digest=bytes(32).hex(), size_bytes=2**52, licence="x" * 32)
+        for n in range(MAX_MODELS)
+    )
     status = Status(name="attic", models=models)
     read = Status.parse(status.to_body())
-    assert 130 <= len(read.models) < MAX_MODELS
+    assert 100 <= len(read.models) < MAX_MODELS
     assert status.told == read.models
     assert models[: len(read.models)] == read.models
 
@@ -171,11 +181,15 @@ def test_a_status_that_would_be_too_long_names_the_models_that_fit() -> None:
         ["name"],
         ["name", [], True],
         ["n" * 64, []],
-        ["name", [["m", b"short", 1]]],
-        ["name", [["m\x1b[2J", bytes(32), 1]]],
-        ["name", [["m", bytes(32), -1]]],
-        ["name", [["m", bytes(32), True]]],
-        ["name", [["m", bytes(32), 1]] * (MAX_MODELS + 1)],
+        ["name", [["m", b"short", 1, "", True]]],
+        ["name", [["m\x1b[2J", bytes(32), 1, "", True]]],
+        ["name", [["m", bytes(32), 1]]],
+        ["name", [["m", bytes(32), -1, "", True]]],
+        ["name", [["m", bytes(32), True, "", True]]],
+        ["name", [["m", bytes(32), 1, "x" * 33, True]]],
+        ["name", [["m", bytes(32), 1, "\x1b[2J", True]]],
+        ["name", [["m", bytes(32), 1, "MIT", 1]]],
+        ["name", [["m", bytes(32), 1, "", True]] * (MAX_MODELS + 1)],
     ],
 )
 def test_a_malformed_status_is_refused(fields: list[Item]) -> None:
