@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Final, Protocol
 
 from mesh.core import crypto
+from mesh.core.causality import Causality
 from mesh.core.entries import Admit, Entry, Genesis, Remove, RotateKey
 from mesh.core.statement import IdentityStatement
 from mesh.errors import MalformedError
@@ -102,6 +103,7 @@ def fold(entries: Iterable[Entry]) -> FounderMembership:
         raise MalformedError("a ledger has exactly one genesis")
     [(genesis, body)] = founding
     founders = record.tree(genesis.author)
+    record.compare_admissions_of(founders)
     lineage = record.lineage(genesis.author)
     leaving = record.removals_of(founders, founders)
     decided = [
@@ -141,7 +143,7 @@ class _Record:
         self._rotations: dict[bytes, list[tuple[bytes, IdentityStatement]]] = {}  # by old key: entry id, new key
         self._removals: dict[bytes, list[Entry]] = {}  # by the key they name
         self._forked_at: dict[bytes, int] = {}
-        self._ancestors: dict[bytes, set[bytes]] = {}
+        self._causality = Causality({}, of=set(), to=set())
         over = set[bytes | None]()  # own rotations and what their authors signed on top of them
         ordered = sorted(self.by_id.values(), key=lambda entry: (entry.author, entry.seq, entry.id))
         for one, two in pairwise(ordered):
@@ -158,6 +160,12 @@ class _Record:
                 self._removals.setdefault(body.public, []).append(entry)
             elif isinstance(body, Admit) and body.role == OBSERVER:
                 self.admissions.setdefault(entry.author, []).append((entry, body))
+
+    def compare_admissions_of(self, authors: set[bytes]) -> None:
+        """Learn which removals the admissions of these authors know of; only they can be asked about afterwards."""
+        removals = {entry.id for removals in self._removals.values() for entry in removals}
+        admissions = {entry.id for author in authors for entry, _ in self.admissions.get(author, [])}
+        self._causality = Causality(self.by_id, of=removals, to=admissions)
 
     def tree(self, key: bytes) -> set[bytes]:
         """Return a key and all that any of its rotations, and theirs, go on under."""
@@ -187,8 +195,8 @@ class _Record:
     def member(self, root: bytes, admissions: list[tuple[Entry, Admit]], founders: set[bytes]) -> Member | None:
         """Say as what a node belongs, if it does: every removal must be known to an admission after it."""
         keys = self.tree(root)
-        removals = {entry.id for entry in self.removals_of(keys, keys | founders)}
-        standing = [admit for entry, admit in admissions if not removals or removals <= self._known_to(entry)]
+        removals = self.removals_of(keys, keys | founders)
+        standing = [admit for entry, admit in admissions if all(self._knows(entry, removal) for removal in removals)]
         if not standing:
             return None
         static, name = standing[-1].subject.static, standing[-1].node_name
@@ -206,7 +214,7 @@ class _Record:
 
     def knows_none(self, entry: Entry, others: list[Entry]) -> bool:
         """Whether the entry's author knew of none of the others."""
-        return not others or self._known_to(entry).isdisjoint(other.id for other in others)
+        return not any(self._knows(entry, other) for other in others)
 
     def number(self, founders: set[bytes]) -> int:
         """Count rotations, and for each admission the members that took it back and the fork that did."""
@@ -234,14 +242,5 @@ class _Record:
             entry = self.by_id.get(entry.place.prev) if entry.place.prev else None
         return chain
 
-    def _known_to(self, entry: Entry) -> set[bytes]:
-        """Return the ids of all entries that this one comes after."""
-        if entry.id not in self._ancestors:
-            seen, stack = set[bytes](), [entry]
-            while stack:
-                for parent in stack.pop().parents:
-                    if parent not in seen and parent in self.by_id:
-                        seen.add(parent)
-                        stack.append(self.by_id[parent])
-            self._ancestors[entry.id] = seen
-        return self._ancestors[entry.id]
+    def _knows(self, admission: Entry, removal: Entry) -> bool:
+        return self._causality.knows(admission.id, removal.id)
