@@ -273,6 +273,8 @@ def test_who_signs_two_entries_of_one_seq_is_heard_no_more_from_there() -> None:
     ANNA.admits(ledger, ELI)
     assert names(ledger) == {"Anna", "Ben"}
     assert other.id in ledger
+    assert folded(ledger).invites_left > 0
+    assert not folded(ledger).may_admit(ANNA.public)
 
 
 def test_a_stolen_key_does_not_undo_its_rotation() -> None:
@@ -287,6 +289,7 @@ def test_a_stolen_key_does_not_undo_its_rotation() -> None:
     BEN.signs(ledger, Remove(DARA.public, "x"), place=place)
     BEN.signs(ledger, Remove(DARA.public, "y"), place=Place(0, None, (ledger.community,)))
     assert (folded(ledger).number, folded(ledger).members) == (number, members)
+    assert folded(ledger).equivocations == {}  # none is against a key in use
 
 
 def test_a_founders_stolen_key_neither_undoes_its_rotation_nor_its_admissions() -> None:
