@@ -15,6 +15,7 @@ from mesh.core import codec, crypto
 from mesh.core.entries import MAX_SEQ, Admit, Remove
 from mesh.core.envelope import Envelope, MeshKind
 from mesh.core.epochs import BY_VOTER, MAX_KEYS, MAX_NUMBER, EpochKey
+from mesh.core.equivocation import Equivocation
 from mesh.core.ledger import MAX_HEADS, Head
 from mesh.core.membership import OBSERVER
 from mesh.errors import MalformedError, QueueFullError, StorageError
@@ -363,6 +364,38 @@ def test_a_fork_larger_than_a_batch_keeps_no_removal_back(nodes: list[Node]) -> 
     assert removal.id in ben.store.ledger
     assert same(anna, ben)
     assert len(ben.store.ledger) == len(anna.store.ledger)
+
+
+@pytest.mark.parametrize("more", [(0, 0), (2, 0), (0, 2)])
+def test_after_a_partition_all_hold_the_proof_of_a_fork_and_keep_it(
+    nodes: list[Node], tmp_path: Path, more: tuple[int, int]
+) -> None:
+    """Each side had heard one branch, of whatever length; then all know both, and so does who starts anew."""
+    anna, ben, cleo = nodes
+    assert anna.store.ledger is not None
+    place = anna.store.ledger.next_place(CLEO.public)
+    branches = [copy_of(anna.store.ledger) for _ in more]
+    signed = [CLEO.signs(branch, Remove(DARA.public, str(n)), place=place) for n, branch in enumerate(branches)]
+    for node, branch, count in zip((anna, ben), branches, more, strict=True):
+        for n in range(count):
+            CLEO.signs(branch, Remove(DARA.public, f"more {n}"))
+        node.store.take(branch.entries)
+        assert node.store.membership is not None
+        assert node.store.membership.equivocations == {}
+    net = Net()
+    net.link(ben, cleo)
+    net.link(anna, ben)
+    net.settle()
+    assert same(anna, ben, cleo)
+    proof = Equivocation(CLEO.public, 0, tuple(sorted(entry.id for entry in signed)))  # type: ignore[arg-type]  # two
+    for node in nodes:
+        assert node.store.membership is not None
+        assert node.store.membership.equivocations == {CLEO.raw_id: proof}
+        again = CommunityStore(
+            tmp_path / node.person.name, Identity(node.person.seed, node.person.static_secret, node.person.statement)
+        )
+        assert again.membership == node.store.membership
+        again.close()
 
 
 def test_who_compares_without_end_is_answered_now_and_then(nodes: list[Node]) -> None:

@@ -466,6 +466,23 @@ def test_a_fork_comes_after_everything_else() -> None:
     assert ledger.missing_at(ledger.heads()) == []
 
 
+def test_the_branch_that_was_here_first_is_told_once() -> None:
+    """From the fork on, when the second branch comes; not for news that fork nothing, nor for a third branch."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    BEN.signs(ledger, Remove(DARA.public, "common"))
+    branches = [copy_of(ledger) for _ in range(3)]
+    signed = [
+        [BEN.signs(branch, Remove(DARA.public, f"{n} {m}")) for m in range(2)] for n, branch in enumerate(branches)
+    ]
+    assert branches[0].rivals_of([ANNA.admits(copy_of(ledger), CLEO)]) == []
+    assert branches[0].rivals_of([CLEO.signs(copy_of(ledger), Remove(CLEO.public, "unknown here"))]) == []
+    assert branches[0].rivals_of(signed[1]) == branches[0].rivals_of(signed[1][::-1]) == signed[0]
+    for entry in signed[1]:
+        branches[0].add(entry)
+    assert branches[0].rivals_of(signed[2]) == []
+
+
 def test_a_copy_grows_by_itself() -> None:
     """What is added to it is not in the ledger it was made from."""
     ledger = ANNA.founds()
