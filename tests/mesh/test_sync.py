@@ -1,6 +1,7 @@
 """Ledgers and keys meet over links, in pieces, and each node ends with the same."""
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -396,6 +397,33 @@ def test_after_a_partition_all_hold_the_proof_of_a_fork_and_keep_it(
         )
         assert again.membership == node.store.membership
         again.close()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_ledger_any_partition_heals_in_any_order(nodes: list[Node], seed: int) -> None:
+    """Whoever signed what on which side, in however many versions, and whoever meets first: all hold all of it."""
+    rng = random.Random(seed)  # noqa: S311  a case to be repeated
+    assert nodes[0].store.ledger is not None
+    sides = [copy_of(nodes[0].store.ledger) for _ in nodes]
+    for number in range(rng.randint(1, 14)):
+        side, author = rng.randrange(3), rng.choice([ANNA, BEN, CLEO])
+        place = sides[side].next_place(author.public)
+        for version in range(rng.choice([1, 1, 1, 2, 3])):
+            author.signs(sides[side], Remove(DARA.public, f"{number} {side} {version}"), place=place)
+    for node, ledger in zip(nodes, sides, strict=True):
+        node.store.take(ledger.entries)
+    one, two, three = rng.sample(nodes, 3)
+    net = Net()
+    net.link(one, two)
+    if rng.random() < 0.5:
+        net.settle()
+    net.link(two, three)
+    net.settle()
+    assert same(*nodes)
+    everything = {entry.id for ledger in sides for entry in ledger.entries}
+    for node in nodes:
+        assert node.store.ledger is not None
+        assert {entry.id for entry in node.store.ledger.entries} == everything
 
 
 def test_who_compares_without_end_is_answered_now_and_then(nodes: list[Node]) -> None:
