@@ -17,6 +17,7 @@ from mesh.errors import (
     AlreadyMemberError,
     FeedBehindError,
     InvitingNotAllowedError,
+    KeyInDisputeError,
     NoCommunityError,
     NoOfferError,
     NotAllowedError,
@@ -91,6 +92,8 @@ class Belonging:
             self._events.on_ledger()
         membership = self._store.membership
         if membership is None or not membership.may_admit(self._identity.public):
+            if membership and self._store.is_voter and self._identity.raw_id in membership.equivocations:
+                raise KeyInDisputeError("this node's key has signed two entries for one place of the ledger")
             raise InvitingNotAllowedError("only the community's founder lets nodes in")
         self._reception.offer = await OpenOffer.make(ttl_s=ttl_s)
         return self._reception.offer.shown()

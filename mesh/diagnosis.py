@@ -100,7 +100,13 @@ class Examination:
             door_error=own[1].error,
             duplicate=self._double.exists,
             board_changed=self._home.changed,
+            equivocators=self._equivocators(),
         )
+
+    def _equivocators(self) -> tuple[tuple[str, str], ...]:
+        membership = self._store.membership
+        accused = [membership.members[raw_id] for raw_id in membership.equivocations] if membership else []
+        return tuple((member.name, member.node_id) for member in accused)
 
     def _blocked(self) -> tuple[tuple[str, str], ...]:
         names = {member.raw_id: member.name for member in self._store.others}

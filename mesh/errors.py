@@ -107,6 +107,15 @@ class NotAllowedError(MeshError):
     hint = "cut the node off on this side: `hearth peers block ID`"
 
 
+class KeyInDisputeError(NotAllowedError):
+    """Whom this node would let in would be no member; who is one stays one."""
+
+    hint = (
+        "the key is used on two boards, or stolen: use one board only. To let others in, begin another community:"
+        " `hearth leave`, `hearth rekey`, then `hearth pair`"
+    )
+
+
 class InvitingNotAllowedError(NotAllowedError):
     """This node may not let others in; nothing was changed."""
 

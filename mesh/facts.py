@@ -56,7 +56,8 @@ class MeshFacts:
 
     wanted: `[discovery] interfaces`; strangers: ids in reach that are no members; others: how many other members there
     are; reached: how many of them are reached, away: the rest; blocked: names and ids of blocked nodes; duplicate:
-    another machine uses this node's id; board_changed: what is not as it was when the identity was made.
+    another machine uses this node's id; board_changed: what is not as it was when the identity was made; equivocators:
+    names and ids of members, this one included, of whose key the ledger holds two entries for one place.
     """
 
     node_id: str
@@ -76,6 +77,7 @@ class MeshFacts:
     door_error: str
     duplicate: bool = False
     board_changed: tuple[str, ...] = ()
+    equivocators: tuple[tuple[str, str], ...] = ()
 
     @property
     def others(self) -> int:

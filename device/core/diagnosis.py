@@ -18,6 +18,7 @@ def diagnose(facts: MeshFacts) -> Diagnosis:
     """Find what is wrong; without faults and warnings, nothing is."""
     findings = [
         *_identity(facts),
+        *_equivocators(facts),
         *_own_ports(facts),
         *_interfaces(facts),
         *_multicast(facts),
@@ -159,6 +160,22 @@ def _community(facts: MeshFacts) -> Iterator[Finding]:
             f"in reach, but no members of “{facts.community}”: {ids}",
             "to let one in: hearth pair at the founder's node, hearth join WORDS there",
         )
+
+
+def _equivocators(facts: MeshFacts) -> Iterator[Finding]:
+    proof = "has signed two entries for one place of the ledger: it is used on two boards, or stolen"
+    for name, node_id in facts.equivocators:
+        if node_id == facts.node_id:
+            yield _fault(
+                f"this node's key {proof}; it lets nobody in any more, and who is a member stays one",
+                "use one board only; for an identity of its own: hearth rekey, then pair it again",
+            )
+        else:
+            yield _warning(
+                f"{name}'s key {proof}",
+                f"on {name}: hearth rekey, then pair it again; after that, or if it is stolen: hearth peers forget"
+                f" {short_id(node_id)} at the founder's node, hearth peers block {short_id(node_id)} here",
+            )
 
 
 def _member(member: Reach) -> Iterator[Finding]:

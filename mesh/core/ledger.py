@@ -137,6 +137,17 @@ class Ledger:
                 urgent |= {entry.id, *entry.parents}
         return sorted(missing, key=lambda entry: entry.id not in urgent)
 
+    def rivals_of(self, new: Iterable[Entry]) -> list[Entry]:
+        """Return what is here of the other branch, parents first, where these fork a feed that had one branch only.
+
+        Who holds the longer branch was not sent the shorter one: its head looked like that of a feed which is ahead.
+        """
+        first: dict[bytes, int] = {}
+        for entry in new:
+            first[entry.author] = min(entry.seq, first.get(entry.author, MAX_SEQ))
+        forked = {author: seq for author, seq in first.items() if len(self._ends.get(author, ())) == 1}
+        return [e for e in self._entries.values() if e.author in forked and e.seq >= forked[e.author]]
+
     def next_place(self, author: bytes) -> Place:
         """Return where this author's next entry goes: after its own last, on top of all that nobody built on."""
         feed = self._feeds.get(author)

@@ -9,11 +9,12 @@ rotation, stand: a stolen key must not undo that it was replaced.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final, Protocol
 
 from mesh.core import crypto
+from mesh.core.causality import Causality
 from mesh.core.entries import Admit, Entry, Genesis, Remove, RotateKey
+from mesh.core.equivocation import Equivocation, equivocations
 from mesh.core.statement import IdentityStatement
 from mesh.errors import MalformedError
 
@@ -61,6 +62,11 @@ class Membership(Protocol):
         """Members by raw id."""
         ...
 
+    @property
+    def equivocations(self) -> Mapping[bytes, Equivocation]:
+        """The proofs against present keys of members, by raw id."""
+        ...
+
     def may_admit(self, public: bytes) -> bool:
         """Whether an admission signed by this key would count."""
         ...
@@ -78,12 +84,15 @@ class FounderMembership:
     name: str
     number: int
     members: Mapping[bytes, Member]
+    equivocations: Mapping[bytes, Equivocation]
     founder: bytes
     invites_left: int
 
     def may_admit(self, public: bytes) -> bool:
-        """Whether this is the founder, still a member, with invitations left."""
-        return public == self.founder and crypto.raw_id(public) in self.members and self.invites_left > 0
+        """Whether this is the founder, still a member, with invitations left, and no proof against its key."""
+        raw_id = crypto.raw_id(public)
+        heard = raw_id in self.members and raw_id not in self.equivocations
+        return public == self.founder and heard and self.invites_left > 0
 
     def may_remove(self, author: bytes, subject: bytes) -> bool:
         """Whether a member removes itself, or the founder another."""
@@ -102,6 +111,7 @@ def fold(entries: Iterable[Entry]) -> FounderMembership:
         raise MalformedError("a ledger has exactly one genesis")
     [(genesis, body)] = founding
     founders = record.tree(genesis.author)
+    record.compare_admissions_of(founders)
     lineage = record.lineage(genesis.author)
     leaving = record.removals_of(founders, founders)
     decided = [
@@ -116,12 +126,18 @@ def fold(entries: Iterable[Entry]) -> FounderMembership:
     admitted = (record.member(root, found, founders) for root, found in sorted(cases.items()))
     first = Member(crypto.raw_id(genesis.author), genesis.author, body.founder.static, body.node_name, VOTER)
     voter = None if leaving else record.under_last_key(first)
-    members = [voter, *admitted, voter]  # the first in the list, and itself whoever else goes on under its key
+    listed = [voter, *admitted, voter]  # the first in the list, and itself whoever else goes on under its key
+    members = {member.raw_id: member for member in listed if member}
     return FounderMembership(
         community=genesis.id,
         name=body.name,
         number=record.number(founders),
-        members={member.raw_id: member for member in members if member},
+        members=members,
+        equivocations={
+            raw_id: record.equivocations[member.public]
+            for raw_id, member in members.items()
+            if member.public in record.equivocations
+        },
         founder=lineage[-1],
         invites_left=body.invite_budget - len(decided),
     )
@@ -140,13 +156,10 @@ class _Record:
         self.admissions: dict[bytes, list[tuple[Entry, Admit]]] = {}  # by author, in the order of the feed
         self._rotations: dict[bytes, list[tuple[bytes, IdentityStatement]]] = {}  # by old key: entry id, new key
         self._removals: dict[bytes, list[Entry]] = {}  # by the key they name
-        self._forked_at: dict[bytes, int] = {}
-        self._ancestors: dict[bytes, set[bytes]] = {}
+        self.equivocations = equivocations(self.by_id.values())
+        self._causality = Causality({}, of=set(), to=set())
         over = set[bytes | None]()  # own rotations and what their authors signed on top of them
         ordered = sorted(self.by_id.values(), key=lambda entry: (entry.author, entry.seq, entry.id))
-        for one, two in pairwise(ordered):
-            if (one.author, one.seq) == (two.author, two.seq):
-                self._forked_at.setdefault(one.author, one.seq)
         for entry in ordered:
             body = entry.body
             if entry.place.prev in over:
@@ -158,6 +171,12 @@ class _Record:
                 self._removals.setdefault(body.public, []).append(entry)
             elif isinstance(body, Admit) and body.role == OBSERVER:
                 self.admissions.setdefault(entry.author, []).append((entry, body))
+
+    def compare_admissions_of(self, authors: set[bytes]) -> None:
+        """Learn which removals the admissions of these authors know of; only they can be asked about afterwards."""
+        removals = {entry.id for removals in self._removals.values() for entry in removals}
+        admissions = {entry.id for author in authors for entry, _ in self.admissions.get(author, [])}
+        self._causality = Causality(self.by_id, of=removals, to=admissions)
 
     def tree(self, key: bytes) -> set[bytes]:
         """Return a key and all that any of its rotations, and theirs, go on under."""
@@ -187,8 +206,8 @@ class _Record:
     def member(self, root: bytes, admissions: list[tuple[Entry, Admit]], founders: set[bytes]) -> Member | None:
         """Say as what a node belongs, if it does: every removal must be known to an admission after it."""
         keys = self.tree(root)
-        removals = {entry.id for entry in self.removals_of(keys, keys | founders)}
-        standing = [admit for entry, admit in admissions if not removals or removals <= self._known_to(entry)]
+        removals = self.removals_of(keys, keys | founders)
+        standing = [admit for entry, admit in admissions if all(self._knows(entry, removal) for removal in removals)]
         if not standing:
             return None
         static, name = standing[-1].subject.static, standing[-1].node_name
@@ -202,11 +221,11 @@ class _Record:
         """Whether an admission counts: not in dispute, or what its author's rotation was built on."""
         if admission.author in self._rotations:
             return admission.id in self._chain(min(entry_id for entry_id, _ in self._rotations[admission.author]))
-        return admission.author not in self._forked_at or admission.seq < self._forked_at[admission.author]
+        return not self._is_disputed(admission)
 
     def knows_none(self, entry: Entry, others: list[Entry]) -> bool:
         """Whether the entry's author knew of none of the others."""
-        return not others or self._known_to(entry).isdisjoint(other.id for other in others)
+        return not any(self._knows(entry, other) for other in others)
 
     def number(self, founders: set[bytes]) -> int:
         """Count rotations, and for each admission the members that took it back and the fork that did."""
@@ -218,8 +237,12 @@ class _Record:
                 concerned |= keys
                 removals = self.removals_of(keys, keys | founders)
                 count += len({removal.author for removal in removals if self.knows_none(entry, [removal])})
-                count += entry.seq >= self._forked_at.get(author, entry.seq + 1)
+                count += self._is_disputed(entry)
         return count + sum(len(self._rotations.get(key, [])) for key in concerned)
+
+    def _is_disputed(self, entry: Entry) -> bool:
+        proof = self.equivocations.get(entry.author)
+        return proof is not None and entry.seq >= proof.seq
 
     def _successor(self, key: bytes) -> IdentityStatement | None:
         rotations = self._rotations.get(key)
@@ -234,14 +257,5 @@ class _Record:
             entry = self.by_id.get(entry.place.prev) if entry.place.prev else None
         return chain
 
-    def _known_to(self, entry: Entry) -> set[bytes]:
-        """Return the ids of all entries that this one comes after."""
-        if entry.id not in self._ancestors:
-            seen, stack = set[bytes](), [entry]
-            while stack:
-                for parent in stack.pop().parents:
-                    if parent not in seen and parent in self.by_id:
-                        seen.add(parent)
-                        stack.append(self.by_id[parent])
-            self._ancestors[entry.id] = seen
-        return self._ancestors[entry.id]
+    def _knows(self, admission: Entry, removal: Entry) -> bool:
+        return self._causality.knows(admission.id, removal.id)

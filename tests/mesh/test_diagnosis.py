@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from mesh import double
+from mesh.core.entries import Remove, write_entry
+from mesh.errors import KeyInDisputeError
 from mesh.facts import StaticPeer
 from tests.mesh.nodes import paired, running
 
@@ -58,6 +60,20 @@ async def test_a_clone_is_noticed_and_forgotten_when_it_is_gone(
             assert (await copy.node.diagnose()).duplicate
             monkeypatch.setattr(double, "FORGOTTEN_AFTER_S", 0.0)
             assert not copy.node.duplicate
+
+
+async def test_a_key_that_signed_twice_is_named_and_lets_nobody_in(tmp_path: Path) -> None:
+    """The founder's own: what it would admit would not count, so it is told before anybody types words."""
+    async with running(tmp_path, "Anna") as anna:
+        store, seed = anna.node._store, anna.node._identity.seed
+        store.found("Harbour", "Anna")
+        assert store.ledger is not None
+        place = store.ledger.next_place(anna.node._identity.public)
+        assert (await anna.node.diagnose()).equivocators == ()
+        store.take(write_entry(seed, store.ledger.community, place, Remove(b"\7" * 32, one)) for one in "ab")
+        assert (await anna.node.diagnose()).equivocators == (("Anna", anna.node.node_id),)
+        with pytest.raises(KeyInDisputeError, match="two entries for one place"):
+            await anna.node.open_offer()
 
 
 def free_port() -> int:

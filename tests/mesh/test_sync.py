@@ -1,6 +1,7 @@
 """Ledgers and keys meet over links, in pieces, and each node ends with the same."""
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from mesh.core import codec, crypto
 from mesh.core.entries import MAX_SEQ, Admit, Remove
 from mesh.core.envelope import Envelope, MeshKind
 from mesh.core.epochs import BY_VOTER, MAX_KEYS, MAX_NUMBER, EpochKey
+from mesh.core.equivocation import Equivocation
 from mesh.core.ledger import MAX_HEADS, Head
 from mesh.core.membership import OBSERVER
 from mesh.errors import MalformedError, QueueFullError, StorageError
@@ -363,6 +365,65 @@ def test_a_fork_larger_than_a_batch_keeps_no_removal_back(nodes: list[Node]) -> 
     assert removal.id in ben.store.ledger
     assert same(anna, ben)
     assert len(ben.store.ledger) == len(anna.store.ledger)
+
+
+@pytest.mark.parametrize("more", [(0, 0), (2, 0), (0, 2)])
+def test_after_a_partition_all_hold_the_proof_of_a_fork_and_keep_it(
+    nodes: list[Node], tmp_path: Path, more: tuple[int, int]
+) -> None:
+    """Each side had heard one branch, of whatever length; then all know both, and so does who starts anew."""
+    anna, ben, cleo = nodes
+    assert anna.store.ledger is not None
+    place = anna.store.ledger.next_place(CLEO.public)
+    branches = [copy_of(anna.store.ledger) for _ in more]
+    signed = [CLEO.signs(branch, Remove(DARA.public, str(n)), place=place) for n, branch in enumerate(branches)]
+    for node, branch, count in zip((anna, ben), branches, more, strict=True):
+        for n in range(count):
+            CLEO.signs(branch, Remove(DARA.public, f"more {n}"))
+        node.store.take(branch.entries)
+        assert node.store.membership is not None
+        assert node.store.membership.equivocations == {}
+    net = Net()
+    net.link(ben, cleo)
+    net.link(anna, ben)
+    net.settle()
+    assert same(anna, ben, cleo)
+    proof = Equivocation(CLEO.public, 0, tuple(sorted(entry.id for entry in signed)))  # type: ignore[arg-type]  # two
+    for node in nodes:
+        assert node.store.membership is not None
+        assert node.store.membership.equivocations == {CLEO.raw_id: proof}
+        again = CommunityStore(
+            tmp_path / node.person.name, Identity(node.person.seed, node.person.static_secret, node.person.statement)
+        )
+        assert again.membership == node.store.membership
+        again.close()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_ledger_any_partition_heals_in_any_order(nodes: list[Node], seed: int) -> None:
+    """Whoever signed what on which side, in however many versions, and whoever meets first: all hold all of it."""
+    rng = random.Random(seed)  # noqa: S311  a case to be repeated
+    assert nodes[0].store.ledger is not None
+    sides = [copy_of(nodes[0].store.ledger) for _ in nodes]
+    for number in range(rng.randint(1, 14)):
+        side, author = rng.randrange(3), rng.choice([ANNA, BEN, CLEO])
+        place = sides[side].next_place(author.public)
+        for version in range(rng.choice([1, 1, 1, 2, 3])):
+            author.signs(sides[side], Remove(DARA.public, f"{number} {side} {version}"), place=place)
+    for node, ledger in zip(nodes, sides, strict=True):
+        node.store.take(ledger.entries)
+    one, two, three = rng.sample(nodes, 3)
+    net = Net()
+    net.link(one, two)
+    if rng.random() < 0.5:
+        net.settle()
+    net.link(two, three)
+    net.settle()
+    assert same(*nodes)
+    everything = {entry.id for ledger in sides for entry in ledger.entries}
+    for node in nodes:
+        assert node.store.ledger is not None
+        assert {entry.id for entry in node.store.ledger.entries} == everything
 
 
 def test_who_compares_without_end_is_answered_now_and_then(nodes: list[Node]) -> None:

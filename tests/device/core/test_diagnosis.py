@@ -61,6 +61,18 @@ CASES: dict[str, tuple[MeshFacts, str, str, str]] = {
         "made on another board and SD card: moved or copied",
         "hearth rekey --moved",
     ),
+    "own key used twice": (
+        replace(WELL, equivocators=(("Anna", "a" * 52),)),
+        FAULT,
+        "this node's key has signed two entries .* who is a member stays one",
+        "hearth rekey",
+    ),
+    "a member's key used twice": (
+        replace(WELL, equivocators=(("Ben", "b" * 52),)),
+        WARNING,
+        "Ben's key has signed two entries",
+        "on Ben: hearth rekey.* hearth peers forget bbbbbbbb at the founder's node, hearth peers block bbbbbbbb here",
+    ),
     "broker": (replace(WELL, broker_error=REFUSED), FAULT, "port 8883: connection refused", "amqtt"),
     "door": (replace(WELL, door_error=NO_ANSWER), FAULT, "port 8884: no answer", "restart"),
     "misspelt": (

@@ -273,6 +273,8 @@ def test_who_signs_two_entries_of_one_seq_is_heard_no_more_from_there() -> None:
     ANNA.admits(ledger, ELI)
     assert names(ledger) == {"Anna", "Ben"}
     assert other.id in ledger
+    assert folded(ledger).invites_left > 0
+    assert not folded(ledger).may_admit(ANNA.public)
 
 
 def test_a_stolen_key_does_not_undo_its_rotation() -> None:
@@ -287,6 +289,7 @@ def test_a_stolen_key_does_not_undo_its_rotation() -> None:
     BEN.signs(ledger, Remove(DARA.public, "x"), place=place)
     BEN.signs(ledger, Remove(DARA.public, "y"), place=Place(0, None, (ledger.community,)))
     assert (folded(ledger).number, folded(ledger).members) == (number, members)
+    assert folded(ledger).equivocations == {}  # none is against a key in use
 
 
 def test_a_founders_stolen_key_neither_undoes_its_rotation_nor_its_admissions() -> None:
@@ -461,6 +464,23 @@ def test_a_fork_comes_after_everything_else() -> None:
         other.add(entry)
     assert {entry.id for entry in ledger.missing_at(other.heads())} == {forks[2].id, last.id, late.id}
     assert ledger.missing_at(ledger.heads()) == []
+
+
+def test_the_branch_that_was_here_first_is_told_once() -> None:
+    """From the fork on, when the second branch comes; not for news that fork nothing, nor for a third branch."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    BEN.signs(ledger, Remove(DARA.public, "common"))
+    branches = [copy_of(ledger) for _ in range(3)]
+    signed = [
+        [BEN.signs(branch, Remove(DARA.public, f"{n} {m}")) for m in range(2)] for n, branch in enumerate(branches)
+    ]
+    assert branches[0].rivals_of([ANNA.admits(copy_of(ledger), CLEO)]) == []
+    assert branches[0].rivals_of([CLEO.signs(copy_of(ledger), Remove(CLEO.public, "unknown here"))]) == []
+    assert branches[0].rivals_of(signed[1]) == branches[0].rivals_of(signed[1][::-1]) == signed[0]
+    for entry in signed[1]:
+        branches[0].add(entry)
+    assert branches[0].rivals_of(signed[2]) == []
 
 
 def test_a_copy_grows_by_itself() -> None:
