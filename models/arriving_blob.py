@@ -11,6 +11,7 @@ the tree is taken.
 """
 
 import errno
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from models.files import BytesDone, open_for_update, open_regular, write_atomica
 SYNC_BYTES: Final = 32 * 1024 * 1024
 SYNC_S: Final = 10.0
 CLOSED: Final = -1  # no file's number: that of a closed one may soon be another file's
+
+log = logging.getLogger(__name__)
 
 
 class ArrivingBlob:
@@ -79,7 +82,7 @@ class ArrivingBlob:
     def check(self, *, done: BytesDone = lambda _: None) -> None:
         """Hash what lies in the file and take what belongs there; what cannot be checked yet is tried once it can.
 
-        done: called with the bytes looked at.  Raises CorruptStoreError when the disk cannot be read.
+        What the disk cannot read is not here.  done: called with the bytes looked at.
         """
         looked_at = 0
         for index in self._written():
@@ -241,7 +244,12 @@ class ArrivingBlob:
         return found
 
     def _take_if_right(self, index: int) -> bool:
-        return self.tree.fits_chunk(index, self._read(index)) and self._note(index)
+        try:
+            data = self._read(index)
+        except CorruptStoreError as error:  # it comes anew, and writing may heal the sector
+            log.warning("a chunk is not there any more: %s", error)
+            return False
+        return self.tree.fits_chunk(index, data) and self._note(index)
 
     def _note(self, index: int) -> bool:
         with self._lock:

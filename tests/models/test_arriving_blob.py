@@ -1,5 +1,6 @@
 """One blob on its way: only what fits the tree is written, and what was written is found again."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -142,6 +143,31 @@ def test_chunks_wait_for_a_page_that_was_lost(left: bytes, tmp_path: Path) -> No
     assert again.add_page(LEAVES, page) == []
     again.close()
     assert here(opened(tmp_path)) == [4, 5]
+
+
+def test_what_the_disk_cannot_read_comes_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bad sector costs its chunk, not the arrival."""
+    blob = opened(tmp_path)
+    CARGO.send_pages(blob)
+    for index in range(6):
+        blob.write_chunk(index, CARGO.chunk(index))
+    blob.close()
+    read = os.pread
+
+    def failing(descriptor: int, size: int, offset: int) -> bytes:
+        if offset == 2 * CHUNK_BYTES:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", failing)
+    again = opened(tmp_path)
+    assert here(again) == [0, 1, 3, 4, 5]
+    assert caplog.text.count("Input/output error") == 1
+    assert again.write_chunk(2, CARGO.chunk(2))
+    assert again.is_whole
+    again.close()
 
 
 def test_the_data_is_claimed_in_batches(tmp_path: Path) -> None:
