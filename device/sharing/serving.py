@@ -7,6 +7,7 @@ the board does for others while it is warm or its battery low.
 import asyncio
 import contextlib
 import logging
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ class _Customer:
 
     waiting: deque[tuple[bytes, Want, float]] = field(default_factory=deque)  # id, request for one thing, when it came
     ready: tuple[bytes, Given] | None = None  # an answer that found its lane full
-    again_at: float = 0.0
+    again_at: float = 0.0  # by the loop's clock, which is time.monotonic
 
 
 class Server:
@@ -112,7 +113,7 @@ class Server:
         if customer is None or len(customer.waiting) + len(wants) > MAX_WAITING or not self._share():
             self.refuse(peer, message_id, Refused("busy"))
             return
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         customer.waiting.extend((message_id, one, now) for one in wants)
         self._stirred.set()
 
@@ -127,15 +128,14 @@ class Server:
 
     async def run(self) -> None:
         """Answer until cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
             self._stirred.clear()
-            now = loop.time()
+            now = time.monotonic()
             peer = next((peer for peer, one in self._customers.items() if one.again_at <= now), None)
             if peer is not None:
                 await self._serve(peer, self._customers[peer])
                 # Everybody else's turn in the loop, also where nothing had to be waited for.
-                await asyncio.sleep(self._offering.rest_s(loop.time() - now) if self._share() else 0)
+                await asyncio.sleep(self._offering.rest_s(time.monotonic() - now) if self._share() else 0)
                 continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(min((one.again_at for one in self._customers.values()), default=None)):
@@ -143,7 +143,7 @@ class Server:
 
     def _share(self) -> float:
         """How much of its time the board gives; looked at now and again."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if now >= self._look_at:
             self._look_at, self._offering = now + LOOK_EVERY_S, self._look()
         return self._offering.share
@@ -153,7 +153,7 @@ class Server:
         ready = customer.ready or await self._next(customer)
         customer.ready = None
         if ready is not None and not self._post(peer, *ready):
-            customer.ready, customer.again_at = ready, asyncio.get_running_loop().time() + FULL_PAUSE_S
+            customer.ready, customer.again_at = ready, time.monotonic() + FULL_PAUSE_S
         elif ready is not None:
             await self._pay(ready[1])
         if self._customers.get(peer) is customer:
@@ -164,7 +164,7 @@ class Server:
 
     async def _next(self, customer: _Customer) -> tuple[bytes, Given] | None:
         """Make the answer to the oldest request that somebody still waits for."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         while customer.waiting:
             message_id, want, asked_at = customer.waiting.popleft()
             if now - asked_at < STALE_S:
@@ -189,7 +189,7 @@ class Server:
         """Wait until the owner's limit allows for what was sent."""
         if not self._bytes_per_s or not isinstance(given, GiveChunk):
             return
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         self._paid_at = max(self._paid_at, now) + len(given.data) / self._bytes_per_s
         await asyncio.sleep(self._paid_at - now - AHEAD_S)
 

@@ -67,10 +67,12 @@ def loopback(broker: str, *, rounds: int, size: int = SIZE) -> list[Row]:
         model = hold(ModelStore(folder / "holder" / "models"), size)
         with SharingNode(folder, "holder", broker) as holder:
             for number in range(rounds):
+                os.sync()  # what others have yet to write is nobody's fault here
                 plain.append(_http_mb_per_s(folder / "holder" / "models", model))
                 with SharingNode(folder, f"fetcher{number}", broker) as fetcher:
                     fetcher.ask(do="join", words=holder.ask(do="offer")["words"])
                     before = holder.ask(do="used")
+                    os.sync()
                     got = fetcher.ask(do="pull", digest=model.digest)
                     after = holder.ask(do="used")
                 rates.append(size / 1e6 / got["seconds"])
