@@ -55,6 +55,7 @@ def library_of(config: HearthConfig, errands: Errands) -> Library:
         cache_dir=cache_dir,
         errands=errands,
         quota_bytes=config.models.quota_gb * GIGABYTE,
+        shares=config.sharing.enabled,
     )
 
 

@@ -55,8 +55,12 @@ class Library:
         cache_dir: Path,
         errands: Errands,
         quota_bytes: int = 0,
+        shares: bool = True,
     ) -> None:
-        """quota_bytes: what models may take on the disk with what is made of them, 0 = no limit."""
+        """quota_bytes: what models may take on the disk with what is made of them, 0 = no limit.
+
+        shares: whether neighbours are given any.
+        """
         self.on_change: Callable[[], None] = lambda: None
         self.store = store
         self._errands = errands
@@ -64,6 +68,8 @@ class Library:
         self._catalogue = catalogue
         self._engine = engine
         self._cache_dir = cache_dir
+        self._shares = shares
+        self._held: tuple[HeldModel, ...] | None = None  # cards are read from the disk, and not for every question
         # Only this process writes the store, so what it holds need not be read from the disk for every question.
         self._stored = store.models()
         self._damaged = damaged_of(store, self._stored)
@@ -111,16 +117,18 @@ class Library:
 
     def held(self) -> tuple[HeldModel, ...]:
         """The same, as neighbours are told; none that is damaged."""
-        return tuple(
-            HeldModel(
-                name=model.name,
-                digest=model.digest,
-                size_bytes=model.size_bytes,
-                licence=self.cards.of(model).card.licence,
-                passed_on=self.cards.refusal(model) is None,
+        if self._held is None:
+            self._held = tuple(
+                HeldModel(
+                    name=model.name,
+                    digest=model.digest,
+                    size_bytes=model.size_bytes,
+                    licence=self.cards.of(model).card.licence,
+                    passed_on=self._passes_on(model),
+                )
+                for model in self.stored
             )
-            for model in self.stored
-        )
+        return self._held
 
     def coming(self, digest: str) -> int | None:
         """How far the conversion of a model is, in per cent, that is being made ready; None for any other."""
@@ -297,12 +305,20 @@ class Library:
             await self._engine.prepare(model, lambda fraction: tell(_converted(fraction)))
         return self._shown(model)
 
+    def cards_changed(self) -> None:
+        """What neighbours are told of the models here is another than before."""
+        self._held = None
+        self.on_change()
+
     def _changed(self) -> None:
-        before = self._stored, self._damaged
+        before, self._held = (self._stored, self._damaged), None
         self._stored = self.store.models()
         self._damaged = damaged_of(self.store, self._stored)
         if before != (self._stored, self._damaged):
             self.on_change()
+
+    def _passes_on(self, model: StoredModel) -> bool:
+        return self._shares and self.cards.refusal(model) is None
 
     def _shown(self, model: StoredModel) -> Model:
         converted_percent = self.coming(model.digest)
@@ -312,7 +328,7 @@ class Library:
             digest=model.digest,
             size_bytes=model.size_bytes,
             licence=card.licence,
-            passed_on=self.cards.refusal(model) is None,
+            passed_on=self._passes_on(model),
             description="" if card.description == UNKNOWN else card.description,
             trained_on=line_of(card.trained_on, MAX_PROSE_CHARACTERS),
             bad_at=line_of(card.bad_at, MAX_PROSE_CHARACTERS),

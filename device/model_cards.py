@@ -38,7 +38,7 @@ class ModelCards:
         """Make a card the owner's.  Raises as `shown`, and DiskFullError, StoreWriteError."""
         model = self._library.find(key)
         await asyncio.to_thread(self._library.cards.keep, model.digest, card)
-        self._library.on_change()
+        self._library.cards_changed()
         return model
 
     def lineage(self, key: str, community: Community | None) -> Ancestor:

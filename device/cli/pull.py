@@ -29,8 +29,8 @@ async def _pull(client: "DaemonClient", args: argparse.Namespace) -> "Model":
 
 async def _tell_licence(client: "DaemonClient", key: str) -> None:
     """Say under what licence it comes, before its first byte; of what nobody here knows, the pull itself says so."""
-    in_catalogue = next((one for one in (await client.models()).catalogue if one.name == key), None)
-    in_mesh = (one for one in (await client.mesh_models()).models if one.name == key or one.digest.startswith(key))
-    found = in_catalogue or next(in_mesh, None)
-    if found is not None:
-        print_note(f"{found.name}: {size(found.size_bytes)}, licence {found.licence}")
+    in_catalogue = [one for one in (await client.models()).catalogue if one.name == key]
+    in_mesh = [one for one in (await client.mesh_models()).models if one.name == key or one.digest.startswith(key)]
+    found = in_catalogue or in_mesh
+    if len(found) == 1:
+        print_note(f"{found[0].name}: {size(found[0].size_bytes)}, licence {found[0].licence}")

@@ -84,8 +84,7 @@ class Status:
 
     def _body(self, models: Sequence[HeldModel]) -> bytes:
         items: list[Item] = [
-            [m.name, bytes.fromhex(m.digest), m.size_bytes, m.licence[:MAX_LICENCE_CHARACTERS], m.passed_on]
-            for m in models
+            [m.name, bytes.fromhex(m.digest), m.size_bytes, _cut(m.licence), m.passed_on] for m in models
         ]
         return encode([self.name, items])
 
@@ -209,6 +208,10 @@ def _status(fields: list[Item]) -> Status | None:
             models = [_model(item) for item in items]
             return Status(name=one_line(name), models=all_of(models))
     return None
+
+
+def _cut(licence: str) -> str:
+    return licence if len(licence) <= MAX_LICENCE_CHARACTERS else f"{licence[: MAX_LICENCE_CHARACTERS - 1]}…"
 
 
 def _model(item: Item) -> HeldModel | None:

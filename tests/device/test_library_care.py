@@ -5,6 +5,7 @@ import io
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ import pytest
 from device.api_of_models import Model, PullProgress, Removed, Verification, Verified
 from device.errands import Errands
 from device.library import Library
+from device.model_cards import ModelCards
 from models.bundle import bundle_of, bundle_pieces
 from models.catalogue import Catalogue
 from models.core.hash_tree import KnownTree
+from models.core.licences import UNKNOWN
 from models.core.manifest import Blob, Manifest
 from models.core.request import GenerationRequest, Message, SamplingParams
 from models.errors import (
@@ -44,7 +47,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[Open]:
     ]
     async with AsyncExitStack() as stack:
 
-        async def library(name: str, *, quota_bytes: int = 0) -> Library:
+        async def library(name: str, *, quota_bytes: int = 0, shares: bool = True) -> Library:
             store, errands, cache_dir = ModelStore(tmp_path / name), Errands(), tmp_path / "cache" / name
             engine = EngineHost(store=store, cache_dir=cache_dir, threads=1, context_tokens=128)
             made = Library(
@@ -54,6 +57,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[Open]:
                 cache_dir=cache_dir,
                 errands=errands,
                 quota_bytes=quota_bytes,
+                shares=shares,
             )
             stack.push_async_callback(made.aclose)
             await stack.enter_async_context(errands.open())
@@ -100,6 +104,23 @@ def _spoil(library: Library, name: str, folder: Path) -> Blob:
     path.write_bytes(data)
     assert library.model(name).digest
     return blob
+
+
+async def test_neighbours_are_told_of_licences_as_they_are(opened: Open) -> None:
+    """Anew when a card is another one; a node that shares nothing passes on nothing, whatever its cards allow."""
+    library, miser = await opened("here"), await opened("there", shares=False)
+    for one in (library, miser):
+        await _pulled(one, "tiny0")
+    [held] = library.held()
+    assert (held.licence, held.passed_on) == ("CC0-1.0", True)
+    assert [one.passed_on for one in miser.held()] == [False]
+    changes: list[str] = []
+    library.on_change = lambda: changes.append(library.held()[0].licence)
+    card = library.cards.of(library.find("tiny0")).card
+    await ModelCards(library).keep("tiny0", replace(card, licence=UNKNOWN))
+    [held] = library.held()
+    assert (held.licence, held.passed_on, changes) == (UNKNOWN, False, [UNKNOWN])
+    assert library.model("tiny0").passed_on is False
 
 
 async def test_an_imported_model_is_ready_to_answer(opened: Open) -> None:

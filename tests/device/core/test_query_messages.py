@@ -162,6 +162,13 @@ def test_what_a_node_holds_is_read_back(status: Status) -> None:
     assert Status.parse(status.to_body()) == status
 
 
+def test_a_long_licence_is_cut_and_says_so() -> None:
+    """So that it is taken for no other; the card has it whole."""
+    model = HeldModel(name="m", digest=bytes(32).hex(), size_bytes=1, licence="LicenseRef-bigscience-bloom-rail-1.0")
+    [read] = Status.parse(Status(name="attic", models=(model,)).to_body()).models
+    assert read.licence == "LicenseRef-bigscience-bloom-rai…"
+
+
 def test_a_status_that_would_be_too_long_names_the_models_that_fit() -> None:
     """An announcement has its bounds."""
     models = tuple(
