@@ -1,5 +1,7 @@
 """What the nodes in reach hold, in one list."""
 
+from dataclasses import replace
+
 from device.api_of_models import HeldModel, Holder
 from device.core.fitting import Room
 from device.core.mesh_catalogue import MAX_HOLDERS, MAX_LISTED, mesh_catalogue
@@ -35,6 +37,16 @@ def test_one_that_is_not_here_has_the_nearest_holders_name() -> None:
     near = _node("near", _held("one", "a"), _held("two", "a"))
     models, _ = mesh_catalogue(_node("here", hops=0), [_node("far", _held("x", "a"), hops=2), near], room=ROOM)
     assert [(model.name, model.holder_count) for model in models] == [("one", 2)]
+
+
+def test_the_nearest_holders_licence_counts_and_anybody_may_pass_it_on() -> None:
+    """One that keeps it to itself stands in nobody's way."""
+    near = _node("near", replace(_held("m", "a"), licence="MIT", passed_on=False))
+    far = _node("far", replace(_held("m", "a"), licence="unknown"), hops=2)
+    (model,), _ = mesh_catalogue(_node("here", hops=0), [far, near], room=ROOM)
+    assert (model.licence, model.passed_on) == ("MIT", True)
+    (model,), _ = mesh_catalogue(_node("here", hops=0), [near], room=ROOM)
+    assert not model.passed_on
 
 
 def test_what_will_not_fit_is_said() -> None:
