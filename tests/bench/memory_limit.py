@@ -79,7 +79,9 @@ async def _speed(
                 async with asyncio.timeout(within_s):
                     speeds.append((await ours.answer([prompt], tokens=tokens)).tokens_per_s)
             return max(speeds)
-        except (TimeoutError, ModelsError):
+        except (TimeoutError, ModelsError) as error:
+            if str(error):  # not too slow, but refused: then the row says what is reckoned, not what would do
+                sys.stderr.write(f"a limit of {limit_bytes / MEGABYTE:.0f} MB: {error}\n")
             return 0.0
 
 
