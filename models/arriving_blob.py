@@ -145,7 +145,7 @@ class ArrivingBlob:
         """Copy from another blob that is here whatever chunks both have, at whatever places; return which.
 
         source: the other blob, `tree`: what is known of its tree.  Each chunk is verified like one that comes from
-        afar; one that has changed on the disk is left out.  Raises DiskFullError, StoreWriteError.
+        afar; one that has changed on the disk, or cannot be read, is left out.  Raises DiskFullError, StoreWriteError.
         """
         places = {tree.leaf(index): index for index in range(tree.geometry.chunks)}
         places.pop(None, None)
@@ -154,9 +154,12 @@ class ArrivingBlob:
             place = places.get(self.tree.leaf(index))
             if place is None or self.has(index):
                 continue
-            with writing(self.path):
+            try:
                 source.seek(place * CHUNK_BYTES)
                 data = source.read(self.tree.geometry.chunk_bytes(index))
+            except OSError as error:
+                log.warning("a chunk of another model cannot be read, and comes from afar: %s", error.strerror)
+                continue
             if self.tree.fits_chunk(index, data) and self.write_chunk(index, data):
                 adopted.append(index)
         return adopted

@@ -102,12 +102,11 @@ class BundleReader:
             for member in bundle.blobs:
                 self._blob(member, roles[member.sha256], store)
             self._end()
-            model = store.install(name, bundle.manifest, details)
+            store.keep_documents(bundle.manifest.digest, documents)  # before the name: all of it is here, or nothing
+            return store.install(name, bundle.manifest, details)
         except BaseException:
             store.abandon(bundle.manifest.blobs)
             raise
-        store.keep_documents(model.digest, documents)
-        return model
 
     def some(self, size: int) -> bytes:
         """Give at least one of the next `size` bytes.  Raises InvalidBundleError at the end of the source."""

@@ -136,17 +136,18 @@ def copy_verified(source: Source, target: Path, *, sha256: str, size: int, done:
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             arriving.unlink(missing_ok=True)
-            file = arriving.open("xb")
+            file = arriving.open("xb", buffering=0)  # else closing it writes the rest, on a disk that may be full
         with file:
             while chunk := source.read(min(CHUNK_BYTES, size + 1 - copied)):
                 digest.update(chunk)
                 copied += len(chunk)
-                with writing(target):
-                    file.write(chunk)
+                rest = memoryview(chunk)
+                while rest:
+                    with writing(target):
+                        rest = rest[file.write(rest) :]
                 done(copied)
             _require_promised(target, copied == size and digest.hexdigest() == sha256)
             with writing(target):
-                file.flush()
                 os.fsync(file.fileno())
         with writing(target):
             arriving.replace(target)

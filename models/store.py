@@ -220,10 +220,14 @@ class ModelStore:
         It stays until `install` names it or the process ends without.  Raises ChecksumMismatchError and
         CorruptStoreError, and `file` stays where it is; StoreWriteError.
         """
-        with open_regular(file, size=blob.size) as content:
-            if not is_content(content, blob.sha256, done=done):
-                raise ChecksumMismatchError(f"{file.name}: what arrived is not the file that was promised")
-            os.fsync(content.fileno())
+        try:
+            with open_regular(file, size=blob.size) as content:
+                is_right = is_content(content, blob.sha256, done=done)
+                os.fsync(content.fileno())
+        except OSError as error:
+            raise CorruptStoreError(f"cannot read {file}: {error.strerror}") from error
+        if not is_right:
+            raise ChecksumMismatchError(f"{file.name}: what arrived is not the file that was promised")
         self.expect([blob])
         target = self.blob_path(blob.sha256)
         with writing(target):
@@ -276,7 +280,10 @@ class ModelStore:
         return found
 
     def keep_documents(self, digest: str, documents: Mapping[str, bytes]) -> None:
-        """Put documents beside a model that is here; those that are there already stay.  Raises as `install` does."""
+        """Put documents beside a model that is here or about to be named; those that are there already stay.
+
+        Raises as `install` does.
+        """
         for name, text in documents.items():
             path = self.document_path(name, digest)
             if not path.exists():

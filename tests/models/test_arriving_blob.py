@@ -1,6 +1,7 @@
 """One blob on its way: only what fits the tree is written, and what was written is found again."""
 
 import errno
+import io
 import os
 from pathlib import Path
 
@@ -25,6 +26,14 @@ class Hours:
     def __call__(self) -> float:
         """Say what time it is."""
         return self.now
+
+
+class Scratched(io.BytesIO):
+    """A file on a card that cannot read it any more."""
+
+    def read(self, _size: int | None = -1, /) -> bytes:
+        """Fail as the kernel does."""
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def opened(directory: Path, cargo: Cargo = CARGO, clock: Hours | None = None) -> ArrivingBlob:
@@ -223,6 +232,7 @@ def test_shared_chunks_are_copied_wherever_they_stand(tmp_path: Path) -> None:
     with (tmp_path / "old").open("rb") as file:
         assert blob.adopt(file, old.tree) == []
         new.send_pages(blob)
+        assert blob.adopt(Scratched(), old.tree) == []
         blob.write_chunk(2, c)
         assert blob.adopt(file, old.tree) == [1, 4]
         assert blob.adopt(file, KnownTree(old.blob.size, old.tree.root)) == []

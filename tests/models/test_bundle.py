@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.bundle import BundleReader, bundle_of, bundle_pieces
-from models.core.bundle import END, header
+from models.core.bundle import CARD, END, header
 from models.core.manifest import GGUF, Blob, Manifest
 from models.errors import (
     CorruptStoreError,
@@ -19,6 +19,7 @@ from models.errors import (
     InvalidRequestError,
     NameTakenError,
     NotEnoughSpaceError,
+    StoreWriteError,
 )
 from models.files import CHUNK_BYTES
 from models.store import Details, ModelStore, StoredModel
@@ -253,6 +254,18 @@ def test_documents_go_with_their_model(store: ModelStore) -> None:
     assert store.documents(digest) == DOCUMENTS
     store.remove("tiny")
     assert _files(store) == {}
+
+
+def test_a_document_that_cannot_be_kept_leaves_no_model(store: ModelStore, other: ModelStore) -> None:
+    """What a model is published with is as much a part of it as its blobs."""
+    model = _install(store, "tiny", b"weights")
+    store.keep_documents(model.digest, {CARD: b"{}"})
+    data = _exported(store)
+    other.root.mkdir(parents=True, exist_ok=True)
+    (other.root / "cards").write_bytes(b"no directory")
+    with pytest.raises(StoreWriteError):
+        _imported(data, other)
+    assert other.models() == ()
 
 
 def test_an_empty_template_is_carried_too(tmp_path: Path, other: ModelStore) -> None:
