@@ -19,7 +19,8 @@ from tests.sim.home import Home, asked, chat, heard
 from tests.sim.street import Street
 from tests.sim.tiny_model import install_tiny
 
-TOKENS = 800  # enough for the answer to be told of many times, by an engine that gives thousands a second
+TOKENS = 2400  # told of several times, by an engine that gives thousands a second
+LONG = 8000
 QUESTION = chat(max_tokens=TOKENS)
 
 
@@ -65,18 +66,21 @@ async def test_pieces_name_the_node_that_made_them(street: Street) -> None:
 
 async def test_the_next_node_goes_on_within_a_form(street: Street) -> None:
     """The answer as a whole fits the schema that the question names, and every token's log-probability arrives."""
-    schema = {"type": "array", "items": {"enum": ["hot", "cold"]}, "minItems": 240, "maxItems": 240}
+    schema = {"type": "array", "items": {"enum": ["hot", "cold"]}, "minItems": 720, "maxItems": 720}
     generation = replace(chat(max_tokens=8 * TOKENS).generation, schema=json.dumps(schema), logprobs=2)
     question = replace(QUESTION, generation=generation)
     whole, _ = await heard(street["ember"], question)
-    street.cut_in_mid_answer("ember")
+    items: list[object] = []
     async with asked(street["spark"], question) as answer:
-        items = [item async for item in answer]
+        async for item in answer:
+            if isinstance(item, AnswerPiece) and not any(isinstance(one, AnswerPiece) for one in items):
+                street.cut("ember")  # its first words are here
+            items.append(item)
     finished = items.pop()
     assert isinstance(finished, AnswerFinished)
     pieces = [item for item in items if isinstance(item, AnswerPiece)]
     assert "".join(piece.text for piece in pieces) == whole
-    assert len(json.loads(whole)) == 240
+    assert len(json.loads(whole)) == 720
     assert finished.finish_reason == "stop"
     assert parts_of(street, finished) == ["ember", "attic"]
     likely = [one for piece in pieces for one in piece.logprobs]
@@ -106,7 +110,7 @@ async def test_a_lost_part_costs_no_answer(street: Street) -> None:
 async def test_a_worker_that_dies_over_there_costs_no_answer(street: Street) -> None:
     """The neighbour says that its engine failed; another goes on."""
     street.kill_engine_in_mid_answer("ember")
-    _, finished = await heard(street["spark"], chat(max_tokens=10 * TOKENS))
+    _, finished = await heard(street["spark"], chat(max_tokens=LONG))
     assert parts_of(street, finished) == ["ember", "attic"]
 
 
@@ -119,7 +123,7 @@ async def test_a_question_that_kills_engines_reaches_two(street: Street, tmp_pat
         await until(lambda: bool(street["spark"].queries.models_of(street.id("cellar"))))
         street.kill_engine_in_mid_answer("ember", "attic")
         with pytest.raises(EnginesEndedError, match=r"2 engines ended on this question, at ember .* and attic "):
-            await heard(street["spark"], chat(max_tokens=10 * TOKENS))
+            await heard(street["spark"], chat(max_tokens=LONG))
         assert await street.settled()
     assert not cellar.mesh.seen[Query.KIND]
 
@@ -129,7 +133,7 @@ async def test_a_worker_that_dies_at_home_costs_no_answer(street: Street) -> Non
     ember = street["ember"]
     street.net.link(ember.mesh, street["attic"].mesh)
     await until(lambda: bool(ember.queries.models_of(street.id("attic"))))
-    async with asked(ember, chat(max_tokens=10 * TOKENS)) as answer:
+    async with asked(ember, chat(max_tokens=LONG)) as answer:
         piece = await anext(answer)
         assert isinstance(piece, AnswerPiece)
         assert piece.answerer.local
@@ -141,7 +145,7 @@ async def test_a_worker_that_dies_at_home_costs_no_answer(street: Street) -> Non
 
 async def test_a_node_that_stops_hands_its_answers_over(street: Street) -> None:
     """An owner who updates a hearth cuts nobody's answer."""
-    async with asked(street["spark"], chat(max_tokens=10 * TOKENS)) as answer:
+    async with asked(street["spark"], chat(max_tokens=LONG)) as answer:
         await anext(answer)
         await street["ember"].queries.stop(grace_s=0)
         assert parts_of(street, await last(answer)) == ["ember", "attic"]
@@ -240,7 +244,7 @@ async def test_a_node_that_is_just_coming_up_may_go_on(street: Street) -> None:
     """A moment without anyone in reach is no end yet."""
     spark, attic = street["spark"].mesh, street["attic"].mesh
     street.cut("attic")
-    async with asked(street["spark"], chat(max_tokens=10 * TOKENS)) as answer:
+    async with asked(street["spark"], chat(max_tokens=LONG)) as answer:
         await anext(answer)
         spark.states[street.id("attic")] = "connecting"
         street.cut("ember")
@@ -261,7 +265,7 @@ async def test_a_question_that_is_wrong_is_wrong_once(street: Street) -> None:
 async def test_a_question_that_nobody_foresaw_is_asked_of_one_engine(street: Street) -> None:
     """It might take those of all who hold the model, one after the other."""
     ember = street["ember"]
-    async with asked(street["spark"], chat(max_tokens=10 * TOKENS)) as answer:
+    async with asked(street["spark"], chat(max_tokens=LONG)) as answer:
         await anext(answer)
         (query,) = ember.mesh.seen[Query.KIND]
         failed = Failed("unforeseen", "the engine failed")
