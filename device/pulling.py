@@ -29,8 +29,11 @@ log = logging.getLogger(__name__)
 class Neighbours(Protocol):
     """Where models can be had besides the catalogue (`device.sharing.sharing.Sharing`)."""
 
-    def offered(self, key: str) -> Sequence[HeldModel]:
-        """The models of that name, or whose digest begins so, that nodes in reach hold; each digest once."""
+    def offered(self, key: str, *, absent: bool = False) -> Sequence[HeldModel]:
+        """The models of that name, or whose digest begins so, that nodes in reach hold; each digest once.
+
+        absent: also what those have told that are not in reach now.
+        """
 
     def arriving(self) -> Sequence[Arriving]:
         """What is on its way here, by name; also what was stopped."""
@@ -98,12 +101,18 @@ class Puller:
         return Deleted(name=arriving.name, digest=arriving.digest, size_bytes=arriving.bytes_here, arriving=True)
 
     def _offered(self, key: str, entry: CatalogueEntry | None, here: Collection[StoredModel]) -> HeldModel | None:
-        """What neighbours have of that name: exactly the catalogue's model, if it is in there.  AmbiguousModelError."""
+        """What neighbours have of that name: exactly the catalogue's model, if it is in there.  AmbiguousModelError.
+
+        What nobody else has is worth waiting for: the one that told of it may be back in a moment.
+        """
         if self.neighbours is None:
             return None
         wanted = key if entry is None else manifest_of(entry).digest
+        found = self.neighbours.offered(wanted)
+        if not found and entry is None:
+            found = self.neighbours.offered(wanted, absent=True)
         digests = {model.digest for model in here}
-        offered = [model for model in self.neighbours.offered(wanted) if model.digest not in digests]
+        offered = [model for model in found if model.digest not in digests]
         if len(offered) > 1:
             raise AmbiguousModelError(f"{key} could be {', '.join(model.digest[:SHOWN_DIGITS] for model in offered)}")
         return offered[0] if offered else None

@@ -34,6 +34,7 @@ from device.sharing.stock import Stock
 from device.sharing.transfer import RoomFor, Transfer
 from mesh.core.token_bucket import TokenBucket
 from mesh.node import Received
+from mesh.views import BLOCKED
 from models.arrivals import Arrival, Arrivals
 from models.errors import ArrivalNotFoundError
 from models.store import StoredModel
@@ -116,12 +117,15 @@ class Sharing:
             bytes_fetched=self._fetched + sum(one.fetch.bytes_fetched for one in self._transfers.values()),
         )
 
-    def offered(self, key: str) -> tuple[HeldModel, ...]:
-        """The models of that name, or whose digest begins so, that nodes in reach hold; each digest once."""
+    def offered(self, key: str, *, absent: bool = False) -> tuple[HeldModel, ...]:
+        """The models of that name, or whose digest begins so, that nodes in reach hold; each digest once.
+
+        absent: also what those have told that are not in reach now.
+        """
         found = {
             model.digest: model
             for one in self._mesh.neighbours()
-            if one.reachable
+            if one.reachable or (absent and one.state != BLOCKED)
             for model in self._models_of(one.node_id)
             if model.name == key or (len(key) >= MIN_PREFIX and model.digest.startswith(key))
         }
