@@ -20,6 +20,7 @@ from mesh.core.mqtt_packets import MAX_PACKET_BYTES, remaining_length
 READ_BYTES = 64 * 1024  # at a time, so that a large packet does not make a large buffer for every record
 SMALL_READ_BYTES = 1024  # for connections on which only acknowledgements come
 SEND_BUFFER_BYTES = 1024 * 1024  # without acknowledgements: enough for a sender not to wait for a busy broker
+QOS_BITS = 0b110  # of the first byte of a PUBLISH
 READS_PER_WAKE = 64  # then the loop's other work has its turn
 BYTES_PER_WAKE = 1024 * 1024  # and what has arrived is handed on
 MALFORMED = (ValueError, LookupError, AttributeError, TypeError, struct.error, MQTTException)
@@ -49,6 +50,7 @@ class Connection:
         self._paho.on_connect = self._connected
         self._paho.on_subscribe = self._subscribed
         self._paho.on_message = self._received
+        self._paho.on_plain_message = self._take
         if qos:
             self._paho.on_publish = self._published
         self._paho.on_socket_close = self._closing
@@ -164,10 +166,13 @@ class Connection:
             self._opened.set()
 
     def _received(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        self._take(message.topic, bytes(message.payload))
+
+    def _take(self, topic: str, payload: bytes) -> None:
         # Delivered after paho has returned: an error of the receiver is not a malformed packet.
         if self._subscription is not None:
-            self._arrived.append((message.topic, bytes(message.payload)))
-            self._arrived_bytes += len(message.payload)
+            self._arrived.append((topic, payload))
+            self._arrived_bytes += len(payload)
 
     def _published(self, _client: paho.Client, _data: object, identifier: int, *_: object) -> None:
         self.on_acknowledged(identifier)
@@ -184,6 +189,8 @@ class PahoClient(paho.Client):
         self._scratch = memoryview(bytearray(SMALL_READ_BYTES))
         self._nobody = paho.MQTTMessageInfo(0)  # who waits for a message that nobody acknowledges
         self.max_inflight_messages_set(0)  # MqttClient bounds what is on its way
+        self.on_plain_message: Callable[[str, bytes], None] = lambda _topic, _payload: None
+        """Called with a message that nobody acknowledges, instead of on_message."""
 
     @property
     def unwritten_bytes(self) -> int:
@@ -206,6 +213,19 @@ class PahoClient(paho.Client):
         # TLS takes 16 KiB at a time, and paho cuts the rest off anew each time: of a view that copies nothing.
         view = memoryview(packet)
         return super()._packet_queue(command, view, mid, qos, info)  # type: ignore[arg-type]
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        """Take a message of QoS 0 (MQTT 3.1.1, 3.3) with one copy; of a large one paho makes two more."""
+        if self._in_packet["command"] & QOS_BITS:
+            return super()._handle_publish()
+        packet = self._in_packet["packet"]
+        end = 2 + int.from_bytes(packet[:2], "big")
+        if len(packet) < end:
+            raise ValueError("a message that ends within its topic")
+        with memoryview(packet) as view:
+            payload = view[end:].tobytes()
+        self.on_plain_message(packet[2:end].decode(), payload)
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _create_socket(self) -> ssl.SSLSocket:
         return self._dialled

@@ -47,7 +47,7 @@ def encode(item: Item) -> bytes:
 
     Errors: MalformedError for a type or integer outside the subset (a mistake of the caller's, caught early).
     """
-    return _written(_check(item, MAX_DEPTH))
+    return b"".join(_pieces(_check(item, MAX_DEPTH)))
 
 
 def decode(data: bytes, *, max_bytes: int, max_items: int = MAX_ITEMS) -> Item:
@@ -65,7 +65,7 @@ def decode(data: bytes, *, max_bytes: int, max_items: int = MAX_ITEMS) -> Item:
     except cbor2.CBORDecodeError as error:
         raise MalformedError(f"not CBOR: {error}") from error
     checked = _check(item, MAX_DEPTH)
-    if _written(checked) != data:
+    if not _is_written(checked, data):
         raise MalformedError("not the deterministic encoding")
     return checked
 
@@ -78,14 +78,24 @@ def decode_array(data: bytes, *, max_bytes: int, max_items: int = MAX_ITEMS) -> 
     return item
 
 
-def _written(item: Item) -> bytes:
-    """Write an item; what is large in an array goes in by one copy, where cbor2 lets a buffer grow for it."""
+def _pieces(item: Item) -> list[bytes]:
+    """Write an item; what is large in an array is a piece by itself, where cbor2 would let a buffer grow for it."""
     if not isinstance(item, list) or not any(isinstance(one, bytes) and len(one) >= _LARGE_BYTES for one in item):
-        return cbor2.dumps(item)
+        return [cbor2.dumps(item)]
     pieces = [_head(_ARRAY, len(item))]
     for one in item:
         pieces += [_head(_BYTES, len(one)), one] if isinstance(one, bytes) else [cbor2.dumps(one)]
-    return b"".join(pieces)
+    return pieces
+
+
+def _is_written(item: Item, data: bytes) -> bool:
+    """Whether `data` is how an item is written; compared where it lies."""
+    position = 0
+    for piece in _pieces(item):
+        if not data.startswith(piece, position):
+            return False
+        position += len(piece)
+    return position == len(data)
 
 
 def _head(major: int, argument: int) -> bytes:

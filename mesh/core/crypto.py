@@ -32,7 +32,7 @@ def seal(key: bytes, counter: int, associated: bytes, plaintext: bytes) -> bytes
     return ChaCha20Poly1305(key).encrypt(_nonce(counter), plaintext, associated)
 
 
-def unseal(key: bytes, counter: int, associated: bytes, ciphertext: bytes) -> bytes:
+def unseal(key: bytes, counter: int, associated: bytes, ciphertext: bytes | memoryview) -> bytes:
     """Undo `seal`.  Errors: CryptoError when one bit of anything is not what was sealed."""
     if len(ciphertext) < TAG_BYTES:
         raise CryptoError("a sealed text is cut short")

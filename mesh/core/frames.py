@@ -72,10 +72,13 @@ class Header:
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: its header, the key id of an H2 or the counter of a DATA frame, and what is sealed."""
+    """One frame: its header, the key id of an H2 or the counter of a DATA frame, and what is sealed.
+
+    body: of a DATA frame that was read, a view of its bytes, which may be many.
+    """
 
     header: Header
-    body: bytes
+    body: bytes | memoryview
     key_id: bytes = CATCH_UP_KEY
     counter: int = 0
 
@@ -109,10 +112,10 @@ class Frame:
                 raise MalformedError("a first handshake message names no receiver")
             return cls(header, data[HEADER_BYTES:])
         if header.type is FrameType.H2:
-            key_id, body = _cut(data, KEY_ID_BYTES)
-            return cls(header, body, key_id=key_id)
-        counter, body = _cut(data, COUNTER_BYTES)
-        return cls(header, body, counter=int.from_bytes(counter, "big"))
+            end = _require(data, HEADER_BYTES + KEY_ID_BYTES)
+            return cls(header, data[end:], key_id=data[HEADER_BYTES:end])
+        end = _require(data, HEADER_BYTES + COUNTER_BYTES)
+        return cls(header, memoryview(data)[end:], counter=int.from_bytes(data[HEADER_BYTES:end], "big"))
 
 
 def one_hop_on(data: bytes) -> bytes:
@@ -123,8 +126,7 @@ def one_hop_on(data: bytes) -> bytes:
     return b"".join((data[:_HOP_AT], bytes([hop]), data[_HOP_AT + 1 :]))
 
 
-def _cut(data: bytes, size: int) -> tuple[bytes, bytes]:
-    end = HEADER_BYTES + size
-    if len(data) < end:
+def _require(data: bytes, size: int) -> int:
+    if len(data) < size:
         raise MalformedError("a frame is cut short")
-    return data[HEADER_BYTES:end], data[end:]
+    return size

@@ -200,7 +200,7 @@ class LaneSessions:
 
     def _answer(self, frame: Frame, keys: KeyRing, *, now: float, index: int, ephemeral: bytes) -> Answer:
         handshake = self._handshake(ephemeral, initiator=False)
-        remote_index, key_ids = _parse_offer(handshake.read(frame.body))
+        remote_index, key_ids = _parse_offer(handshake.read(bytes(frame.body)))
         if handshake.remote_static != self._ends.remote_static:
             raise MalformedError("a handshake under another static key than the ledger's")
         shared = keys.greatest_of(key_ids)
@@ -222,7 +222,7 @@ class LaneSessions:
         else:
             raise MalformedError("an answer under a key that was not offered")
         pending.handshake.psk = secret
-        remote_index = _parse_answer(pending.handshake.read(frame.body))
+        remote_index = _parse_answer(pending.handshake.read(bytes(frame.body)))
         session = self._session(pending.handshake, pending.index, remote_index, frame.key_id, now=now, rival=None)
         self._keep(session)
         self._prefer(session)

@@ -279,6 +279,22 @@ async def test_messages_that_were_not_asked_for_are_dropped(authority: BrokerAut
     assert seen == []
 
 
+@pytest.mark.parametrize("body", [b"", b"\x00", b"\xff\xfftopic", b"\x00\x02\xff\xfe", b"\x00\x09ab"])
+async def test_a_message_that_is_none_ends_the_connection(authority: BrokerAuthority, body: bytes) -> None:
+    """A topic that is cut short or no text, where nothing is acknowledged."""
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        server = raw_mqtt.RawClient(reader, writer)
+        await server.hear()
+        await server.say(CONNACK + b"\x30" + bytes([len(body)]) + body)
+
+    async with hostile_broker(authority, serve) as port, dialling(authority, port):
+        await until(lambda: connections >= 2)
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(noise=st.binary(min_size=1, max_size=200), greeted=st.booleans())
 def test_noise_from_a_broker_is_survived(authority: BrokerAuthority, noise: bytes, greeted: bool) -> None:  # noqa: FBT001  drawn

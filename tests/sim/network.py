@@ -174,7 +174,7 @@ class Node:
         header = frame.header
         if header.destination == self.raw_id:
             if header.receiver_index == self.life:
-                self._receive(self.network.numbers[header.source], Envelope.parse(frame.body))
+                self._receive(self.network.numbers[header.source], Envelope.parse(bytes(frame.body)))
             return
         try:
             onward = one_hop_on(data)

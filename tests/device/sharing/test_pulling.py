@@ -12,6 +12,7 @@ from mesh.views import BLOCKED
 from models.catalogue import Catalogue
 from models.errors import ModelNotFoundError
 from models.host import EngineHost
+from tests.models.waiting import until
 from tests.sim.mesh_net import SimulatedNet
 from tests.sim.sharing_home import Sharer, street
 
@@ -43,8 +44,7 @@ async def test_one_that_is_away_is_waited_for(two: tuple[Sharer, Sharer, Library
     ember.net.cut(ember.mesh, spark.mesh)
     assert spark.sharing.offered("tiny") == ()
     pulling = asyncio.create_task(library.puller.bring("tiny", (), lambda _: None, admit=admitted))
-    while not spark.sharing.counts().arriving:
-        await asyncio.sleep(0)
+    await until(lambda: spark.sharing.counts().arriving == 1)
     ember.net.link(ember.mesh, spark.mesh)
     assert (await pulling).name == "tiny"
 

@@ -26,6 +26,21 @@ def test_large_bytes_are_written_as_all_others(size: int) -> None:
     assert codec.decode(codec.encode(item), max_bytes=2**20) == item
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x81\x5b" + (5000).to_bytes(8, "big") + bytes(5000),  # a length in more bytes than it needs
+        b"\x98\x01\x59" + (5000).to_bytes(2, "big") + bytes(5000),  # so is the array's
+        b"\x82\x59" + (5000).to_bytes(2, "big") + bytes(5000) + b"\x18\x01",  # something small behind it
+        b"\x81\x59" + (5000).to_bytes(2, "big") + bytes(5001),  # a byte too many
+    ],
+)
+def test_large_bytes_are_held_to_the_one_encoding_too(data: bytes) -> None:
+    """Although they are compared where they lie."""
+    with pytest.raises(MalformedError):
+        codec.decode(data, max_bytes=2**20)
+
+
 @given(st.binary(max_size=60))
 def test_foreign_bytes_decode_canonically_or_not_at_all(data: bytes) -> None:
     """Whatever decodes, encodes to the very bytes it came from."""

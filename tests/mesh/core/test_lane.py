@@ -363,7 +363,7 @@ def test_a_member_that_answers_nonsense_is_refused(payload: list[codec.Item]) ->
     lower, _ = pair()
     begun = Frame.parse(lower.begin())
     handshake = _handshake_of_higher(initiator=False)
-    match codec.decode_array(handshake.read(begun.body), max_bytes=200):
+    match codec.decode_array(handshake.read(bytes(begun.body)), max_bytes=200):
         case [int(index), _]:
             handshake.psk = RING.keys[0].secret
             header = Header(FrameType.H2, Lane.CTL, HIGHER.raw_id, LOWER.raw_id, index)
