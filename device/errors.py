@@ -184,7 +184,7 @@ class NotSharedError(DeviceError):
 class StrangersReleaseError(DeviceError):
     """What was sent as a model's release is another model's, or nobody signed it whom the community knows."""
 
-    hint = "nothing was fetched; ask whoever made the model to join the community, or take it from the catalogue"
+    hint = "nothing was fetched; whoever holds it can vouch for it by a card: hearth models card NAME --edit, there"
 
 
 class NoHolderError(DeviceError):

@@ -34,7 +34,13 @@ from models.catalogue import Catalogue
 from models.core.card import MAX_PROSE_CHARACTERS, line_of
 from models.core.licences import UNKNOWN
 from models.core.request import GenerationEvent, GenerationRequest
-from models.errors import CorruptModelError, ModelNotFoundError, NotEnoughMemoryError, UnsupportedModelError
+from models.errors import (
+    AmbiguousModelError,
+    CorruptModelError,
+    ModelNotFoundError,
+    NotEnoughMemoryError,
+    UnsupportedModelError,
+)
 from models.fetch import Steps, exclusive
 from models.files import Source
 from models.host import EngineHost
@@ -275,6 +281,8 @@ class Library:
         """
         arriving = self.puller.begun(key)
         if arriving is not None and all(key not in (model.name, model.digest) for model in self._stored):
+            if key != arriving.name and any(model.digest.startswith(key) for model in self._stored):
+                raise AmbiguousModelError(f"{key} could be {arriving.name}, on its way here, or a model that is here")
             return await self.puller.abandon(arriving)
         model = self.store.find(key)
         await asyncio.to_thread(self.store.remove, model.name)

@@ -212,8 +212,16 @@ class Arrivals:
             self._delete(directory)
             self.store.abandon(blobs)
 
-    def finish(self, digest: str, name: str, details: Details, *, done: BytesDone = lambda _: None) -> StoredModel:
-        """Check each blob as a whole, move it into the store, and give the model a name.
+    def finish(
+        self,
+        digest: str,
+        name: str,
+        details: Details,
+        *,
+        documents: Mapping[str, bytes] = MappingProxyType({}),
+        done: BytesDone = lambda _: None,
+    ) -> StoredModel:
+        """Check each blob as a whole, move it into the store with the model's documents, and give the model a name.
 
         done: called with the bytes checked.  Raises NotWholeError while something is missing, ArrivalNotFoundError when
         it is not open; ChecksumMismatchError when the blobs are not those of the manifest although all chunks fit the
@@ -238,6 +246,7 @@ class Arrivals:
                 self._delete(self._directory(digest))
                 self.store.abandon(arrival.promise.manifest.blobs)
                 raise
+            self.store.keep_documents(digest, documents)  # before the name: all of it is here, or nothing
             model = self.store.install(name, arrival.promise.manifest, details)
             self._delete(self._directory(digest))
         return model

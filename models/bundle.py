@@ -10,8 +10,10 @@ from typing import Final
 
 from models.core.bundle import (
     BLOCK_BYTES,
+    CARD,
     END,
     HEAD,
+    RELEASE,
     Bundle,
     Member,
     documents_of,
@@ -96,6 +98,8 @@ class BundleReader:
         require_free(store, name, bundle.manifest)
         require_space(store.root, sum(blob.size for blob in missing_blobs(store, bundle.manifest)))
         documents = {one.name: self._checked_document(one) for one in bundle.documents}
+        if RELEASE in documents:  # it holds the publisher's card; the exporting owner's is not for this one to sign
+            documents.pop(CARD, None)
         roles = {blob.sha256: blob for blob in bundle.manifest.blobs}
         details = Details(licence=bundle.licence, description=bundle.description, source=bundle.source)
         try:

@@ -46,6 +46,7 @@ MAX_QUERY_BYTES: Final = 1024 * 1024
 MAX_ANSWER_BYTES: Final = 64 * 1024
 MAX_NODE_NAME_CHARACTERS: Final = 63
 MAX_MODELS: Final = 256  # told to a neighbour
+MAX_MODEL_ITEMS: Final = 16  # of each; six are known
 MAX_MODEL_NAME_CHARACTERS: Final = 64
 MAX_LICENCE_CHARACTERS: Final = 32  # a longer expression is cut; the card has it whole
 MAX_MODEL_BYTES: Final = 2**53
@@ -64,7 +65,8 @@ FAILURES: Final[tuple[FailureCode, ...]] = get_args(FailureCode)
 class Status:
     """What a node is called and holds, announced to every member.
 
-    `[node name, [[model name, digest, bytes, licence, whether it is passed on]…]]`
+    `[node name, [[model name, digest, bytes, licence, whether it is passed on]…]]`; what a later version tells besides
+    of a model is not looked at.
     """
 
     name: str
@@ -92,7 +94,7 @@ class Status:
     def parse(cls, body: bytes) -> "Status":
         """Read what a member announced.  Raises NeighbourMisbehavedError."""
         try:
-            status = _status(decode_array(body, max_bytes=MAX_STATUS_BYTES, max_items=3 + 6 * MAX_MODELS))
+            status = _status(decode_array(body, max_bytes=MAX_STATUS_BYTES, max_items=3 + MAX_MODEL_ITEMS * MAX_MODELS))
         except MalformedError as error:
             raise NeighbourMisbehavedError(f"a status: {error}") from error
         if status is None:
@@ -216,7 +218,7 @@ def _cut(licence: str) -> str:
 
 def _model(item: Item) -> HeldModel | None:
     match item:
-        case [str(name), bytes(digest), int(size), str(licence), bool(passed_on)] if (
+        case [str(name), bytes(digest), int(size), str(licence), bool(passed_on), *_] if (
             1 <= len(name) <= MAX_MODEL_NAME_CHARACTERS
             and name.isprintable()
             and len(digest) == DIGEST_BYTES

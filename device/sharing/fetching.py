@@ -160,8 +160,9 @@ class Fetch:
         refusal: DeviceError | ModelsError = NoHolderError(f"no node in reach holds the model {self.digest[:12]}")
         give_up_at = self._now() + self._patience_s
         while True:
-            busy = False
-            for peer in self._holders():
+            holders = self._holders()
+            busy = not holders  # whoever told of it may be back in a moment
+            for peer in holders:
                 match await self._requests.ask(peer, WantRelease(self.digest), within_s=RELEASE_WITHIN_S):
                     case GiveRelease(data):
                         try:

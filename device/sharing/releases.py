@@ -7,6 +7,7 @@ from device.ports import Publisher
 from models.arrivals import Promise
 from models.blob_trees import BlobTrees
 from models.cards import Cards, bare_card
+from models.core.card import Card
 from models.core.release import Release, Verify
 from models.files import BytesDone
 from models.store import StoredModel
@@ -44,14 +45,11 @@ class Releases:
             raise StrangersReleaseError(f"its release is signed by a stranger ({release.publisher.hex()[:16]})")
         return release
 
-    def keep(self, release: Release) -> None:
-        """Keep the release of a model that has come.  Raises DiskFullError, StoreWriteError."""
-        self._cards.keep_release(release)
-
     def of(self, model: StoredModel, *, done: BytesDone = lambda _: None) -> Release:
         """Give the release of a model that is here; the first time this reads all of it, if nobody signed one yet.
 
-        One of this node's own is signed anew where its owner has changed the card since.
+        One of this node's own is signed anew where its owner has changed the card since; so is one of somebody who is
+        no member, where the owner has written a card: then this node vouches for it.
 
         done: called with the bytes read; whatever it raises ends the work.
         Raises NotSharedError for a model that may not be passed on, ModelsError, MeshError when it cannot be signed.
@@ -61,11 +59,16 @@ class Releases:
             raise NotSharedError(refusal.reason, hint=refusal.hint)
         with self._lock:
             release, card = self._cards.release(model.digest), self._cards.card(model.digest)
-            ours = release is not None and release.publisher == self._publisher.public
-            if release is None or (ours and card is not None and card != release.card):
+            if release is None or (card is not None and self._is_replaced(release, card)):
                 card = card or bare_card(model)
                 trees = {blob.sha256: self._trees.of(blob, done=done).root.hex() for blob in model.manifest.blobs}
                 publisher = self._publisher
                 release = Release.make(model.manifest, trees, card, publisher.public, sign=publisher.sign)
                 self._cards.keep_release(release)
         return release
+
+    def _is_replaced(self, release: Release, card: Card) -> bool:
+        """Whether the owner's card calls for another release, signed by this node."""
+        if release.publisher == self._publisher.public:
+            return card != release.card
+        return not self._publisher.believes(release.publisher)

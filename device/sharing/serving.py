@@ -83,15 +83,16 @@ class Server:
         *,
         bytes_per_s: float = 0.0,
         offering: Callable[[], Offering] = lambda: EVERYTHING,
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         """bytes_per_s: what goes out at most, to all together; 0: as much as there is room for.
 
-        offering: how much the board can do for others now.
+        offering: how much the board can do for others now; asked every look_every_s while somebody wants something.
         """
         self._mesh = mesh
         self._stock = stock
         self._bytes_per_s = bytes_per_s
-        self._look = offering
+        self._look, self._look_every_s = offering, look_every_s
         self._look_at = 0.0
         self._offering = EVERYTHING
         self._paid_at = 0.0  # when everything that was sent is within the limit
@@ -145,7 +146,7 @@ class Server:
         """How much of its time the board gives; looked at now and again."""
         now = time.monotonic()
         if now >= self._look_at:
-            self._look_at, self._offering = now + LOOK_EVERY_S, self._look()
+            self._look_at, self._offering = now + self._look_every_s, self._look()
         return self._offering.share
 
     async def _serve(self, peer: str, customer: _Customer) -> None:
@@ -167,6 +168,8 @@ class Server:
         now = time.monotonic()
         while customer.waiting:
             message_id, want, asked_at = customer.waiting.popleft()
+            if not self._share():  # nothing is given any more
+                return message_id, Refused("busy", _index(want))
             if now - asked_at < STALE_S:
                 return message_id, await self._answer(want)
         return None
@@ -194,7 +197,7 @@ class Server:
         await asyncio.sleep(self._paid_at - now - AHEAD_S)
 
     async def _answer(self, want: Want) -> Given:
-        index = want.indexes[0] if isinstance(want, WantChunks) else None
+        index = _index(want)
         try:
             given = await self._look_up(want)
         except NotSharedError:
@@ -225,6 +228,11 @@ class Server:
             case WantPage(model, blob, level, index):
                 data = await self._stock.page(model, blob, PageId(level, index))
                 return None if data is None else GivePage(data)
+
+
+def _index(want: Want) -> int | None:
+    """Say which chunk of several it is: they were taken apart."""
+    return want.indexes[0] if isinstance(want, WantChunks) else None
 
 
 def _one_by_one(want: Want) -> tuple[Want, ...]:

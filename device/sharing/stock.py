@@ -97,6 +97,7 @@ class Stock:
         self.reading = asyncio.Lock()
         """Held while something is read that has yet to arrive; whoever closes it waits."""
         self._opening: dict[str, asyncio.Future[_Opened]] = {}
+        self._changes = 0
         self._closed = False
 
     async def release(self, model: str) -> bytes | None:
@@ -134,16 +135,15 @@ class Stock:
         return None if found is None else found.tree.page(page)
 
     def models_changed(self) -> None:
-        """Let go of models that are here no more."""
-        here = {model.digest for model in self._stored()}
-        for digest in [digest for digest in self._opened if digest not in here]:
-            self._opened.pop(digest).close()
+        """Let go of every model: what is still here, and may still be passed on, is opened anew when it is wanted."""
+        self._changes += 1
+        while self._opened:
+            self._opened.popitem()[1].close()
 
     def close(self) -> None:
         """Let go of every file, and prepare nothing more."""
         self._closed = True
-        while self._opened:
-            self._opened.popitem()[1].close()
+        self.models_changed()
 
     async def _blob(self, model: str, blob: str) -> _Blob | None:
         opened = await self._open(model)
@@ -163,11 +163,15 @@ class Stock:
             self._errands.spawn(self._make_ready(model, opening), name=f"hash tree {digest[:8]}")
         try:
             async with asyncio.timeout(OPENED_WITHIN_S):
-                return await asyncio.shield(opening)
+                opened = await asyncio.shield(opening)
         except TimeoutError as error:
             raise BusyError("the model is being prepared for neighbours", retry_after_s=1) from error
+        if self._opened.get(digest) is not opened:  # it was closed before this task had its turn
+            raise BusyError("the model has just changed", retry_after_s=1)
+        return opened
 
     async def _make_ready(self, model: StoredModel, opening: "asyncio.Future[_Opened]") -> None:
+        changes = self._changes
         try:
             opened = await asyncio.to_thread(self._read, model)
         except (DeviceError, ModelsError, MeshError) as error:
@@ -175,8 +179,8 @@ class Stock:
             opening.exception()  # perhaps nobody waits for it any more
         else:
             self._opened[model.digest] = opened
-            if self._closed:
-                self.close()
+            if self._closed or self._changes != changes:  # what was read may not be so any more
+                self._opened.pop(model.digest).close()
             while len(self._opened) > MAX_OPENED:
                 self._opened.popitem(last=False)[1].close()
             opening.set_result(opened)

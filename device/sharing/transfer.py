@@ -20,6 +20,7 @@ from device.sharing.fetching import Fetch
 from device.sharing.releases import Releases
 from mesh.errors import MeshError
 from models.arrivals import Arrival, Arrivals
+from models.core.bundle import RELEASE
 from models.core.manifest import Manifest
 from models.errors import CorruptStoreError, InvalidRequestError, ModelsError
 from models.files import open_regular, write_atomically
@@ -186,9 +187,8 @@ class Transfer:
         release = self._releases.read(arrival.release)
         card = release.card
         details = Details(licence=card.licence, description=card.description, source=card.source)
-        model = self._arrivals.finish(arrival.digest, self.name, details)
-        self._releases.keep(release)
-        return model
+        documents = {RELEASE: arrival.release}
+        return self._arrivals.finish(arrival.digest, self.name, details, documents=documents)
 
     def _note(self, *, paused: bool) -> None:
         path = _wanted(self._arrivals, self.fetch.digest)

@@ -5,24 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.mesh_lab.net import TOOLS, Lab, LabError
+from tests.mesh_lab.clocks import in_1970
+from tests.mesh_lab.net import TOOLS, Lab
 from tests.mesh_lab.nodes import Node, all_linked, living, start_all
 
 pytestmark = [pytest.mark.lab, pytest.mark.program("mosquitto", *TOOLS)]
-
-
-def in_1970() -> dict[str, str]:
-    """The environment in which it is the first morning of 1970, and monotonic time is as it is."""
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-    if library is None:
-        raise LabError("libfaketime is not installed")
-    return {
-        "LD_PRELOAD": str(library),
-        "FAKETIME": "@1970-01-01 00:10:00",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "NO_FAKE_STAT": "1",
-        "TZ": "UTC",
-    }
 
 
 @pytest.fixture(params=["ben", "both"])

@@ -17,6 +17,7 @@ from models.core.hash_tree import CHUNK_BYTES
 from models.fetch import pull
 from models.store import ModelStore
 from tests.e2e.hearths import Hearth
+from tests.mesh_lab.clocks import in_1970
 from tests.mesh_lab.conftest import Measured
 from tests.mesh_lab.net import TOOLS, Lab, Lan, Namespace
 from tests.mesh_lab.nodes import settle
@@ -36,14 +37,19 @@ ENV = {"HEARTH_DISCOVERY_INTERFACES": "auto", "HEARTH_ENGINE_THREADS": "1", "HEA
 
 
 class Row:
-    """Three daemons on one switch; `ember` holds the model."""
+    """Three daemons on one switch; `ember` holds the model, and for `spark` it is 1970."""
 
     def __init__(self, lab: Lab, folder: Path) -> None:
         names = ("ember", "attic", "spark")
         self.machines: dict[str, Namespace] = {name: lab.namespace(name) for name in names}
         self.lan: Lan = lab.lan(*self.machines.values())
+        clocks = {"spark": in_1970()}
         self.hearths = {
-            name: Hearth(folder / name, name=name, env={**ENV, "XDG_CACHE_HOME": str(folder / f"{name}-cache")})
+            name: Hearth(
+                folder / name,
+                name=name,
+                env={**ENV, "XDG_CACHE_HOME": str(folder / f"{name}-cache"), **clocks.get(name, {})},
+            )
             for name in names
         }
         for interface in self.lan.interfaces.values():
@@ -172,6 +178,16 @@ def test_a_flipped_byte_is_found_and_comes_anew_from_a_neighbour(row: Row, measu
     measured("a flipped byte repaired: fetched", fetched / CHUNK_BYTES, unit="chunks", goal="<= 1")
     assert fetched == CHUNK_BYTES
     assert spark.run("models", "verify", MODEL, timeout_s=WITHIN_S).stdout == f"{MODEL} is sound.\n"
+
+
+def test_a_bundle_is_exported_and_imported_without_a_clock(row: Row, tmp_path: Path) -> None:
+    """What a bundle says is checked, and no time is in it."""
+    spark = row.hearths["spark"]
+    ember = row.hearths["ember"]
+    ember.run("models", "export", MODEL, str(tmp_path / "it"), timeout_s=WITHIN_S)
+    spark.run("models", "import", str(tmp_path / "it"), "--as", "carried", timeout_s=WITHIN_S)
+    spark.run("models", "export", "carried", str(tmp_path / "again"), timeout_s=WITHIN_S)
+    assert spark.json("models", "show", "carried")["digest"] == held(row, "ember")
 
 
 def fetched_bytes(row: Row, name: str) -> float:

@@ -26,7 +26,8 @@ from models.store import Details, ModelStore, StoredModel
 from tests.models.files import sha256_of
 
 DETAILS = Details(licence="Apache-2.0", description="a test", source="file:/x")
-DOCUMENTS = {"card.json": b'{"card": 1}', "release.json": b'{"release": 1}'}
+DOCUMENTS = {"card.json": b'{"card": 1}'}
+PUBLISHED = {"card.json": b'{"card": 2}', "release.json": b'{"release": 1}'}
 WEIGHTS = bytes(range(256)) * 5000  # more than a chunk, no whole number of blocks
 TEMPLATE = "{{ messages }}"
 
@@ -93,8 +94,8 @@ def test_any_tar_program_reads_it(store: ModelStore) -> None:
         weights = archive.extractfile(f"blobs/sha256-{sha256_of(WEIGHTS)}")
         assert weights is not None
         assert weights.read() == WEIGHTS
-    assert names[:3] == ["hearthmesh-bundle.json", "card.json", "release.json"]
-    assert len(names) == 5
+    assert names[:2] == ["hearthmesh-bundle.json", "card.json"]
+    assert len(names) == 4
 
 
 def test_it_may_be_called_otherwise(store: ModelStore, other: ModelStore) -> None:
@@ -254,6 +255,14 @@ def test_documents_go_with_their_model(store: ModelStore) -> None:
     assert store.documents(digest) == DOCUMENTS
     store.remove("tiny")
     assert _files(store) == {}
+
+
+def test_the_card_of_another_owner_does_not_come_with_what_was_published(store: ModelStore, other: ModelStore) -> None:
+    """The publisher's comes, in the release; the other would count as the importing owner's own."""
+    model = _install(store, "published", b"other weights")
+    store.keep_documents(model.digest, PUBLISHED)
+    _imported(_exported(store, "published"), other)
+    assert other.documents(model.digest) == {"release.json": PUBLISHED["release.json"]}
 
 
 def test_a_document_that_cannot_be_kept_leaves_no_model(store: ModelStore, other: ModelStore) -> None:

@@ -205,6 +205,12 @@ def test_a_malformed_status_is_refused(fields: list[Item]) -> None:
         Status.parse(encode(fields))
 
 
+def test_what_a_later_version_tells_of_a_model_is_left_alone() -> None:
+    """Older neighbours still hear the rest."""
+    [model] = Status.parse(encode(["attic", [["m", bytes(32), 1, "MIT", True, "more", [1, 2]]]])).models
+    assert (model.name, model.licence, model.passed_on) == ("m", "MIT", True)
+
+
 @given(st.integers(17, 21), st.binary(max_size=200))
 def test_foreign_bytes_give_a_message_or_one_error(kind: int, body: bytes) -> None:
     """Whatever a neighbour sends, the only thing it can cause is NeighbourMisbehavedError."""

@@ -83,7 +83,10 @@ class Giver:
         for other in self.others:
             self.net.link(self.mesh, other)
         self.stock = ShortStock()
-        self.server = Server(self.mesh, self.stock, bytes_per_s=bytes_per_s, offering=lambda: offering)
+        self.offering = offering
+        self.server = Server(
+            self.mesh, self.stock, bytes_per_s=bytes_per_s, offering=lambda: self.offering, look_every_s=0.0
+        )
         self.asked = 0
 
     def ask(self, other: SimulatedMesh, want: Want = CHUNK) -> bytes:
@@ -249,6 +252,18 @@ async def test_a_hot_board_gives_nothing() -> None:
         giver.ask(other)
         await until(lambda: heard(other, Refused.KIND) == 1)
     assert parse_message(Refused.KIND, other.seen[Refused.KIND][0].body) == Refused("busy")
+    assert giver.server.bytes_sent == 0
+
+
+async def test_what_waits_when_a_board_has_become_hot_is_refused() -> None:
+    """It is not served on and on."""
+    giver = Giver(1)
+    [other] = giver.others
+    for _ in range(3):
+        giver.ask(other)
+    giver.offering = Offering(share=0.0, reason="the board is at 81 °C")
+    async with giver.running():
+        await until(lambda: heard(other, Refused.KIND) == 3)
     assert giver.server.bytes_sent == 0
 
 

@@ -12,6 +12,9 @@ from device.api_of_models import PullProgress, Removed
 from device.core.sharing_messages import GiveChunk, WantChunks
 from device.errors import NoHolderError, NotSharedError, StrangersReleaseError
 from mesh.node import Received
+from mesh.publishing import verify
+from models.cards import Cards
+from models.core.card import Card
 from models.core.hash_tree import CHUNK_BYTES
 from models.core.manifest import Manifest
 from models.errors import QuotaExceededError
@@ -226,6 +229,41 @@ async def test_what_may_not_be_passed_on_is_not_given(tmp_path: Path, net: Simul
     async with ember.open(), spark.open():
         with pytest.raises(NotSharedError):
             await spark.pulls(model)
+
+
+async def test_a_card_that_forbids_it_ends_it(tmp_path: Path, net: SimulatedNet) -> None:
+    """Also where the model was being given away."""
+    ember, spark, attic = street(net, tmp_path, "ember", "spark", "attic")
+    net.cut(spark.mesh, attic.mesh)
+    model = ember.holds()
+    async with ember.open(), spark.open(), attic.open():
+        await spark.pulls(model)
+        forbidding = Card.of({"name": "tiny", "licence": "LicenseRef-proprietary"})
+        Cards(ember.store, verify=verify).keep(model.digest, forbidding)
+        ember.sharing.models_changed()
+        with pytest.raises(NotSharedError):
+            await attic.pulls(model)
+
+
+async def test_whoever_holds_it_can_vouch_for_what_somebody_published_who_left(
+    tmp_path: Path, net: SimulatedNet
+) -> None:
+    """By writing its card."""
+    ghost, ember, attic = street(net, tmp_path, "ghost", "ember", "attic")
+    net.cut(ghost.mesh, attic.mesh)
+    model = ghost.holds()
+    async with ghost.open(), ember.open(), attic.open():
+        await ember.pulls(model)
+        ember.publisher.believed.discard(ghost.publisher.public)  # the same set for all
+        with pytest.raises(StrangersReleaseError):
+            await attic.pulls(model)
+        cards = Cards(ember.store, verify=verify)
+        cards.keep(model.digest, cards.of(model).card.filled({"description": "random bytes, looked at"}))
+        ember.sharing.models_changed()
+        await attic.pulls(model)
+        release = Cards(attic.store, verify=verify).release(model.digest)
+        assert release is not None
+        assert release.publisher == ember.publisher.public
 
 
 async def test_an_owner_who_shares_nothing(tmp_path: Path, net: SimulatedNet) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.core import canonical_json
 from models.core.manifest import MAX_MANIFEST_BYTES, Blob, Manifest
 from models.errors import InvalidManifestError
 
@@ -39,6 +40,7 @@ def test_the_format_is_fixed() -> None:
 
 
 GOOD = json.loads(Manifest.of([WEIGHTS]).to_bytes())
+BLOB = GOOD["blobs"][0]
 
 
 @pytest.mark.parametrize(
@@ -48,18 +50,26 @@ GOOD = json.loads(Manifest.of([WEIGHTS]).to_bytes())
         b"[" * 4000,
         b"null",
         b" " * (MAX_MANIFEST_BYTES + 1),
-        json.dumps(GOOD).encode(),
-        json.dumps(GOOD | {"format": "hearthmesh-model/2"}).encode(),
-        json.dumps(GOOD | {"more": 1}).encode(),
-        json.dumps(GOOD | {"blobs": []}).encode(),
-        json.dumps(GOOD | {"blobs": [1]}).encode(),
-        json.dumps(GOOD | {"blobs": GOOD["blobs"] * 2}).encode(),
-        json.dumps(GOOD | {"blobs": [GOOD["blobs"][0] | {"role": "code"}]}).encode(),
-        json.dumps(GOOD | {"blobs": [GOOD["blobs"][0] | {"role": "template"}]}).encode(),
-        json.dumps(GOOD | {"blobs": [GOOD["blobs"][0] | {"sha256": "../etc/passwd"}]}).encode(),
-        json.dumps(GOOD | {"blobs": [GOOD["blobs"][0] | {"sha256": "A" * 64}]}).encode(),
-        json.dumps(GOOD | {"blobs": [GOOD["blobs"][0] | {"size": -1}]}).encode(),
-        json.dumps(GOOD | {"blobs": [GOOD["blobs"][0] | {"size": True}]}).encode(),
+        b'{"blobs":[' + b",".join([b"{}"] * 1_000_000) + b'],"format":"hearthmesh-model/1"}',
+        json.dumps(GOOD).encode(),  # with spaces
+        *(
+            canonical_json.dumps(GOOD | changed)
+            for changed in (
+                {"format": "hearthmesh-model/2"},
+                {"more": 1},
+                {"blobs": []},
+                {"blobs": [1]},
+                {"blobs": [BLOB, BLOB]},
+                {"blobs": [BLOB | {"role": "code"}]},
+                {"blobs": [BLOB | {"role": "template"}]},
+                {"blobs": [BLOB | {"sha256": "../etc/passwd"}]},
+                {"blobs": [BLOB | {"sha256": "/" + "a" * 63}]},
+                {"blobs": [BLOB | {"sha256": "A" * 64}]},
+                {"blobs": [BLOB | {"size": -1}]},
+                {"blobs": [BLOB | {"size": True}]},
+                {"blobs": [BLOB | {"size": 2**80}]},
+            )
+        ),
     ],
 )
 def test_anything_else_is_refused(data: bytes) -> None:
