@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mesh.core import codec, crypto
+from mesh.core.ballots import BALLOT_KINDS, Commit, Lock, Proposal, Vote, parse_ballot
 from mesh.core.codec import Item
 from mesh.core.statement import IdentityStatement
 from mesh.errors import MalformedError
@@ -75,7 +76,8 @@ class Unknown:
     kind: str
 
 
-Body = Genesis | Admit | Remove | RotateKey | Unknown
+Written = Genesis | Admit | Remove | RotateKey | Proposal | Vote | Lock | Commit
+Body = Written | Unknown
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class Entry:
         return cls(raw, identity, home, signer, place, codec.unsigned(ts, codec.INT_MAX), body)
 
 
-def write_entry(seed: bytes, community: bytes, place: Place, body: Genesis | Admit | Remove | RotateKey) -> Entry:
+def write_entry(seed: bytes, community: bytes, place: Place, body: Written) -> Entry:
     """Sign an entry; the caller has saved its seq first (two different entries of one seq are a crime)."""
     payload = codec.encode(
         [
@@ -198,12 +200,14 @@ def _parse_body(author: bytes, kind: str, items: list[Item]) -> Body:
             return Remove(codec.fixed_bytes(public, crypto.KEY_BYTES), codec.short_text(reason, MAX_REASON))
         case RotateKey.KIND, [old, new, static, signature]:
             return RotateKey(codec.fixed_bytes(old, crypto.KEY_BYTES), IdentityStatement.parse(new, static, signature))
+    if kind in BALLOT_KINDS:
+        return parse_ballot(kind, items)
     if kind in {Genesis.KIND, Admit.KIND, Remove.KIND, RotateKey.KIND}:
         raise MalformedError(f"a ledger entry of kind {kind} with another body")
     return Unknown(kind)
 
 
-def _write_body(body: Genesis | Admit | Remove | RotateKey) -> list[Item]:
+def _write_body(body: Written) -> list[Item]:
     if isinstance(body, Genesis):
         founder = body.founder
         return [body.name, founder.static, founder.signature, body.node_name, body.nonce, body.invite_budget]
@@ -212,7 +216,9 @@ def _write_body(body: Genesis | Admit | Remove | RotateKey) -> list[Item]:
         return [subject.public, subject.static, subject.signature, body.node_name, body.role]
     if isinstance(body, Remove):
         return [body.public, body.reason]
-    return [body.old, body.new.public, body.new.static, body.new.signature]
+    if isinstance(body, RotateKey):
+        return [body.old, body.new.public, body.new.static, body.new.signature]
+    return body.to_items()
 
 
 def _statement_in(body: Body) -> IdentityStatement | None:

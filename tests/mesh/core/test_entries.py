@@ -5,17 +5,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.core import codec, crypto
-from mesh.core.entries import MAX_ENTRY_BYTES, Admit, Entry, Genesis, Place, Remove, RotateKey, Unknown
+from mesh.core.ballots import Ballot, Commit, Lock, Proposal, Slot, Vote
+from mesh.core.entries import MAX_ENTRY_BYTES, Admit, Entry, Genesis, Place, Remove, RotateKey, Unknown, write_entry
 from mesh.errors import CryptoError, MalformedError
 from tests.mesh.core.world import Person
 
 ANNA, BEN, CLEO = Person("Anna"), Person("Ben"), Person("Cleo")
+ID = b"\7" * 32
+SLOT = Slot("epoch", 3)
 
 
 def resigned(entry: Entry, place: int, value: codec.Item, person: Person = ANNA) -> bytes:
     """Change one field of an entry's payload and sign it properly."""
     fields = codec.decode_array(entry.raw[:-64], max_bytes=MAX_ENTRY_BYTES)
     fields[place] = value
+    return _signed(fields, person)
+
+
+def _signed(fields: list[codec.Item], person: Person = ANNA) -> bytes:
     payload = codec.encode(fields)
     community = fields[1] if isinstance(fields[1], bytes) else b""
     return payload + crypto.sign(person.seed, "entry", community, payload)
@@ -48,14 +55,57 @@ def test_any_flipped_bit_is_seen(data: st.DataObject) -> None:
         Entry.parse(bytes(raw))
 
 
+@pytest.mark.parametrize(
+    "ballot",
+    [
+        Proposal("promote", ID, "she keeps the longest hours"),
+        Vote(SLOT, 0, ID),
+        Vote(SLOT, 7, None),
+        Lock(SLOT, 0, ID, (b"1" * 32, b"2" * 32)),
+        Lock(SLOT, 0, None, ()),
+        Commit(SLOT, 0, ID, (b"1" * 32,)),
+    ],
+)
+def test_what_voters_sign_survives_the_wire(ballot: Ballot) -> None:
+    """What is signed is what is read."""
+    ledger = ANNA.founds()
+    entry = write_entry(ANNA.seed, ledger.community, ledger.next_place(ANNA.public), ballot)
+    assert Entry.parse(entry.raw).body == ballot
+
+
+@pytest.mark.parametrize(
+    ("kind", "items"),
+    [
+        ("proposal", ["promote", ID]),
+        ("proposal", ["promote", b"short", ""]),
+        ("proposal", ["bell\a", ID, ""]),
+        ("vote", ["epoch", 3, 0]),
+        ("vote", ["epoch", -1, 0, ID]),
+        ("vote", ["epoch", 3, True, ID]),
+        ("vote", ["epoch", 3, 2**20 + 1, ID]),
+        ("vote", ["epoch", 3, 0, "value"]),
+        ("vote", ["x" * 65, 3, 0, ID]),
+        ("lock", ["epoch", 3, 0, ID, [b"2" * 32, b"1" * 32]]),
+        ("lock", ["epoch", 3, 0, ID, [ID, ID]]),
+        ("lock", ["epoch", 3, 0, ID, [b"short"]]),
+        ("lock", ["epoch", 3, 0, ID, [bytes([n % 256, n // 256]) * 16 for n in range(257)]]),
+        ("commit", ["epoch", 3, 0, None, [ID]]),
+        ("commit", [["epoch", 3], 0, ID, [ID]]),
+    ],
+)
+def test_ballots_of_another_shape_are_refused_though_well_signed(kind: str, items: list[codec.Item]) -> None:
+    """Each kind has its body."""
+    admit = ANNA.admits(ANNA.founds(), BEN)
+    fields = codec.decode_array(resigned(admit, 7, kind)[:-64], max_bytes=MAX_ENTRY_BYTES)
+    with pytest.raises(MalformedError):
+        Entry.parse(_signed([*fields[:8], items]))
+
+
 def test_unknown_kinds_are_kept_unread() -> None:
     """A later version's entry is an entry."""
     admit = ANNA.admits(ANNA.founds(), BEN)
     body = Entry.parse(resigned(admit, 7, "charter")).body
     assert body == Unknown("charter")
-
-
-ID = b"\7" * 32
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,21 @@ def test_the_format_is_fixed() -> None:
 
 GOOD = json.loads(Manifest.of([WEIGHTS]).to_bytes())
 BLOB = GOOD["blobs"][0]
+CHANGES: tuple[dict[str, object], ...] = (
+    {"format": "hearthmesh-model/2"},
+    {"more": 1},
+    {"blobs": []},
+    {"blobs": [1]},
+    {"blobs": [BLOB, BLOB]},
+    {"blobs": [BLOB | {"role": "code"}]},
+    {"blobs": [BLOB | {"role": "template"}]},
+    {"blobs": [BLOB | {"sha256": "../etc/passwd"}]},
+    {"blobs": [BLOB | {"sha256": "/" + "a" * 63}]},
+    {"blobs": [BLOB | {"sha256": "A" * 64}]},
+    {"blobs": [BLOB | {"size": -1}]},
+    {"blobs": [BLOB | {"size": True}]},
+    {"blobs": [BLOB | {"size": 2**80}]},
+)
 
 
 @pytest.mark.parametrize(
@@ -52,24 +67,7 @@ BLOB = GOOD["blobs"][0]
         b" " * (MAX_MANIFEST_BYTES + 1),
         b'{"blobs":[' + b",".join([b"{}"] * 1_000_000) + b'],"format":"hearthmesh-model/1"}',
         json.dumps(GOOD).encode(),  # with spaces
-        *(
-            canonical_json.dumps(GOOD | changed)
-            for changed in (
-                {"format": "hearthmesh-model/2"},
-                {"more": 1},
-                {"blobs": []},
-                {"blobs": [1]},
-                {"blobs": [BLOB, BLOB]},
-                {"blobs": [BLOB | {"role": "code"}]},
-                {"blobs": [BLOB | {"role": "template"}]},
-                {"blobs": [BLOB | {"sha256": "../etc/passwd"}]},
-                {"blobs": [BLOB | {"sha256": "/" + "a" * 63}]},
-                {"blobs": [BLOB | {"sha256": "A" * 64}]},
-                {"blobs": [BLOB | {"size": -1}]},
-                {"blobs": [BLOB | {"size": True}]},
-                {"blobs": [BLOB | {"size": 2**80}]},
-            )
-        ),
+        *(canonical_json.dumps(GOOD | changed) for changed in CHANGES),
     ],
 )
 def test_anything_else_is_refused(data: bytes) -> None:

@@ -1,0 +1,120 @@
+"""What an honest voter signs next for a slot, so that no two values of it can ever both be certified.
+
+A round: vote for a value; lock it once a quorum has voted for it, or lock none once a quorum has voted without
+agreeing.  A quorum of locks on a value is a commit; a quorum of locks without one opens the next round.  Who is locked
+on a value votes for it in every later round, unless shown that a quorum voted for another one after that.
+
+Why this holds with up to a third of dishonest voters: any two quorums share an honest one.  If a quorum locked v in a
+round, then in the first later round in which a quorum votes for another value, an honest voter that was locked on v is
+among them; it voted against its lock, so it was shown such a quorum in an earlier round: a contradiction.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mesh.core.ballots import Commit, Lock, Vote
+from mesh.core.tally import Tally, Value
+
+
+@dataclass(frozen=True)
+class VotingLog:
+    """What this voter has signed for the slot, by round.  It is on the disk before anything is signed."""
+
+    votes: Mapping[int, Value] = field(default_factory=dict)
+    locks: Mapping[int, Value] = field(default_factory=dict)
+
+    @property
+    def last_round(self) -> int:
+        """The latest round it took part in; 0 where there is none."""
+        return max((*self.votes, *self.locks), default=0)
+
+    @property
+    def locked(self) -> tuple[int, bytes] | None:
+        """The value it is locked on, and since which round."""
+        return max(((number, value) for number, value in self.locks.items() if value is not None), default=None)
+
+    def allows(self, body: Vote | Lock) -> bool:
+        """Whether it may be signed after what was signed before: once a round, and nothing of an earlier round."""
+        if isinstance(body, Vote):
+            return body.round >= self.last_round and body.round not in {*self.votes, *self.locks}
+        return body.round >= self.last_round and body.round not in self.locks
+
+
+def next_step(
+    tally: Tally, log: VotingLog, *, approved: Sequence[bytes] | None, impatient: bool = False
+) -> Vote | Lock | Commit | None:
+    """Say what this voter signs next; None while there is nothing to do, or the slot is decided.
+
+    approved: the values its owner agrees with, the likeliest first; empty: with none; None: the owner has yet to say.
+    impatient: a quorum has voted and time enough has passed: whoever has not is not waited for.
+    """
+    if tally.decided:
+        return None
+    number = max(_open_round(tally), log.last_round)
+    commit = _commit(tally)
+    if commit is not None:
+        return commit
+    lock = _lock(tally, number, impatient=impatient)
+    if lock is not None and log.allows(lock):
+        return lock
+    if log.locked is None and approved is None:
+        return None
+    vote = Vote(tally.slot, number, _choice(tally, log, number, approved or ()))
+    return vote if log.allows(vote) else None
+
+
+def _open_round(tally: Tally) -> int:
+    """Return the first round that a quorum has not left without a winner."""
+    number = 0
+    while number < tally.rounds and _is_lost(tally, number):
+        number += 1
+    return number
+
+
+def _is_lost(tally: Tally, number: int) -> bool:
+    locks = tally.locks(number)
+    voters = {voter for voters in locks.values() for voter in voters}
+    return _agreed(tally, locks) is None and len(voters) >= tally.electorate.quorum
+
+
+def _commit(tally: Tally) -> Commit | None:
+    for number in range(tally.rounds):
+        value = _agreed(tally, tally.locks(number))
+        if value is not None:
+            return Commit(tally.slot, number, value, _cited(tally, tally.locks(number)[value]))
+    return None
+
+
+def _lock(tally: Tally, number: int, *, impatient: bool) -> Lock | None:
+    votes, quorum = tally.votes(number), tally.electorate.quorum
+    value = _agreed(tally, votes)
+    if value is not None:
+        return Lock(tally.slot, number, value, _cited(tally, votes[value]))
+    one_of_each = {voter: entry_id for voters in votes.values() for voter, entry_id in voters.items()}
+    missing = tally.electorate.size - len(one_of_each)
+    most = max((len(voters) for value, voters in votes.items() if value is not None), default=0)
+    if len(one_of_each) >= quorum and (impatient or most + missing < quorum):
+        return Lock(tally.slot, number, None, _cited(tally, one_of_each))
+    return None
+
+
+def _choice(tally: Tally, log: VotingLog, number: int, approved: Sequence[bytes]) -> Value:
+    if log.locked is not None:
+        since, value = log.locked
+        shown = [_agreed(tally, tally.votes(later)) for later in range(since + 1, number)]
+        return next((other for other in reversed(shown) if other in approved), value)
+    if number == 0 or not approved:
+        return approved[0] if approved else None
+    # After a round that was lost, whoever agrees with several goes with most others: so they meet.
+    before = tally.votes(number - 1)
+    return min(approved, key=lambda value: (-len(before.get(value, ())), value))
+
+
+def _agreed(tally: Tally, found: Mapping[Value, Mapping[bytes, bytes]]) -> Value:
+    """Return the value that a quorum stands for; None where there is no such value."""
+    quorum = tally.electorate.quorum
+    return min((value for value, voters in found.items() if value is not None and len(voters) >= quorum), default=None)
+
+
+def _cited(tally: Tally, voters: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
+    return tuple(sorted(voters.values())[: tally.electorate.quorum])
