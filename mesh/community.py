@@ -18,7 +18,7 @@ from mesh.core.entries import Admit, Entry, Genesis, Remove, RotateKey, write_en
 from mesh.core.epochs import BY_OBSERVER, BY_VOTER, EpochKey, KeyRing
 from mesh.core.frames import KEY_ID_BYTES
 from mesh.core.ledger import Ledger
-from mesh.core.membership import INVITE_BUDGET, VOTER, FounderMembership, Member, fold
+from mesh.core.membership import INVITE_BUDGET, VOTER, FounderMembership, Member
 from mesh.errors import BoardChangedError, FeedBehindError, MalformedError, NoCommunityError, StorageError
 from mesh.identity import Identity
 from mesh.migrations import migrate
@@ -40,7 +40,6 @@ class CommunityStore:
             self._database.execute("PRAGMA synchronous = EXTRA")  # a lost commit would let a seq be signed twice
             migrate(self._database)
             self.ledger = self._read_ledger()
-            self._folded = fold(self.ledger.entries) if self.ledger else None
             self.keys = self._read_keys()
             self.blocked = {raw_id for (raw_id,) in self._database.execute("SELECT raw_id FROM blocks")}
 
@@ -51,7 +50,7 @@ class CommunityStore:
     @property
     def membership(self) -> FounderMembership | None:
         """The community as the ledger has it, if this node belongs to it."""
-        folded = self._folded
+        folded = self.ledger.membership() if self.ledger is not None else None
         return folded if folded is not None and self._identity.raw_id in folded.members else None
 
     @property
@@ -91,7 +90,7 @@ class CommunityStore:
             self._insert_keys(ring.keys)
             place = ledger.next_place(self._identity.public)
             self._save_seq(ledger.community, place.seq - 1)
-        self.ledger, self._folded, self.keys = ledger, folded, ring
+        self.ledger, self.keys = ledger, ring
 
     def sign(self, body: Admit | Remove | RotateKey) -> Entry:
         """Sign an entry, save it and its seq, and make it part of the ledger.
@@ -110,7 +109,7 @@ class CommunityStore:
                 raise FeedBehindError("this node has signed as much as a ledger holds of one author")
             self._insert_entries([entry])
         ledger.add(entry)
-        self._fold_anew()
+        self._renew_keys()
         return entry
 
     def require_signing(self) -> None:
@@ -120,17 +119,21 @@ class CommunityStore:
 
     def take(self, entries: Iterable[Entry]) -> list[Entry]:
         """Take entries a neighbour sent; return those that are new here.  Errors: MalformedError, StorageError."""
-        ledger = self._require_ledger().copy()  # what cannot be written must not be known either
+        ledger = self._require_ledger()
         entries = [*entries]
         if any(entry.community != ledger.community for entry in entries):
             raise MalformedError("entries of another community")
-        admitted = [new for entry in entries for new in ledger.add(entry)]
+        before = ledger.mark()
+        try:
+            admitted = [new for entry in entries for new in ledger.add(entry)]
+            if admitted:
+                with self._transaction():
+                    self._insert_entries(admitted)
+        except BaseException:
+            ledger.back_to(before)  # what cannot be written must not be known either
+            raise
         if admitted:
-            with self._transaction():
-                self._insert_entries(admitted)
-        self.ledger = ledger
-        if admitted:
-            self._fold_anew()
+            self._renew_keys()
         return admitted
 
     def take_keys(self, keys: Iterable[EpochKey]) -> list[EpochKey]:
@@ -155,7 +158,7 @@ class CommunityStore:
         """Forget the community; only the identity, and what was signed last, stay."""
         with self._transaction():
             self._wipe(*OF_ONE_COMMUNITY, "blocks")
-        self.ledger, self._folded, self.keys = None, None, KeyRing(0)
+        self.ledger, self.keys = None, KeyRing(0)
         self.blocked = set()
 
     def block(self, raw_id: bytes) -> None:
@@ -195,9 +198,8 @@ class CommunityStore:
             raise NoCommunityError("this node belongs to no community")
         return self.ledger
 
-    def _fold_anew(self) -> None:
-        self._folded = fold(self._require_ledger().entries)
-        self.keys = self.keys.at(self._folded.number)
+    def _renew_keys(self) -> None:
+        self.keys = self.keys.at(self._require_ledger().membership().number)
 
     def _read_ledger(self) -> Ledger | None:
         ledger: Ledger | None = None
@@ -211,7 +213,7 @@ class CommunityStore:
 
     def _read_keys(self) -> KeyRing:
         rows = self._database.execute("SELECT number, generation, id, secret FROM epoch_keys").fetchall()
-        number = self._folded.number if self._folded else 0
+        number = self.ledger.membership().number if self.ledger is not None else 0
         return KeyRing(number).with_keys(EpochKey(*row) for row in rows)
 
     def _last_signed(self, community: bytes) -> int:
@@ -259,7 +261,7 @@ def fold_admission(entries: Iterable[Entry]) -> tuple[Ledger, FounderMembership]
             ledger.add(entry)
     if ledger is None:
         raise MalformedError("an admission without a ledger")
-    return ledger, fold(ledger.entries)
+    return ledger, ledger.membership()
 
 
 @contextlib.contextmanager

@@ -191,15 +191,15 @@ class LedgerSync:
         self.spread_keys([key])
 
     def _take(self, peer: Peer, entries: list[Entry], *, more: bool) -> None:
-        number, before = self._store.keys.number, self._store.ledger
+        number, ledger = self._store.keys.number, self._store.ledger
         new = self._store.take(entries)
         if more and new:
             self.compare(peer)
         if not new:
             return
         self.spread(new, known_to=peer)
-        if before is not None:
-            self.spread(before.rivals_of(new))  # to the sender too: heads alone do not tell it of a shorter branch
+        if ledger is not None:
+            self.spread(ledger.rivals_of(new))  # to the sender too: heads alone do not tell it of a shorter branch
         self._on_ledger()
         self.ensure_key()
         if self._store.keys.number != number:

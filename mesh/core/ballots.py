@@ -25,7 +25,7 @@ MAX_REASON: Final = 200
 VALUE_BYTES: Final = 32
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Slot:
     """A place for one decision: the first, the second... of a series."""
 
@@ -33,7 +33,7 @@ class Slot:
     number: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """A change that a voter would like; `what` says which, `public` whom it concerns."""
 
@@ -47,7 +47,7 @@ class Proposal:
         return [self.what, self.public, self.reason]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Vote:
     """A voter's first step in a round: what it would have, or none of what is proposed."""
 
@@ -61,7 +61,7 @@ class Vote:
         return [self.slot.series, self.slot.number, self.round, self.value]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Lock:
     """Its second step: it has seen a quorum vote for the value, or a quorum vote without agreeing on any."""
 
@@ -76,7 +76,7 @@ class Lock:
         return [self.slot.series, self.slot.number, self.round, self.value, [*self.votes]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Commit:
     """A certificate: a quorum is locked on the value, in one round.  Who writes it down makes no difference."""
 

@@ -6,58 +6,62 @@ an entry knows of the chain below it, so one number says what somebody knows of 
 not do, for it says nothing of the branches of a fork.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from mesh.core.entries import Entry
 
-Vector = Mapping[int, int]  # by chain: the last place known, from 1; shared between entries, so never changed
-NOTHING: Final[Vector] = {}
+Vector = tuple[int, ...]  # by chain: how many marked entries of it are known; shared between entries
+NOTHING: Final[Vector] = ()
+
+
+@dataclass(slots=True)
+class _Chain:
+    """index: among the chains that have a marked entry; marked: how many they are."""
+
+    index: int = -1
+    marked: int = 0
 
 
 class Causality:
-    """Says of some entries of a set which of some others they know of.
+    """Says which of some marked entries others know of; entries are added one by one, parents first.
 
-    A vector names only entries that will be asked about, and entries that learn nothing new share one: a long history
-    costs memory only where somebody learns of such an entry.  Vectors are kept for the askers alone.
+    Entries that learn of nothing marked share their vector with their parents, and chains without a marked entry are
+    in no vector: so a long history costs a reference an entry.
     """
 
-    def __init__(self, entries: Mapping[bytes, Entry], *, of: set[bytes], to: set[bytes]) -> None:
-        """Go through entries by id, in any order; parents that are not among them are known to nobody.
+    def __init__(self) -> None:
+        self._known: dict[bytes, Vector] = {}  # by entry: what those who build on it know by it
+        self._places: dict[bytes, tuple[int, int]] = {}  # of marked ones: chain and place, from 1
+        self._ends: dict[bytes, _Chain] = {}  # of chains: by the entry that nobody has gone on from yet
+        self._chains = 0
 
-        of: ids that will be asked about; to: ids of which it will be asked what they know.
-        """
-        self._places: dict[bytes, tuple[int, int]] = {}  # of those asked about: chain and place
-        self._known: dict[bytes, Vector] = {}
-        ends: dict[bytes, tuple[int, int]] = {}  # of what nobody has gone on from yet: chain and place
-        passed: dict[bytes, Vector] = {}  # what the children of an entry know by it, while some are to come
-        children = Counter(parent for entry in entries.values() for parent in entry.parents)
-        chains = 0
-        for entry in _parents_first(entries):
-            chain, last = ends.pop(entry.place.prev or b"", (chains, 0))
-            chains += last == 0
-            ends[entry.id] = chain, last + 1
-            known = _join([passed[parent] for parent in entry.parents if parent in passed])
-            if entry.id in to:
-                self._known[entry.id] = known
-            if entry.id in of:
-                self._places[entry.id] = ends[entry.id]
-                known = {**known, chain: last + 1}
-            if entry.id in children:
-                passed[entry.id] = known
-            children.subtract(entry.parents)
-            for parent in entry.parents:
-                if not children[parent]:
-                    passed.pop(parent, None)
+    def add(self, entry: Entry, *, marked: bool) -> None:
+        """Take an entry that was not added yet; parents that were not added are known to nobody."""
+        chain = self._ends.pop(entry.place.prev or b"", None) or _Chain()
+        self._ends[entry.id] = chain
+        known = _join([self._known[parent] for parent in entry.parents if parent in self._known])
+        if marked:
+            if chain.index < 0:
+                chain.index, self._chains = self._chains, self._chains + 1
+            chain.marked += 1
+            self._places[entry.id] = chain.index, chain.marked
+            padded = [*known, *[0] * (chain.index + 1 - len(known))]
+            padded[chain.index] = chain.marked
+            known = tuple(padded)
+        if known:
+            self._known[entry.id] = known
 
     def knows(self, entry_id: bytes, other_id: bytes) -> bool:
-        """Whether one of `to` comes after one of `of`."""
-        chain, place = self._places[other_id]
-        return self._known[entry_id].get(chain, 0) >= place
+        """Whether an entry comes after a marked one."""
+        index, place = self._places[other_id]
+        known = self._known.get(entry_id, NOTHING)
+        return entry_id != other_id and index < len(known) and known[index] >= place
 
 
-def _parents_first(entries: Mapping[bytes, Entry]) -> Iterator[Entry]:
+def parents_first(entries: Mapping[bytes, Entry]) -> Iterator[Entry]:
     """Yield each entry once, after those of its parents that are here; no stack of calls, however long a feed."""
     done = set[bytes]()
     for start in entries.values():
@@ -78,9 +82,5 @@ def _join(vectors: list[Vector]) -> Vector:
     distinct = list({id(vector): vector for vector in vectors}.values())
     if len(distinct) <= 1:
         return distinct[0] if distinct else NOTHING
-    joined = greatest = max(distinct, key=lambda vector: sum(vector.values()))
-    for vector in distinct:
-        if vector is not greatest:
-            news = {chain: place for chain, place in vector.items() if joined.get(chain, 0) < place}
-            joined = {**joined, **news} if news else joined
-    return joined
+    joined = tuple(max(places) for places in zip_longest(*distinct, fillvalue=0))
+    return next((vector for vector in distinct if vector == joined), joined)

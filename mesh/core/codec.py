@@ -18,6 +18,7 @@ INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 
 _LARGE_BYTES = 4096
 _BYTES, _ARRAY = 2, 4  # major types
+_PLAIN = frozenset({bytes, str, bool, type(None)})  # nothing in them can be wrong
 _STRINGS = (2, 3)  # major types whose content follows the head
 _FIRST_LONG, _FIRST_RESERVED = 24, 28  # additional information: the argument is in the bytes behind; or there is none
 
@@ -58,7 +59,7 @@ def decode(data: bytes, *, max_bytes: int, max_items: int = MAX_ITEMS) -> Item:
     """
     if len(data) > max_bytes:
         raise MalformedError(f"{len(data)} bytes where at most {max_bytes} are allowed")
-    if _has_more_items(data, max_items):
+    if len(data) > max_items and _has_more_items(data, max_items):  # an item is a byte at least
         raise MalformedError(f"more than {max_items} items")
     try:
         item = cbor2.loads(data, semantic_decoders=_REFUSE_TAGS, max_depth=MAX_DEPTH, allow_indefinite=False)
@@ -90,6 +91,8 @@ def _pieces(item: Item) -> list[bytes]:
 
 def _is_written(item: Item, data: bytes) -> bool:
     """Whether `data` is how an item is written; compared where it lies."""
+    if len(data) < _LARGE_BYTES:
+        return cbor2.dumps(item) == data
     position = 0
     for piece in _pieces(item):
         if not data.startswith(piece, position):
@@ -124,18 +127,19 @@ def _has_more_items(data: bytes, most: int) -> bool:
 
 
 def _check(item: object, depth: int) -> Item:
+    if isinstance(item, list):
+        if depth == 0:
+            raise MalformedError("nested too deep")
+        for child in item:
+            if type(child) not in _PLAIN:
+                _check(child, depth - 1)
+        return item
     if item is None or isinstance(item, (bytes, str, bool)):
         return item
     if isinstance(item, int):
         if INT_MIN <= item <= INT_MAX:
             return item
         raise MalformedError("an integer of more than 64 bits")
-    if isinstance(item, list):
-        if depth == 0:
-            raise MalformedError("nested too deep")
-        for child in item:
-            _check(child, depth - 1)
-        return item
     raise MalformedError(f"{type(item).__name__} is not used here")
 
 

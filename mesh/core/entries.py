@@ -10,6 +10,7 @@ entry before; `deps` are the other entries nobody had built on yet, in ascending
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from mesh.core import codec, crypto
@@ -29,7 +30,7 @@ NONCE_BYTES: Final = 16
 _KIND: Final = "entry"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Genesis:
     """The first entry: names the community and its founder; the nonce makes two of one name differ."""
 
@@ -41,7 +42,7 @@ class Genesis:
     invite_budget: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Admit:
     """A voter lets a node in."""
 
@@ -51,7 +52,7 @@ class Admit:
     role: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Remove:
     """A node is shown out, or leaves by itself."""
 
@@ -60,7 +61,7 @@ class Remove:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RotateKey:
     """A node goes on under a new key, in a new feed."""
 
@@ -69,7 +70,7 @@ class RotateKey:
     new: IdentityStatement
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A kind this version does not know: kept and passed on, never acted on."""
 
@@ -80,7 +81,7 @@ Written = Genesis | Admit | Remove | RotateKey | Proposal | Vote | Lock | Commit
 Body = Written | Unknown
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where an author's next entry goes."""
 
@@ -89,7 +90,7 @@ class Place:
     deps: tuple[bytes, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A parsed entry; `raw` is what is stored and sent, `community` the id of its genesis (its own, if it is one)."""
 
@@ -204,6 +205,11 @@ def _parse_body(author: bytes, kind: str, items: list[Item]) -> Body:
         return parse_ballot(kind, items)
     if kind in {Genesis.KIND, Admit.KIND, Remove.KIND, RotateKey.KIND}:
         raise MalformedError(f"a ledger entry of kind {kind} with another body")
+    return _unknown(kind)
+
+
+@lru_cache(maxsize=64)  # there may be very many of one kind
+def _unknown(kind: str) -> Unknown:
     return Unknown(kind)
 
 

@@ -4,9 +4,8 @@ The two entries are the proof.  Both are in the ledger, where whoever holds it f
 and no entry of its own, travels as entries do, and is found by everyone who holds the same set.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import pairwise
 
 from mesh.core.entries import Entry
 
@@ -20,11 +19,12 @@ class Equivocation:
     ids: tuple[bytes, bytes]
 
 
-def equivocations(entries: Iterable[Entry]) -> dict[bytes, Equivocation]:
-    """Find, by author, who signed two entries of one seq: a function of the set, whatever the order and repetitions."""
-    found: dict[bytes, Equivocation] = {}
-    places = sorted({(entry.author, entry.seq, entry.id) for entry in entries})
-    for (author, seq, one), (other, other_seq, two) in pairwise(places):
-        if (author, seq) == (other, other_seq):
-            found.setdefault(author, Equivocation(author, seq, (one, two)))
-    return found
+def proof_of(entry: Entry, twins: Collection[bytes], *, known: Equivocation | None) -> Equivocation:
+    """Give the proof against an author whose entry is not the only one of its seq; it depends on the set alone.
+
+    twins: the ids of the others, at least one; known: the proof without this entry.
+    """
+    if known is not None and known.seq < entry.seq:
+        return known
+    one, two, *_ = sorted((entry.id, *twins))
+    return Equivocation(entry.author, entry.seq, (one, two))

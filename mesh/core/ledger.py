@@ -5,12 +5,14 @@ out is asked for again at the next exchange of heads).
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from mesh.core import codec, crypto
 from mesh.core.entries import ID_BYTES, MAX_DEPS, MAX_SEQ, Admit, Entry, Genesis, Place, Remove, RotateKey
+from mesh.core.equivocation import Equivocation
+from mesh.core.membership import FounderMembership, Roll
 from mesh.errors import MalformedError
 
 MAX_WAITING: Final = 512
@@ -46,6 +48,17 @@ class Head:
         raise MalformedError("not a head")
 
 
+@dataclass(frozen=True)
+class Mark:
+    """How far a ledger was, so that it can be taken back there."""
+
+    size: int
+    authors: frozenset[bytes]
+    voters: frozenset[bytes]
+    tips: frozenset[bytes]
+    waiting: tuple[Entry, ...]
+
+
 class Ledger:
     """All entries of one community that this node has admitted."""
 
@@ -55,13 +68,15 @@ class Ledger:
         self.genesis = genesis
         self.community = genesis.id
         self._entries: dict[bytes, Entry] = {}  # in an order in which parents come first
-        self._feeds: dict[bytes, dict[int, list[bytes]]] = {}
+        self._feeds: dict[bytes, list[tuple[bytes, ...]]] = {}  # by author and seq
         self._ends: dict[bytes, set[bytes]] = {}  # by author: what the author has not built on; more than one is a fork
-        self._spent: dict[bytes, int] = {}  # by entry: the bytes of its author's feed up to and with it
+        self._spent: dict[bytes, int] = {}  # by the end of a feed: the bytes of that feed
+        self._keys = {genesis.author: genesis.author}  # of authors: by what equals them, so that each is kept once
         self._authors = {genesis.author}
         self._voters = {genesis.author}
         self._tips: set[bytes] = set()
         self._waiting: OrderedDict[bytes, Entry] = OrderedDict()
+        self._roll = Roll(self._entries)
         self._admit(genesis)
 
     def __len__(self) -> int:
@@ -99,16 +114,30 @@ class Ledger:
             progress = bool(ready)
         return admitted
 
-    def copy(self) -> "Ledger":
-        """Return a ledger of the same entries, to which others can be added."""
-        other = Ledger(self.genesis)
-        other._entries = dict(self._entries)
-        other._feeds = {author: {seq: [*ids] for seq, ids in feed.items()} for author, feed in self._feeds.items()}
-        other._ends = {author: set(ids) for author, ids in self._ends.items()}
-        other._spent = dict(self._spent)
-        other._authors, other._voters, other._tips = set(self._authors), set(self._voters), set(self._tips)
-        other._waiting = OrderedDict(self._waiting)
-        return other
+    def membership(self) -> FounderMembership:
+        """Say who belongs, by the entries that are here; the same object until that may have changed."""
+        return self._roll.membership()
+
+    @property
+    def equivocations(self) -> Mapping[bytes, Equivocation]:
+        """The proofs that are here, by author."""
+        return self._roll.equivocations
+
+    def mark(self) -> Mark:
+        """Note how far it is."""
+        waiting = tuple(self._waiting.values())
+        return Mark(len(self), frozenset(self._authors), frozenset(self._voters), frozenset(self._tips), waiting)
+
+    def back_to(self, mark: Mark) -> None:
+        """Forget what was admitted since, as if it had never come."""
+        if len(self) > mark.size:
+            while len(self) > mark.size:
+                self._withdraw(self._entries.popitem()[1])
+            self._roll = Roll(self._entries)
+            for entry in self._entries.values():
+                self._enrol(entry)
+        self._authors, self._voters, self._tips = set(mark.authors), set(mark.voters), set(mark.tips)
+        self._waiting = OrderedDict((entry.id, entry) for entry in mark.waiting)
 
     def heads(self) -> list[Head]:
         """Return the newest entry of every feed, and of every branch of a forked one; forked ones come last."""
@@ -128,7 +157,7 @@ class Ledger:
             for head in theirs:
                 self._mark_chain(head.id, held)
             ours = self._feeds.get(author)
-            if ours is not None and len(theirs) == len(self._ends[author]) == 1 and theirs[0].seq > max(ours):
+            if ours is not None and len(theirs) == len(self._ends[author]) == 1 and theirs[0].seq >= len(ours):
                 ahead.add(author)
         missing = [e for e in self._entries.values() if e.id not in held and e.author not in ahead]
         urgent = set[bytes]()
@@ -138,24 +167,30 @@ class Ledger:
         return sorted(missing, key=lambda entry: entry.id not in urgent)
 
     def rivals_of(self, new: Iterable[Entry]) -> list[Entry]:
-        """Return what is here of the other branch, parents first, where these fork a feed that had one branch only.
+        """Return what was here of the other branch where these, just admitted, forked a feed that had one branch only.
 
         Who holds the longer branch was not sent the shorter one: its head looked like that of a feed which is ahead.
         """
-        first: dict[bytes, int] = {}
+        fresh, first = set[bytes](), dict[bytes, int]()
         for entry in new:
+            fresh.add(entry.id)
             first[entry.author] = min(entry.seq, first.get(entry.author, MAX_SEQ))
-        forked = {author: seq for author, seq in first.items() if len(self._ends.get(author, ())) == 1}
-        return [e for e in self._entries.values() if e.author in forked and e.seq >= forked[e.author]]
+        rivals: list[Entry] = []
+        for author, seq in first.items():
+            proof = self.equivocations.get(author)
+            if proof is not None and proof.seq >= seq:  # else nothing was forked, or it had been before
+                older = [[one for one in ids if one not in fresh] for ids in self._feeds[author][seq:]]
+                if all(len(ids) <= 1 for ids in older):
+                    rivals += [self._entries[one] for ids in older for one in ids]
+        return rivals
 
     def next_place(self, author: bytes) -> Place:
         """Return where this author's next entry goes: after its own last, on top of all that nobody built on."""
         feed = self._feeds.get(author)
         if feed is None:
             return Place(0, None, tuple(sorted(self._tips)[:MAX_DEPS]))
-        last = max(feed)
-        prev = max(feed[last])
-        return Place(last + 1, prev, tuple(sorted(self._tips - {prev})[:MAX_DEPS]))
+        prev = max(feed[-1])
+        return Place(len(feed), prev, tuple(sorted(self._tips - {prev})[:MAX_DEPS]))
 
     def has_room_for(self, entry: Entry) -> bool:
         """Whether an author has not said too much yet; leaving and rotating have room of their own."""
@@ -165,8 +200,10 @@ class Ledger:
         return self._spent_with(entry) <= limit + (LAST_WORDS_BYTES if own == entry.author else 0)
 
     def _spent_with(self, entry: Entry) -> int:
-        before = self._spent[entry.place.prev] if entry.place.prev else 0
-        return before + len(entry.raw)
+        spent, prev = len(entry.raw), entry.place.prev
+        while prev is not None and prev not in self._spent:  # a fork: it goes on from where others have gone on
+            spent, prev = spent + len(self._entries[prev].raw), self._entries[prev].place.prev
+        return spent + (self._spent[prev] if prev is not None else 0)
 
     def _mark_chain(self, entry_id: bytes | None, held: set[bytes]) -> None:
         """Add an entry that is here, and those its author signed below it."""
@@ -187,13 +224,44 @@ class Ledger:
         prev = self._entries[entry.place.prev]
         return prev.author == entry.author and prev.seq == entry.seq - 1
 
+    def _withdraw(self, entry: Entry) -> None:
+        """Undo `_admit` for the entry that was admitted last, as far as feeds go."""
+        feed, ends, prev = self._feeds[entry.author], self._ends[entry.author], entry.place.prev
+        twins = feed[entry.seq] = tuple(one for one in feed[entry.seq] if one != entry.id)
+        ends.discard(entry.id)
+        spent = self._spent.pop(entry.id)
+        if prev is not None and not any(self._entries[one].place.prev == prev for one in twins):
+            ends.add(prev)
+            self._spent[prev] = spent - len(entry.raw)
+        if not twins:
+            feed.pop()
+        if not feed:
+            del self._feeds[entry.author], self._ends[entry.author]
+
+    def _enrol(self, entry: Entry) -> None:
+        self._roll.add(entry, twins=[one for one in self._feeds[entry.author][entry.seq] if one != entry.id])
+
+    def _sharing(self, entry: Entry) -> Entry:
+        """Give the same entry, with the ids and keys that are in memory already: three of them are half of it."""
+        prev, deps = entry.place.prev, tuple(self._entries[dep].id for dep in entry.place.deps)
+        place = Place(entry.seq, prev and self._entries[prev].id, deps)
+        author = self._keys.setdefault(entry.author, entry.author)
+        return Entry(entry.raw, entry.id, self.community, author, place, entry.ts, entry.body)
+
     def _admit(self, entry: Entry) -> None:
+        entry = self._sharing(entry)
         self._entries[entry.id] = entry
-        self._feeds.setdefault(entry.author, {}).setdefault(entry.seq, []).append(entry.id)
+        feed = self._feeds.setdefault(entry.author, [])
+        if entry.seq < len(feed):
+            feed[entry.seq] += (entry.id,)
+        else:
+            feed.append((entry.id,))
+        self._enrol(entry)
         self._ends.setdefault(entry.author, set()).add(entry.id)
         self._spent[entry.id] = self._spent_with(entry)
         if entry.place.prev is not None:
             self._ends[entry.author].discard(entry.place.prev)
+            self._spent.pop(entry.place.prev, None)
         self._tips.difference_update(entry.parents)
         self._tips.add(entry.id)
         if isinstance(entry.body, Admit):

@@ -7,14 +7,15 @@ admission.  An author who signs two entries of one seq lets nobody in from that 
 rotation, stand: a stolen key must not undo that it was replaced.
 """
 
-from collections.abc import Iterable, Mapping
+from bisect import insort
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from mesh.core import crypto
-from mesh.core.causality import Causality
+from mesh.core.causality import Causality, parents_first
 from mesh.core.entries import Admit, Entry, Genesis, Remove, RotateKey
-from mesh.core.equivocation import Equivocation, equivocations
+from mesh.core.equivocation import Equivocation, proof_of
 from mesh.core.statement import IdentityStatement
 from mesh.errors import MalformedError
 
@@ -105,80 +106,104 @@ def fold(entries: Iterable[Entry]) -> FounderMembership:
 
     Errors: MalformedError when there is not exactly one genesis; nothing else can go wrong.
     """
-    record = _Record(entries)
-    founding = [(entry, entry.body) for entry in record.by_id.values() if isinstance(entry.body, Genesis)]
-    if len(founding) != 1:
-        raise MalformedError("a ledger has exactly one genesis")
-    [(genesis, body)] = founding
-    founders = record.tree(genesis.author)
-    record.compare_admissions_of(founders)
-    lineage = record.lineage(genesis.author)
-    leaving = record.removals_of(founders, founders)
-    decided = [
-        (entry, admit)
-        for key in lineage
-        for entry, admit in record.admissions.get(key, [])
-        if record.is_heard(entry) and admit.subject.public not in lineage and record.knows_none(entry, leaving)
-    ][: body.invite_budget]
-    cases: dict[bytes, list[tuple[Entry, Admit]]] = {}
-    for entry, admit in decided:
-        cases.setdefault(admit.subject.public, []).append((entry, admit))
-    admitted = (record.member(root, found, founders) for root, found in sorted(cases.items()))
-    first = Member(crypto.raw_id(genesis.author), genesis.author, body.founder.static, body.node_name, VOTER)
-    voter = None if leaving else record.under_last_key(first)
-    listed = [voter, *admitted, voter]  # the first in the list, and itself whoever else goes on under its key
-    members = {member.raw_id: member for member in listed if member}
-    return FounderMembership(
-        community=genesis.id,
-        name=body.name,
-        number=record.number(founders),
-        members=members,
-        equivocations={
-            raw_id: record.equivocations[member.public]
-            for raw_id, member in members.items()
-            if member.public in record.equivocations
-        },
-        founder=lineage[-1],
-        invites_left=body.invite_budget - len(decided),
-    )
+    by_id = {entry.id: entry for entry in entries}
+    roll = Roll(by_id)
+    places: dict[tuple[bytes, int], list[bytes]] = {}
+    for entry in parents_first(by_id):
+        twins = places.setdefault((entry.author, entry.seq), [])
+        roll.add(entry, twins=twins)
+        twins.append(entry.id)
+    return roll.membership()
 
 
-class _Record:
-    """The entries by what they do.
+class Roll:
+    """The entries by what they do to membership; they are added one by one, parents first.
 
     Each set in here only grows as entries come in, whoever forks: rotations, removals, and the admissions they end.
     That is why the membership number never falls, and why nothing that was taken comes back by itself.  Only
-    `is_heard` can turn an admission down later on.
+    `_is_heard` can turn an admission down later on.
     """
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        self.by_id = {entry.id: entry for entry in entries}
-        self.admissions: dict[bytes, list[tuple[Entry, Admit]]] = {}  # by author, in the order of the feed
+    def __init__(self, entries: Mapping[bytes, Entry]) -> None:
+        """entries: those that were added, by id; whoever adds them keeps it."""
+        self._entries = entries
+        self._founding: list[tuple[Entry, Genesis]] = []
+        self._admissions: dict[bytes, list[tuple[Entry, Admit]]] = {}  # by author, in the order of the feed
         self._rotations: dict[bytes, list[tuple[bytes, IdentityStatement]]] = {}  # by old key: entry id, new key
         self._removals: dict[bytes, list[Entry]] = {}  # by the key they name
-        self.equivocations = equivocations(self.by_id.values())
-        self._causality = Causality({}, of=set(), to=set())
-        over = set[bytes | None]()  # own rotations and what their authors signed on top of them
-        ordered = sorted(self.by_id.values(), key=lambda entry: (entry.author, entry.seq, entry.id))
-        for entry in ordered:
-            body = entry.body
-            if entry.place.prev in over:
-                over.add(entry.id)
-            elif isinstance(body, RotateKey) and body.old == entry.author:
-                over.add(entry.id)
-                self._rotations.setdefault(entry.author, []).append((entry.id, body.new))
-            elif isinstance(body, Remove):
-                self._removals.setdefault(body.public, []).append(entry)
-            elif isinstance(body, Admit) and body.role == OBSERVER:
-                self.admissions.setdefault(entry.author, []).append((entry, body))
+        self.equivocations: dict[bytes, Equivocation] = {}
+        """The proofs against keys, by author."""
+        self._below: dict[bytes, tuple[bytes, set[bytes]]] = {}  # by author: a rotation, and what it was built on
+        self._causality = Causality()
+        self._over = set[bytes | None]()  # own rotations and what their authors signed on top of them
+        self._folded: FounderMembership | None = None
 
-    def compare_admissions_of(self, authors: set[bytes]) -> None:
-        """Learn which removals the admissions of these authors know of; only they can be asked about afterwards."""
-        removals = {entry.id for removals in self._removals.values() for entry in removals}
-        admissions = {entry.id for author in authors for entry, _ in self.admissions.get(author, [])}
-        self._causality = Causality(self.by_id, of=removals, to=admissions)
+    def add(self, entry: Entry, *, twins: Collection[bytes]) -> None:
+        """Take an entry that was not added yet.  twins: the other entries so far of its author and seq."""
+        body = entry.body
+        self._causality.add(entry, marked=isinstance(body, Remove))
+        if twins:
+            self.equivocations[entry.author] = proof_of(entry, twins, known=self.equivocations.get(entry.author))
+            self._folded = None
+        if entry.place.prev in self._over:
+            self._over.add(entry.id)
+        elif isinstance(body, Genesis | Admit | Remove | RotateKey):
+            self._folded = None
+            self._note(entry, body)
 
-    def tree(self, key: bytes) -> set[bytes]:
+    def _note(self, entry: Entry, body: Genesis | Admit | Remove | RotateKey) -> None:
+        if isinstance(body, Genesis):
+            self._founding.append((entry, body))
+        elif isinstance(body, RotateKey) and body.old == entry.author:
+            self._over.add(entry.id)
+            self._rotations.setdefault(entry.author, []).append((entry.id, body.new))
+        elif isinstance(body, Remove):
+            self._removals.setdefault(body.public, []).append(entry)
+        elif isinstance(body, Admit) and body.role == OBSERVER:
+            admissions = self._admissions.setdefault(entry.author, [])
+            insort(admissions, (entry, body), key=lambda one: (one[0].seq, one[0].id))
+
+    def membership(self) -> FounderMembership:
+        """Say who belongs.  Errors: MalformedError when there is not exactly one genesis."""
+        if self._folded is None:
+            self._folded = self._fold()
+        return self._folded
+
+    def _fold(self) -> FounderMembership:
+        if len(self._founding) != 1:
+            raise MalformedError("a ledger has exactly one genesis")
+        [(genesis, body)] = self._founding
+        founders, lineage = self._tree(genesis.author), self._lineage(genesis.author)
+        leaving = self._removals_of(founders, founders)
+        decided = [
+            (entry, admit)
+            for key in lineage
+            for entry, admit in self._admissions.get(key, [])
+            if self._is_heard(entry) and admit.subject.public not in lineage and self._knows_none(entry, leaving)
+        ][: body.invite_budget]
+        cases: dict[bytes, list[tuple[Entry, Admit]]] = {}
+        for entry, admit in decided:
+            cases.setdefault(admit.subject.public, []).append((entry, admit))
+        admitted = (self._member(root, found, founders) for root, found in sorted(cases.items()))
+        first = Member(crypto.raw_id(genesis.author), genesis.author, body.founder.static, body.node_name, VOTER)
+        voter = None if leaving else self._under_last_key(first)
+        listed = [voter, *admitted, voter]  # the first in the list, and itself whoever else goes on under its key
+        members = {member.raw_id: member for member in listed if member}
+        return FounderMembership(
+            community=genesis.id,
+            name=body.name,
+            number=self._number(founders),
+            members=members,
+            equivocations={
+                raw_id: self.equivocations[member.public]
+                for raw_id, member in members.items()
+                if member.public in self.equivocations
+            },
+            founder=lineage[-1],
+            invites_left=body.invite_budget - len(decided),
+        )
+
+    def _tree(self, key: bytes) -> set[bytes]:
         """Return a key and all that any of its rotations, and theirs, go on under."""
         keys, stack = {key}, [key]
         while stack:
@@ -187,56 +212,56 @@ class _Record:
             stack.extend(new)
         return keys
 
-    def lineage(self, key: bytes) -> list[bytes]:
+    def _lineage(self, key: bytes) -> list[bytes]:
         """Return a key and those that replaced it, the one in use last."""
         keys = [key]
         while (new := self._successor(keys[-1])) and new.public not in keys:
             keys.append(new.public)
         return keys
 
-    def under_last_key(self, member: Member) -> Member | None:
+    def _under_last_key(self, member: Member) -> Member | None:
         """Return the member under the key it uses now; None if that key has been rotated away too, in a circle."""
-        *replaced, key = self.lineage(member.public)
+        *replaced, key = self._lineage(member.public)
         if self._successor(key):
             return None
         last = self._successor(replaced[-1]) if replaced else None
         static = last.static if last else member.static
         return Member(crypto.raw_id(key), key, static, member.name, member.role)
 
-    def member(self, root: bytes, admissions: list[tuple[Entry, Admit]], founders: set[bytes]) -> Member | None:
+    def _member(self, root: bytes, admissions: list[tuple[Entry, Admit]], founders: set[bytes]) -> Member | None:
         """Say as what a node belongs, if it does: every removal must be known to an admission after it."""
-        keys = self.tree(root)
-        removals = self.removals_of(keys, keys | founders)
+        keys = self._tree(root)
+        removals = self._removals_of(keys, keys | founders)
         standing = [admit for entry, admit in admissions if all(self._knows(entry, removal) for removal in removals)]
         if not standing:
             return None
         static, name = standing[-1].subject.static, standing[-1].node_name
-        return self.under_last_key(Member(crypto.raw_id(root), root, static, name, OBSERVER))
+        return self._under_last_key(Member(crypto.raw_id(root), root, static, name, OBSERVER))
 
-    def removals_of(self, keys: set[bytes], by: set[bytes]) -> list[Entry]:
+    def _removals_of(self, keys: set[bytes], by: set[bytes]) -> list[Entry]:
         """Return the removals of any of these keys that one of those signed."""
         return [entry for key in keys for entry in self._removals.get(key, []) if entry.author in by]
 
-    def is_heard(self, admission: Entry) -> bool:
+    def _is_heard(self, admission: Entry) -> bool:
         """Whether an admission counts: not in dispute, or what its author's rotation was built on."""
         if admission.author in self._rotations:
-            return admission.id in self._chain(min(entry_id for entry_id, _ in self._rotations[admission.author]))
+            return admission.id in self._built_on(self._first_rotation(admission.author), by=admission.author)
         return not self._is_disputed(admission)
 
-    def knows_none(self, entry: Entry, others: list[Entry]) -> bool:
+    def _knows_none(self, entry: Entry, others: list[Entry]) -> bool:
         """Whether the entry's author knew of none of the others."""
         return not any(self._knows(entry, other) for other in others)
 
-    def number(self, founders: set[bytes]) -> int:
+    def _number(self, founders: set[bytes]) -> int:
         """Count rotations, and for each admission the members that took it back and the fork that did."""
-        count = len({entry.author for entry in self.removals_of(founders, founders)})
+        count = len({entry.author for entry in self._removals_of(founders, founders)})
         concerned = set(founders)
         for author in founders:
-            for entry, admit in self.admissions.get(author, []):
-                keys = self.tree(admit.subject.public)
+            for entry, admit in self._admissions.get(author, []):
+                keys = self._tree(admit.subject.public)
                 concerned |= keys
-                removals = self.removals_of(keys, keys | founders)
-                count += len({removal.author for removal in removals if self.knows_none(entry, [removal])})
+                removals = self._removals_of(keys, keys | founders)
+                count += len({removal.author for removal in removals if self._knows_none(entry, [removal])})
                 count += self._is_disputed(entry)
         return count + sum(len(self._rotations.get(key, [])) for key in concerned)
 
@@ -244,18 +269,23 @@ class _Record:
         proof = self.equivocations.get(entry.author)
         return proof is not None and entry.seq >= proof.seq
 
+    def _first_rotation(self, key: bytes) -> bytes:
+        return min(entry_id for entry_id, _ in self._rotations[key])
+
     def _successor(self, key: bytes) -> IdentityStatement | None:
         rotations = self._rotations.get(key)
         return min(rotations, key=lambda rotation: rotation[0])[1] if rotations else None
 
-    def _chain(self, entry_id: bytes) -> set[bytes]:
-        """Return the ids of an entry and of those its author signed below it."""
-        chain = set[bytes]()
-        entry = self.by_id.get(entry_id)
-        while entry is not None:
-            chain.add(entry.id)
-            entry = self.by_id.get(entry.place.prev) if entry.place.prev else None
-        return chain
+    def _built_on(self, rotation: bytes, *, by: bytes) -> set[bytes]:
+        """Return the ids of a rotation and of what its author signed below it."""
+        known, below = self._below.get(by, (b"", set[bytes]()))
+        if known != rotation:
+            below, entry = set[bytes](), self._entries.get(rotation)
+            while entry is not None:
+                below.add(entry.id)
+                entry = self._entries.get(entry.place.prev) if entry.place.prev else None
+            self._below[by] = rotation, below
+        return below
 
     def _knows(self, admission: Entry, removal: Entry) -> bool:
         return self._causality.knows(admission.id, removal.id)

@@ -8,7 +8,7 @@ from mesh.core import codec, crypto
 _KIND: Final = "identity"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class IdentityStatement:
     """Who a node is: its signing key, its static key, and the first one's signature over both."""
 

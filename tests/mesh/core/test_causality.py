@@ -6,7 +6,7 @@ import tracemalloc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesh.core.causality import Causality
+from mesh.core.causality import Causality, parents_first
 from mesh.core.entries import Admit, Entry, Place, Remove
 from mesh.core.ledger import Ledger
 from mesh.core.membership import fold
@@ -52,6 +52,14 @@ def ancestors(entry: Entry, among: dict[bytes, Entry]) -> set[bytes]:
     return seen
 
 
+def learned(among: dict[bytes, Entry], marked: set[bytes]) -> Causality:
+    """Add entries, of which some are marked."""
+    causality = Causality()
+    for entry in parents_first(among):
+        causality.add(entry, marked=entry.id in marked)
+    return causality
+
+
 @settings(max_examples=200, deadline=None)
 @given(STEPS, st.randoms(use_true_random=False))
 def test_ledger_vectors_say_what_walking_says_in_any_order(
@@ -62,11 +70,10 @@ def test_ledger_vectors_say_what_walking_says_in_any_order(
     rng.shuffle(entries)
     among = {entry.id: entry for entry in entries[: rng.randint(1, len(entries))]}
     asked_about = {entry_id for entry_id in among if rng.random() < 0.5}
-    askers = {entry_id for entry_id in among if rng.random() < 0.5}
-    causality = Causality(among, of=asked_about, to=askers)
-    for asker in askers:
+    causality = learned(among, asked_about)
+    for asker, entry in among.items():
         known = {other for other in asked_about if causality.knows(asker, other)}
-        assert known == ancestors(among[asker], among) & asked_about
+        assert known == ancestors(entry, among) & asked_about
 
 
 def test_a_branch_of_a_fork_is_not_known_by_its_seq() -> None:
@@ -78,7 +85,7 @@ def test_a_branch_of_a_fork_is_not_known_by_its_seq() -> None:
     there = [BEN.signs(elsewhere, Remove(CLEO.public, f"there {number}")) for number in range(2)]
     last = ANNA.admits(ledger, DARA)
     among = {entry.id: entry for entry in [*elsewhere.entries, *ledger.entries]}
-    causality = Causality(among, of={entry.id for entry in here + there}, to={last.id})
+    causality = learned(among, {entry.id for entry in here + there})
     assert [causality.knows(last.id, entry.id) for entry in here + there] == [True] * 3 + [False] * 2
 
 
@@ -88,7 +95,7 @@ def test_a_feed_of_many_thousand_entries_ends_no_stack() -> None:
     entries = [ledger.genesis]
     for seq in range(1, 3000):
         entries.append(of_the_future(ANNA, ledger, 1, place=Place(seq, entries[-1].id, ())))
-    causality = Causality({entry.id: entry for entry in reversed(entries)}, of={entries[1].id}, to={entries[-1].id})
+    causality = learned({entry.id: entry for entry in reversed(entries)}, {entries[1].id})
     assert causality.knows(entries[-1].id, entries[1].id)
 
 

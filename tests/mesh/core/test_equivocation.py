@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.core.entries import Entry, Remove
-from mesh.core.equivocation import Equivocation, equivocations
+from mesh.core.equivocation import Equivocation
 from mesh.core.ledger import Ledger
 from mesh.core.membership import fold
 from tests.mesh.core.world import Person
@@ -63,7 +63,7 @@ def test_ledger_proofs_are_the_same_in_any_order(steps: list[tuple[int, int, int
     for entry in shuffled:
         other.add(entry)
     proofs = expected([*among.values()])
-    assert equivocations(shuffled) == equivocations(one.entries) == equivocations(two.entries) == proofs
+    assert other.equivocations == one.equivocations == two.equivocations == proofs
     membership = fold(other.entries)
     assert membership == fold(one.entries) == fold(two.entries)
     assert membership.equivocations == {
@@ -76,5 +76,7 @@ def test_ledger_proofs_are_the_same_in_any_order(steps: list[tuple[int, int, int
 def test_one_side_of_a_partition_proves_nothing() -> None:
     """Only both entries are a proof; each alone is an entry like others."""
     one, two = apart([(1, 0, 1), (1, 1, 1)])
-    assert equivocations(one.entries) == equivocations(two.entries) == {}
-    assert equivocations([*one.entries, *two.entries]).keys() == {BEN.public}
+    assert one.equivocations == two.equivocations == {}
+    for entry in two.entries:
+        one.add(entry)
+    assert one.equivocations.keys() == {BEN.public}

@@ -475,23 +475,56 @@ def test_the_branch_that_was_here_first_is_told_once() -> None:
     signed = [
         [BEN.signs(branch, Remove(DARA.public, f"{n} {m}")) for m in range(2)] for n, branch in enumerate(branches)
     ]
-    assert branches[0].rivals_of([ANNA.admits(copy_of(ledger), CLEO)]) == []
-    assert branches[0].rivals_of([CLEO.signs(copy_of(ledger), Remove(CLEO.public, "unknown here"))]) == []
-    assert branches[0].rivals_of(signed[1]) == branches[0].rivals_of(signed[1][::-1]) == signed[0]
-    for entry in signed[1]:
-        branches[0].add(entry)
-    assert branches[0].rivals_of(signed[2]) == []
+    here = branches[0]
+    assert here.rivals_of(here.add(ANNA.admits(copy_of(ledger), CLEO))) == []
+    assert here.rivals_of(here.add(CLEO.signs(copy_of(here), Remove(CLEO.public, "its first")))) == []
+    second = [new for entry in signed[1] for new in here.add(entry)]
+    assert here.rivals_of(second) == here.rivals_of(second[::-1]) == signed[0]
+    assert here.rivals_of([new for entry in signed[2] for new in here.add(entry)]) == []
 
 
-def test_a_copy_grows_by_itself() -> None:
-    """What is added to it is not in the ledger it was made from."""
+@settings(max_examples=100, deadline=None)
+@given(st.lists(ACTIONS, max_size=14), st.randoms(use_true_random=False))
+def test_ledger_membership_is_that_of_the_set_in_any_order(
+    actions: list[tuple[str, int, int, int]], rng: random.Random
+) -> None:
+    """Asked after each entry, or once; and when the last ones are forgotten, and come again."""
+    entries = list(lived(actions).entries)
+    ledger, rest = Ledger(entries[0]), entries[1:]
+    rng.shuffle(rest)
+    for entry in rest:
+        before, mark, asked = ledger.entries, ledger.mark(), ledger.membership()
+        heads = ledger.heads()
+        ledger.add(entry)
+        assert ledger.membership() == fold(ledger.entries)
+        if rng.random() < 0.3:
+            ledger.back_to(mark)
+            assert (ledger.entries, ledger.membership(), ledger.heads()) == (before, asked, heads)
+            ledger.add(entry)
+    assert ledger.membership() == fold(entries)
+
+
+def test_what_is_forgotten_can_come_again() -> None:
+    """Forks, first entries of a feed, and what waits for its parents."""
     ledger = ANNA.founds()
     ANNA.admits(ledger, BEN)
-    copy = ledger.copy()
-    added = [ANNA.admits(copy, CLEO), BEN.removes(copy, BEN), ANNA.removes(copy, BEN)]
-    assert all(entry.id not in ledger for entry in added)
-    assert [head.seq for head in ledger.heads()] == [1]
-    for entry in added:
+    mark, heads = ledger.mark(), ledger.heads()
+    elsewhere = copy_of(ledger)
+    added = [ANNA.admits(ledger, CLEO), BEN.removes(ledger, BEN), ANNA.removes(ledger, BEN)]
+    added += [ANNA.admits(elsewhere, DARA), BEN.removes(elsewhere, DARA), DARA.removes(elsewhere, DARA)]
+    for entry in added[3:]:
         ledger.add(entry)
-    assert ledger.entries == copy.entries
-    assert ledger.heads() == copy.heads()
+    before, equivocations = set(ledger.entries), dict(ledger.equivocations)
+    ledger.back_to(mark)
+    assert ledger.heads() == heads
+    assert not ledger.equivocations
+    ledger.add(added[2])
+    waiting = ledger.mark()
+    ledger.add(added[1])
+    ledger.back_to(waiting)
+    assert all(entry.id not in ledger for entry in added)
+    for entry in (added[0], added[1], *added[3:]):
+        ledger.add(entry)
+    assert set(ledger.entries) == before
+    assert ledger.equivocations == equivocations
+    assert ledger.membership() == fold(before)
