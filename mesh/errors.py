@@ -27,6 +27,16 @@ class ReplayedError(MalformedError):
     """A sealed message was taken before, or is too old to tell; it was dropped."""
 
 
+class ProofError(PeerMisbehavedError):
+    """A Merkle proof does not lead to the root it is about."""
+
+
+class RecordRefusedError(MeshError):
+    """An exported record is not what its authors and signers signed; the message names the entry at fault."""
+
+    hint = "do not rely on this file: ask a member of the community for another export, and compare"
+
+
 class LinkDownError(MeshError):
     """The neighbour cannot be reached now; the message was not sent."""
 
