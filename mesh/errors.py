@@ -32,9 +32,19 @@ class ProofError(PeerMisbehavedError):
 
 
 class RecordRefusedError(MeshError):
-    """An exported record is not what its authors and signers signed; the message names the entry at fault."""
+    """An exported record is not what its authors and signers signed.
 
-    hint = "do not rely on this file: ask a member of the community for another export, and compare"
+    position: of the entry at fault, counted from 0; None where no single one is.  entry_id, author: as they stand in
+    the file, raw; empty where they cannot be told.
+    """
+
+    hint = "do not rely on this file: ask a member of the community for another one, and compare"
+
+    def __init__(self, what: str, *, position: int | None = None, entry_id: bytes = b"", author: bytes = b"") -> None:
+        super().__init__(what)
+        self.position = position
+        self.entry_id = entry_id
+        self.author = author
 
 
 class LinkDownError(MeshError):
