@@ -189,11 +189,11 @@ class Record:
         if text not in (f"{name}{tree}".encode(), f"{name}/{base32(root)}{tree}".encode()):
             refuse("checkpoint: it is not of these entries: another community, number of entries, or root")
         found: list[bytes] = []
+        hints = {key: hashlib.sha256(name.encode() + b"\n\x01" + key).digest()[:4] for key in self.let_in}
         for line in lines:
             start = f"\N{EM DASH} {name} ".encode()
             data = from_base64(line[len(start) :])
-            hint = name.encode() + b"\n\x01"
-            keys = [key for key in self.let_in if hashlib.sha256(hint + key).digest()[:4] == data[:4]]
+            keys = [key for key, hint in hints.items() if hint == data[:4]]
             by = next((key for key in keys if holds(key, data[4:], text + b"\n")), None)
             if not line.startswith(start) or by is None or by in found:
                 refuse("checkpoint: a signature that does not hold, repeats another, or is by nobody in the record")

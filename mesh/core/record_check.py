@@ -19,7 +19,8 @@ from mesh.core.record import END_OF_ENTRIES, HEADER, MAX_LINE_BYTES, leaf_of
 from mesh.core.tree_order import key_let_in_by
 from mesh.errors import CryptoError, MalformedError, RecordRefusedError
 
-MAX_ENTRIES: Final = 131_072  # 1.4 KiB each is held: 180 MiB, which a board of 512 MB has
+MAX_ENTRIES: Final = 131_072  # of 300 bytes each: some 180 MiB while they are checked, which a board of 512 MB has
+MAX_FILE_BYTES: Final = 64 * 1024 * 1024  # also where they are larger: what they cite takes twice its size
 _AUTHOR: Final = slice(38, 70)  # of an entry: behind the array's head, the version, and the community
 
 
@@ -44,8 +45,9 @@ class RecordCheck:
     Errors, from `receive` and `finish`: RecordRefusedError, which names the entry at fault.
     """
 
-    def __init__(self, *, max_entries: int = MAX_ENTRIES) -> None:
+    def __init__(self, *, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_FILE_BYTES) -> None:
         self._max_entries = max_entries
+        self._room = max_bytes
         self._buffer = bytearray()
         self._line = self._take_header
         self._in_note = False
@@ -55,6 +57,9 @@ class RecordCheck:
 
     def receive(self, data: bytes) -> None:
         """Take the next bytes of the file, and check every entry they complete."""
+        self._room -= len(data)
+        if self._room < 0:
+            raise self._refused("a file larger than any record")
         self._buffer += data
         start = 0
         while not self._in_note and (end := self._buffer.find(b"\n", start)) >= 0:

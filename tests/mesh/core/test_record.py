@@ -96,6 +96,11 @@ def small() -> Ledger:
     return ledger
 
 
+def test_the_format_is_what_it_was() -> None:
+    """The example, which others may have written verifiers against, is still written byte for byte."""
+    assert written(exported(small(), ANNA, BEN)) == (ROOT / "docs/verifier/example.record").read_bytes()
+
+
 def test_what_a_record_tells() -> None:
     """How much by whom, who belongs, what was signed and by whom, and whose key signed twice for one place."""
     ledger = small()
@@ -242,12 +247,15 @@ def test_no_entry_makes_a_verifier_stumble(verdict: Verdict, data: bytes) -> Non
 
 
 def test_a_record_has_a_limit() -> None:
-    """Of entries, and of what is held while the end of a line or of the note does not come."""
+    """Of entries, of bytes, and of what is held while the end of a line or of the note does not come."""
     data = written(exported(small()))
     check = RecordCheck(max_entries=2)
     with pytest.raises(RecordRefusedError, match="more than 2 entries") as raised:
         check.receive(data)
     assert raised.value.position == 2
+    with pytest.raises(RecordRefusedError, match="larger than any"):
+        RecordCheck(max_bytes=len(data) - 1).receive(data)
+    RecordCheck(max_bytes=len(data)).receive(data)
     for start in (b"", b"hearthmesh/record/1\n", data):
         check = RecordCheck()
         check.receive(start)
