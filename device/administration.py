@@ -32,6 +32,7 @@ from device.guests import Guests
 from device.library import Library
 from device.queries import Queries
 from device.telemetry import memory
+from mesh.core.record import Record
 from mesh.identity import fingerprint
 from mesh.node import MeshNode
 
@@ -145,6 +146,10 @@ class Administration:
         return Joined(
             node_id=joined.node_id, name=joined.name, fingerprint=joined.fingerprint, community=joined.community
         )
+
+    async def record(self) -> Record:
+        """Write the community's record, signed by this node.  Raises MeshError."""
+        return await self.mesh.recorder.record()
 
     async def leave(self) -> None:
         """Leave the community.  Raises MeshError."""

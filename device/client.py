@@ -4,6 +4,7 @@ It speaks HTTP over the owner's unix socket, so whoever may open the socket is t
 """
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from device.answer_stream import AnswerStream, delayed
 from device.api import (
@@ -174,6 +175,10 @@ class DaemonClient(ModelsClient):
     async def leave(self) -> None:
         """Leave the community."""
         await self._call("POST", "/api/leave")
+
+    def record(self) -> AbstractAsyncContextManager[Download]:
+        """Open the community's record as a file that anybody can check."""
+        return self._download("/api/record", what="the record")
 
     async def rekey(self) -> Rekeyed:
         """Give the node a new identity; it restarts with it."""

@@ -236,6 +236,14 @@ class BundleFileError(DeviceError):
         self.hint = hint
 
 
+class RecordFileError(DeviceError):
+    """The file of a community's record is not what its authors and signers signed."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
 class AnswerBrokenOffError(DeviceError):
     """The stream ended before the answer or the pull did; what had arrived stands."""
 

@@ -14,7 +14,7 @@ from device.socket_http import Upload
 
 @dataclass(frozen=True)
 class Download:
-    """A bundle on its way here: how many bytes it has, and they, in pieces."""
+    """A file on its way here: how many bytes it has, and they, in pieces."""
 
     size: int
     pieces: AsyncIterator[bytes]
@@ -75,11 +75,8 @@ class ModelsClient(Connection):
     @asynccontextmanager
     async def export_bundle(self, name: str) -> AsyncIterator[Download]:
         """Open a model as a bundle; leaving the context before its end stops it."""
-        with translated(self.socket_path, self._data_dir):
-            async with self._request("GET", f"/api/models/{segment(name)}/bundle", None) as reply:
-                if reply.size is None:
-                    raise UnexpectedReplyError("the daemon does not say how large the bundle is")
-                yield Download(reply.size, reply.pieces())
+        async with self._download(f"/api/models/{segment(name)}/bundle", what="the bundle") as bundle:
+            yield bundle
 
     async def verify(self, name: str = "") -> AsyncGenerator[PullProgress | Verification, None]:
         """Have every file of a model, or of all, read and compared; the last item says what was found."""
@@ -90,6 +87,14 @@ class ModelsClient(Connection):
                     yield self._parse(Verification, fields.get("verification"))
                 else:
                     yield self._parse(PullProgress, fields)
+
+    @asynccontextmanager
+    async def _download(self, path: str, *, what: str) -> AsyncIterator[Download]:
+        with translated(self.socket_path, self._data_dir):
+            async with self._request("GET", path, None) as reply:
+                if reply.size is None:
+                    raise UnexpectedReplyError(f"the daemon does not say how large {what} is")
+                yield Download(reply.size, reply.pieces())
 
     def _arriving(self, fields: dict[str, Any]) -> PullProgress | Removed | Model:
         match fields.get("stage"):

@@ -27,6 +27,26 @@ class ReplayedError(MalformedError):
     """A sealed message was taken before, or is too old to tell; it was dropped."""
 
 
+class ProofError(PeerMisbehavedError):
+    """A Merkle proof does not lead to the root it is about."""
+
+
+class RecordRefusedError(MeshError):
+    """An exported record is not what its authors and signers signed.
+
+    position: of the entry at fault, counted from 0; None where no single one is.  entry_id, author: as they stand in
+    the file, raw; empty where they cannot be told.
+    """
+
+    hint = "do not rely on this file: ask a member of the community for another one, and compare"
+
+    def __init__(self, what: str, *, position: int | None = None, entry_id: bytes = b"", author: bytes = b"") -> None:
+        super().__init__(what)
+        self.position = position
+        self.entry_id = entry_id
+        self.author = author
+
+
 class LinkDownError(MeshError):
     """The neighbour cannot be reached now; the message was not sent."""
 

@@ -31,6 +31,7 @@ from mesh.neighbourhood import Neighbourhood
 from mesh.offers import Offer
 from mesh.publishing import Publisher
 from mesh.reception import Reception, ReceptionEvents
+from mesh.recording import Recorder
 from mesh.sightings import Sighting
 from mesh.signal import Signal
 from mesh.static_peers import StaticPeers
@@ -58,6 +59,7 @@ class MeshNode:
         self._identity, self._home, self._access, self._broker = own.identity, own.home, own.access, own.broker
         self._store = own.store  # closed when `run` ends
         self.publisher = Publisher(self._identity, self._store)
+        self.recorder = Recorder(self._identity, self._store)
         self._visitor = Visitor(
             identity=self._identity, name=self.name, store=self._store, access=self._access, ports=self._ports
         )

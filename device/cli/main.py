@@ -24,11 +24,13 @@ from device.cli import (
     models,
     pair,
     peers,
+    record,
     rekey,
     run,
     serve,
     status,
     tui,
+    verify,
 )
 from device.cli.printing import print_error
 from device.errors import DeviceError
@@ -84,7 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(json=False)
     for verb in (serve, tui):
         verb.add(verbs, shared)
-    for verb in (status, doctor, bench, ask, chat, run, pair, join, leave, rekey, peers, models, keys, guests):
+    asking = (status, doctor, bench, ask, chat, run)
+    belonging = (pair, join, leave, rekey, peers, record, verify)
+    for verb in (*asking, *belonging, models, keys, guests):
         verb.add(verbs, printing)
     return parser
 

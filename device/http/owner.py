@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from device.administration import Administration
@@ -50,7 +50,13 @@ def _node_routes(administration: Administration) -> list[Route]:
         await administration.leave()
         return JSONResponse({})
 
+    async def record(_: Request) -> Response:
+        written = await administration.record()
+        headers = {"Content-Length": str(written.size_bytes)}
+        return StreamingResponse(written.pieces(), media_type="text/plain", headers=headers)
+
     return [
+        Route("/api/record", record, methods=["GET"]),
         Route("/api/status", status, methods=["GET"]),
         Route("/api/doctor", doctor, methods=["GET"]),
         Route("/api/pair", pair, methods=["POST"]),

@@ -23,14 +23,18 @@ from mesh.core.frames import Frame, Lane, one_hop_on
 from mesh.core.joiner import Joiner
 from mesh.core.lane import Ends, LaneSessions
 from mesh.core.ledger import Head as LedgerHead
+from mesh.core.notes import Note, key_name
 from mesh.core.offerer import Offerer
 from mesh.core.pairing import Admission, Form, Introduction, PairingKey, derive_key
+from mesh.core.record import Record, snapshot_of
+from mesh.core.record_check import RecordCheck
 from mesh.core.routes import LinksAdvert, RouteTable
 from mesh.core.statement import IdentityStatement
 from mesh.core.streams import Ack, ReceiveStream
 from mesh.core.topic_policy import CommonName
+from mesh.core.tree_order import ordered
 from mesh.discovery import SERVICE, sighting_of
-from mesh.errors import MeshError, PeerMisbehavedError
+from mesh.errors import MeshError, PeerMisbehavedError, RecordRefusedError
 from mesh.identity import Identity
 from mesh.sync import LedgerSync
 from tests.fuzz.target import Target
@@ -78,6 +82,24 @@ def parse_entry(data: bytes) -> None:
             entry = Entry.parse(data, trusted=trusted)
             payload = codec.decode_array(data[: -crypto.SIGNATURE_BYTES], max_bytes=len(data))
             assert (type(payload[0]), payload[3]) == (int, entry.seq)
+
+
+def parse_note(data: bytes) -> None:
+    """A signed note; it has one form."""
+    with contextlib.suppress(PeerMisbehavedError):
+        note = Note.parse(data)
+        assert note.to_bytes() == data
+        note.signers([ADA.public], name=key_name(COMMUNITY))
+
+
+def parse_record(data: bytes) -> None:
+    """An exported record, in two pieces: it holds as it was written, or is refused."""
+    check = RecordCheck()
+    with contextlib.suppress(RecordRefusedError):
+        for half in (data[: len(data) // 2], data[len(data) // 2 :]):
+            check.receive(half)
+        check.finish()
+        assert sorted(data.splitlines()) in [sorted(one.splitlines()) for one in _exported()]  # signers in any order
 
 
 def parse_announcement(data: bytes) -> None:
@@ -263,11 +285,24 @@ def _frames() -> Sequence[bytes]:
     ]
 
 
+@functools.cache
+def _exported() -> Sequence[bytes]:
+    ledger = ADA.founds()
+    ADA.admits(ledger, BEN)
+    BEN.removes(ledger, BEN)
+    entries = ordered(ledger.entries, [ledger.heads()])
+    notes = [Note(snapshot_of(entries)).signed(ADA.seed, name=key_name(ledger.community))]
+    notes.append(notes[0].signed(BEN.seed, name=key_name(ledger.community)))
+    return [b"".join(Record(entries, note).pieces()) for note in notes]
+
+
 TARGETS = (
     Target(parse_codec, lambda: _of("codec")),
     Target(parse_frame, _frames),
     Target(parse_envelope, lambda: _of("envelopes")),
     Target(parse_entry, lambda: _of("entries")),
+    Target(parse_note, lambda: [data.partition(b"checkpoint\n")[2] for data in _exported()]),
+    Target(parse_record, _exported),
     Target(parse_announcement, lambda: _of("announcements")),
     Target(parse_advert, lambda: _of("adverts")),
     Target(parse_acknowledgement, lambda: _of("acknowledgements")),

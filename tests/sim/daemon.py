@@ -87,6 +87,7 @@ class SimulatedDaemon:
         """What is removed to make room for what is imported."""
         self.received = b""
         self.breaks_exports = False
+        self.record = b"what hearth record wrote\n" * 5_000
         self.asked: list[tuple[str, str, Json]] = []
         self.abandoned = threading.Event()
         self.others = 0
@@ -138,6 +139,7 @@ class SimulatedDaemon:
         routes: list[tuple[str, str, Callable[[Request, Json], Awaitable[Response]]]] = [
             ("GET", "/api/status", self._get_status),
             ("GET", "/api/doctor", self._get_doctor),
+            ("GET", "/api/record", self._get_record),
             ("GET", "/api/peers", self._get_peers),
             ("DELETE", "/api/peers/{id}", self._change_peer),
             ("POST", "/api/peers/{id}/block", self._change_peer),
@@ -292,6 +294,9 @@ class SimulatedDaemon:
         if self.breaks_exports:
             return StreamingResponse(_pieces(BUNDLE[:-1]), headers={"Content-Length": str(len(BUNDLE))})
         return Response(BUNDLE, media_type="application/x-tar")
+
+    async def _get_record(self, _request: Request, _body: Json) -> Response:
+        return Response(self.record, media_type="text/plain")
 
     async def _import(self, request: Request) -> Response:
         self.received = await request.body()

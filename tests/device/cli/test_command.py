@@ -98,6 +98,8 @@ def test_help_names_every_verb() -> None:
         "leave",
         "rekey",
         "peers",
+        "record",
+        "verify",
     ]
     verbs = [*first, "models", "pull", "ls", "rm"]
     assert [line.split()[0] for line in done.stdout.split("VERB\n")[1].splitlines()[: len(verbs)]] == verbs

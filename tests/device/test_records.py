@@ -1,0 +1,33 @@
+"""The record of a running node, over its own socket."""
+
+from pathlib import Path
+
+import pytest
+
+from device.client import DaemonClient
+from device.errors import RequestRefusedError
+from mesh.core.record_check import RecordCheck
+from tests.sim.hearth import hearth_config, living
+
+
+async def test_a_node_hands_out_what_anybody_can_check(tmp_path: Path) -> None:
+    """Nothing while it belongs to no community; afterwards all of it, of the size that was said."""
+    config = hearth_config(tmp_path)
+    async with living(config):
+        client = DaemonClient(config.socket_path)
+        with pytest.raises(RequestRefusedError) as raised:
+            async with client.record():
+                pytest.fail("there is no record")
+        assert raised.value.code == "no_community"
+        await client.pair()
+        community = (await client.status()).community
+        check, size = RecordCheck(), 0
+        async with client.record() as record:
+            async for piece in record.pieces:
+                check.receive(piece)
+                size += len(piece)
+            assert size == record.size
+        found = check.finish()
+    assert community is not None
+    assert found.checkpoint.origin.startswith(f"hearthmesh/{community.id}/")
+    assert [member.node_id for member in found.membership.members.values()] == [community.members[0].node_id]
