@@ -14,3 +14,7 @@ class Allowance:
     def take(self, amount: float = 1.0) -> bool:
         """Use some, if there is as much left."""
         return self._bucket.take(amount, now=time.monotonic())
+
+    def give_back(self, amount: float) -> None:
+        """Return what turned out to be worth it."""
+        self._bucket.give_back(amount)

@@ -147,7 +147,8 @@ class LedgerSync:
                 raws = [codec.short_bytes(raw, MAX_ENTRY_BYTES) for raw in codec.short_array(items, MAX_BATCH_ENTRIES)]
                 unknown = [raw for raw in raws if not self._is_known(raw)]
                 if not self._is_too_much(len(unknown), share.checked):
-                    self._take(peer, [Entry.parse(raw) for raw in unknown], more=more)
+                    new = self._take(peer, [Entry.parse(raw) for raw in unknown], more=more)
+                    share.checked.give_back(new)  # how much may become part of the ledger is bounded by its feeds
             case MeshKind.EPOCH_KEYS, items:
                 self._take_keys(peer, [EpochKey.parse(item) for item in codec.short_array(items, MAX_SENT_KEYS)])
             case _:
@@ -190,13 +191,14 @@ class LedgerSync:
         self._on_keys()
         self.spread_keys([key])
 
-    def _take(self, peer: Peer, entries: list[Entry], *, more: bool) -> None:
+    def _take(self, peer: Peer, entries: list[Entry], *, more: bool) -> int:
+        """Take entries and tell others of what is new; return how many are."""
         number, ledger = self._store.keys.number, self._store.ledger
         new = self._store.take(entries)
         if more and new:
             self.compare(peer)
         if not new:
-            return
+            return 0
         self.spread(new, known_to=peer)
         if ledger is not None:
             self.spread(ledger.rivals_of(new))  # to the sender too: heads alone do not tell it of a shorter branch
@@ -205,6 +207,7 @@ class LedgerSync:
         if self._store.keys.number != number:
             for other in self._peers():
                 self.compare(other)  # who has a key of the new number sends it
+        return len(new)
 
     def _take_keys(self, peer: Peer, keys: list[EpochKey]) -> None:
         new = self._store.take_keys(keys)

@@ -131,7 +131,8 @@ def _check(item: object, depth: int) -> Item:
         if depth == 0:
             raise MalformedError("nested too deep")
         for child in item:
-            if type(child) not in _PLAIN:
+            kind = type(child)
+            if kind not in _PLAIN and not (kind is int and 0 <= child <= INT_MAX):  # most are one or the other
                 _check(child, depth - 1)
         return item
     if item is None or isinstance(item, (bytes, str, bool)):

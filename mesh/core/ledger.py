@@ -99,6 +99,8 @@ class Ledger:
             raise MalformedError("an entry of another community")
         if entry.id in self._entries:
             return []
+        if not self._waiting and self._is_ready(entry):  # as most are
+            return [entry] if self._takes(entry) else []
         self._waiting[entry.id] = entry
         if len(self._waiting) > MAX_WAITING:
             self._waiting.popitem(last=False)
@@ -108,8 +110,7 @@ class Ledger:
             ready = [waiting for waiting in self._waiting.values() if self._is_ready(waiting)]
             for candidate in ready:
                 del self._waiting[candidate.id]
-                if self._follows(candidate) and self.has_room_for(candidate):
-                    self._admit(candidate)
+                if self._takes(candidate):
                     admitted.append(candidate)
             progress = bool(ready)
         return admitted
@@ -210,6 +211,13 @@ class Ledger:
         while entry_id is not None and entry_id in self._entries and entry_id not in held:
             held.add(entry_id)
             entry_id = self._entries[entry_id].place.prev
+
+    def _takes(self, entry: Entry) -> bool:
+        """Admit what is ready, if it is sound."""
+        if not (self._follows(entry) and self.has_room_for(entry)):
+            return False
+        self._admit(entry)
+        return True
 
     def _is_ready(self, entry: Entry) -> bool:
         return entry.author in self._authors and all(parent in self._entries for parent in entry.parents)

@@ -133,6 +133,9 @@ class Roll:
         self._removals: dict[bytes, list[Entry]] = {}  # by the key they name
         self.equivocations: dict[bytes, Equivocation] = {}
         """The proofs against keys, by author."""
+        self._judged: dict[
+            bytes, tuple[list[bytes], Member | None]
+        ] = {}  # by first key: admissions, and what came of them
         self._below: dict[bytes, tuple[bytes, set[bytes]]] = {}  # by author: a rotation, and what it was built on
         self._causality = Causality()
         self._over = set[bytes | None]()  # own rotations and what their authors signed on top of them
@@ -145,10 +148,13 @@ class Roll:
         if twins:
             self.equivocations[entry.author] = proof_of(entry, twins, known=self.equivocations.get(entry.author))
             self._folded = None
+            self._judged.clear()
         if entry.place.prev in self._over:
             self._over.add(entry.id)
         elif isinstance(body, Genesis | Admit | Remove | RotateKey):
             self._folded = None
+            if not isinstance(body, Admit):  # which concerns its subject alone
+                self._judged.clear()
             self._note(entry, body)
 
     def _note(self, entry: Entry, body: Genesis | Admit | Remove | RotateKey) -> None:
@@ -229,7 +235,16 @@ class Roll:
         return Member(crypto.raw_id(key), key, static, member.name, member.role)
 
     def _member(self, root: bytes, admissions: list[tuple[Entry, Admit]], founders: set[bytes]) -> Member | None:
-        """Say as what a node belongs, if it does: every removal must be known to an admission after it."""
+        """Say as what a node belongs, if it does; what was said of the same admissions is said again."""
+        ids = [entry.id for entry, _ in admissions]
+        known, member = self._judged.get(root, ([], None))
+        if known != ids:
+            member = self._judge(root, admissions, founders)
+            self._judged[root] = ids, member
+        return member
+
+    def _judge(self, root: bytes, admissions: list[tuple[Entry, Admit]], founders: set[bytes]) -> Member | None:
+        """Look at every removal: it must be known to an admission after it."""
         keys = self._tree(root)
         removals = self._removals_of(keys, keys | founders)
         standing = [admit for entry, admit in admissions if all(self._knows(entry, removal) for removal in removals)]

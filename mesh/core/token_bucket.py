@@ -19,3 +19,7 @@ class TokenBucket:
             return False
         self._left -= amount
         return True
+
+    def give_back(self, amount: float) -> None:
+        """Return what turned out to be worth it."""
+        self._left = min(self._most, self._left + amount)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.bench.rows import keep, load_average, table
 
-AREAS = ("engine", "mesh", "server", "sharing")
+AREAS = ("engine", "ledger", "mesh", "server", "sharing")
 FOLDER = Path("build/bench")
 
 

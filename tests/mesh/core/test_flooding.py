@@ -157,3 +157,15 @@ def test_a_bucket_gives_no_more_than_its_rate(
             given_out += amount
         assert given_out <= most + (now - began) * per_second + 1e-6
     assert bucket.take(most, now=now + most / per_second + 1e-6)
+
+
+def test_what_is_given_back_can_be_used_again() -> None:
+    """Never more than the bucket holds."""
+    bucket = TokenBucket(1.0, 4.0)
+    assert bucket.take(4.0, now=0.0)
+    bucket.give_back(3.0)
+    assert not bucket.take(4.0, now=0.0)
+    assert bucket.take(3.0, now=0.0)
+    bucket.give_back(10.0)
+    assert not bucket.take(5.0, now=0.0)
+    assert bucket.take(4.0, now=0.0)

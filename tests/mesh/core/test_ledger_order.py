@@ -528,3 +528,15 @@ def test_what_is_forgotten_can_come_again() -> None:
     assert set(ledger.entries) == before
     assert ledger.equivocations == equivocations
     assert ledger.membership() == fold(before)
+
+
+def test_what_does_not_concern_a_member_leaves_what_was_said_of_it() -> None:
+    """Another's admission does; its own removal does not."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    said = ledger.membership().members[BEN.raw_id]
+    ANNA.admits(ledger, CLEO)
+    assert ledger.membership().members[BEN.raw_id] is said
+    assert ledger.membership() is ledger.membership()
+    BEN.removes(ledger, BEN)
+    assert set(ledger.membership().members) == {ANNA.raw_id, CLEO.raw_id}
