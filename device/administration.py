@@ -218,6 +218,7 @@ class Administration:
             id=view.id,
             name=view.name,
             epoch=view.epoch,
+            state=view.state,
             members=tuple(
                 Member(
                     node_id=one.node_id,

@@ -35,11 +35,12 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Community:
-    """The nodes that share a charter with this one."""
+    """The nodes that share a charter with this one.  state: a hash of who belongs, equal wherever as much is known."""
 
     id: str
     name: str
     epoch: int = 0
+    state: str = ""
     members: tuple[Member, ...] = ()
 
 

@@ -304,9 +304,7 @@ class MeshNode:
     def community(self) -> CommunityView | None:
         """The community this node belongs to."""
         membership = self._store.membership
-        if membership is None:
-            return None
-        return CommunityView.of(membership)
+        return CommunityView.of(membership) if membership is not None else None
 
     def sighted(self, sighting: Sighting) -> None:
         """Take an address found elsewhere: a hint, never trust."""

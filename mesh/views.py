@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mesh.core import crypto
-from mesh.core.membership import Membership
+from mesh.core.membership import FounderMembership, state_hash
 
 BLOCKED: Final = "blocked"  # a neighbour's state
 
@@ -52,18 +52,20 @@ class MemberView:
 
 @dataclass(frozen=True)
 class CommunityView:
-    """The community as people see it; epoch: how often its keys had to change."""
+    """The community as people see it; epoch: how often its keys had to change; state: a hash of who belongs."""
 
     id: str
     name: str
     members: tuple[MemberView, ...]
     epoch: int
+    state: str
 
     @classmethod
-    def of(cls, membership: Membership) -> "CommunityView":
+    def of(cls, membership: FounderMembership) -> "CommunityView":
         """Show what the ledger says."""
         members = tuple(MemberView(one.node_id, one.name, one.role) for one in membership.members.values())
-        return cls(crypto.node_id(membership.community), membership.name, members, membership.number)
+        state = state_hash(membership).hex()
+        return cls(crypto.node_id(membership.community), membership.name, members, membership.number, state)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ def _refusal(error: "RecordRefusedError") -> dict[str, Any]:
 def _fields(found: "CheckedRecord") -> dict[str, Any]:
     """What was found, as programs get it."""
     from mesh.core import crypto  # noqa: PLC0415  as above
+    from mesh.core.membership import state_hash  # noqa: PLC0415  as above
 
     def node_id(public: bytes) -> str:
         return crypto.node_id(crypto.raw_id(public))
@@ -82,6 +83,7 @@ def _fields(found: "CheckedRecord") -> dict[str, Any]:
         "authors": found.authors,
         "origin": found.checkpoint.origin,
         "root": found.checkpoint.root.hex(),
+        "state": state_hash(membership).hex(),
         "members": [
             {"node_id": one.node_id, "name": one.name, "role": one.role, "signed": one.node_id in signers}
             for one in members.values()
@@ -97,7 +99,14 @@ def _fields(found: "CheckedRecord") -> dict[str, Any]:
 def _show(fields: dict[str, Any]) -> None:
     entries, authors = count(fields["entries"], "entry", "entries"), count(fields["authors"], "author")
     print(f"The record holds: {entries} by {authors}, in one tree.")
-    print_facts([("community", fields["name"]), ("id", fields["community"]), ("tree", fields["root"])])
+    print_facts(
+        [
+            ("community", fields["name"]),
+            ("id", fields["community"]),
+            ("tree", fields["root"]),
+            ("state", fields["state"]),
+        ]
+    )
     print()
     rows = [
         (short_id(one["node_id"]), one["name"], one["role"], "signed the tree" if one["signed"] else "")

@@ -7,12 +7,13 @@ admission.  An author who signs two entries of one seq lets nobody in from that 
 rotation, stand: a stolen key must not undo that it was replaced.
 """
 
+import hashlib
 from bisect import insort
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from mesh.core import crypto
+from mesh.core import codec, crypto
 from mesh.core.causality import Causality, parents_first
 from mesh.core.entries import Admit, Entry, Genesis, Remove, RotateKey
 from mesh.core.equivocation import Equivocation, proof_of
@@ -99,6 +100,25 @@ class FounderMembership:
         """Whether a member removes itself, or the founder another."""
         names = (crypto.raw_id(author), crypto.raw_id(subject))
         return all(name in self.members for name in names) and author in {subject, self.founder}
+
+
+def state_hash(membership: FounderMembership) -> bytes:
+    """Hash who belongs, so that two nodes can be compared by one line: SHA-256 over the state's deterministic CBOR.
+
+    [community, name, number, [[id, public, static, name, role]...], founder, invites left, [[author, seq, id, id]...]]
+    """
+    members = sorted(membership.members.values(), key=lambda member: member.raw_id)
+    proofs = sorted(membership.equivocations.values(), key=lambda proof: proof.author)
+    state: list[codec.Item] = [
+        membership.community,
+        membership.name,
+        membership.number,
+        [[one.raw_id, one.public, one.static, one.name, one.role] for one in members],
+        membership.founder,
+        membership.invites_left,
+        [[proof.author, proof.seq, *proof.ids] for proof in proofs],
+    ]
+    return hashlib.sha256(codec.encode(state)).digest()
 
 
 def fold(entries: Iterable[Entry]) -> FounderMembership:

@@ -13,7 +13,7 @@ from typing import Final
 from mesh.core import crypto, notes
 from mesh.core.entries import Entry, Genesis
 from mesh.core.equivocation import Equivocation
-from mesh.core.membership import Membership, Roll
+from mesh.core.membership import FounderMembership, Roll
 from mesh.core.merkle import GrowingTree
 from mesh.core.notes import MAX_NOTE_BYTES, Checkpoint, Note
 from mesh.core.record import END_OF_ENTRIES, HEADER, MAX_LINE_BYTES, leaf_of
@@ -34,7 +34,7 @@ class CheckedRecord:
 
     entries: int
     authors: int
-    membership: Membership
+    membership: FounderMembership
     checkpoint: Checkpoint
     signers: tuple[bytes, ...]
     equivocations: Mapping[bytes, Equivocation]
@@ -86,7 +86,7 @@ class RecordCheck:
         proofs = self._roll.equivocations
         return CheckedRecord(len(self._entries), len(authors), membership, checkpoint, signers, proofs)
 
-    def _check_note(self, membership: Membership) -> tuple[Checkpoint, tuple[bytes, ...]]:
+    def _check_note(self, membership: FounderMembership) -> tuple[Checkpoint, tuple[bytes, ...]]:
         """Compare the note with the entries.  Errors: MalformedError, CryptoError."""
         note = Note.parse(bytes(self._buffer))
         checkpoint, name = note.checkpoint, notes.key_name(membership.community)

@@ -6,6 +6,7 @@ import pytest
 
 from device.client import DaemonClient
 from device.errors import RequestRefusedError
+from mesh.core.membership import state_hash
 from mesh.core.record_check import RecordCheck
 from tests.sim.hearth import hearth_config, living
 
@@ -30,4 +31,5 @@ async def test_a_node_hands_out_what_anybody_can_check(tmp_path: Path) -> None:
         found = check.finish()
     assert community is not None
     assert found.checkpoint.origin.startswith(f"hearthmesh/{community.id}/")
+    assert state_hash(found.membership).hex() == community.state
     assert [member.node_id for member in found.membership.members.values()] == [community.members[0].node_id]

@@ -51,6 +51,7 @@ def test_a_record_that_holds(hearth: Hearth, record: Path) -> None:
         ("Ben", "observer", True),
     ]
     assert (told["other_signers"], told["forks"], len(bytes.fromhex(told["root"]))) == ([], [], 32)
+    assert len(bytes.fromhex(told["state"])) == 32
 
 
 def test_forks_and_former_members_are_told(hearth: Hearth, tmp_path: Path) -> None:
