@@ -21,6 +21,7 @@ from device.cli import (
     join,
     keys,
     leave,
+    log,
     models,
     pair,
     peers,
@@ -87,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     for verb in (serve, tui):
         verb.add(verbs, shared)
     asking = (status, doctor, bench, ask, chat, run)
-    belonging = (pair, join, leave, rekey, peers, record, verify)
+    belonging = (pair, join, leave, rekey, peers, log, record, verify)
     for verb in (*asking, *belonging, models, keys, guests):
         verb.add(verbs, printing)
     return parser

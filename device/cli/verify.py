@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from mesh.errors import RecordRefusedError  # noqa: PLC0415  as above
 
     try:
-        found = _checked(args.file)
+        found = checked(args.file)
     except RecordRefusedError as error:
         if args.json:
             print_json(_refusal(error))
@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _checked(path: Path) -> "CheckedRecord":
+def checked(path: Path) -> "CheckedRecord":
+    """Check a file.  Raises RecordRefusedError, OSError."""
     from mesh.core.record_check import RecordCheck  # noqa: PLC0415  as above
 
     check = RecordCheck()
@@ -79,7 +80,7 @@ def _fields(found: "CheckedRecord") -> dict[str, Any]:
         "valid": True,
         "community": crypto.node_id(membership.community),
         "name": membership.name,
-        "entries": found.entries,
+        "entries": len(found.history),
         "authors": found.authors,
         "origin": found.checkpoint.origin,
         "root": found.checkpoint.root.hex(),

@@ -29,10 +29,11 @@ _AUTHOR: Final = slice(38, 70)  # of an entry: behind the array's head, the vers
 class CheckedRecord:
     """What a record that holds turned out to be.
 
-    authors: how many keys signed entries; signers: public keys that signed the note; equivocations: by author.
+    history: the entries in their order; authors: how many keys signed them; signers: public keys that signed the note;
+    equivocations: by author.
     """
 
-    entries: int
+    history: tuple[Entry, ...]
     authors: int
     membership: FounderMembership
     checkpoint: Checkpoint
@@ -84,7 +85,7 @@ class RecordCheck:
             raise RecordRefusedError(f"checkpoint: {error}") from error
         authors = {author for author, _ in self._places}
         proofs = self._roll.equivocations
-        return CheckedRecord(len(self._entries), len(authors), membership, checkpoint, signers, proofs)
+        return CheckedRecord(tuple(self._entries.values()), len(authors), membership, checkpoint, signers, proofs)
 
     def _check_note(self, membership: FounderMembership) -> tuple[Checkpoint, tuple[bytes, ...]]:
         """Compare the note with the entries.  Errors: MalformedError, CryptoError."""

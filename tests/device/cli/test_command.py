@@ -98,6 +98,7 @@ def test_help_names_every_verb() -> None:
         "leave",
         "rekey",
         "peers",
+        "log",
         "record",
         "verify",
     ]

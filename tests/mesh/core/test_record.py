@@ -110,7 +110,7 @@ def test_what_a_record_tells() -> None:
     of_the_future(BEN, ledger, 100)
     record = exported(ledger, ANNA, DARA)
     found = checked(written(record))
-    assert (found.entries, found.authors) == (6, 3)
+    assert (len(found.history), found.authors) == (6, 3)
     assert [member.name for member in found.membership.members.values()] == ["Anna", "Cleo", "Ben"]
     assert found.checkpoint == snapshot_of(record.entries)
     assert set(found.signers) == {ANNA.public, DARA.public}
@@ -127,7 +127,7 @@ def test_whatever_a_ledger_holds_can_be_exported(actions: list[tuple[str, int, i
     data = written(exported(ledger))
     assert theirs(data) == ""
     try:
-        assert checked(data, piece=piece).entries == len(ledger)
+        assert len(checked(data, piece=piece).history) == len(ledger)
     except RecordRefusedError as error:  # Anna may have left, or gone on under another key
         assert "nobody who signed it is a member" in str(error)  # noqa: PT017  either will do
 
