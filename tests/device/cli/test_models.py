@@ -64,9 +64,10 @@ def test_pull_in_a_pipe(hearth: Hearth, words: list[str]) -> None:
 
 
 def test_pull_for_programs(hearth: Hearth) -> None:
-    """One object a line, the last one the model."""
+    """One object a line: what it is, before anything of it comes, then how far it is, the last one the model."""
     done = hearth("pull", "smollm2-135m", "--json")
-    steps = [json.loads(line) for line in done.out.splitlines()]
+    offered, *steps = [json.loads(line) for line in done.out.splitlines()]
+    assert offered == {"stage": "offered", "name": "smollm2-135m", "size_bytes": 98_087_104, "licence": "Apache-2.0"}
     assert steps[0] == {"stage": "resolve", "done": 0, "total": 0, "sources": 0, "bytes_per_s": 0}
     assert steps[-1]["stage"] == "done"
     assert steps[-1]["model"]["digest"] == MODEL["digest"]

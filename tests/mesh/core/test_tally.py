@@ -122,3 +122,22 @@ def test_two_certificates_are_a_fork() -> None:
 def test_slots_are_ordered() -> None:
     """By series, then by number."""
     assert Slot("a", 2) < Slot("a", 10) < Slot("b", 1)
+
+
+def test_what_is_found_out_after_a_commit_undoes_nothing() -> None:
+    """All of them turn out to have voted, and locked, for something else too: the certificate cites what it cites."""
+    tally = Tally(SLOT, FOUR, ALL)
+    second = [pen.sign(Vote(SLOT, 0, BEER)) for pen in PENS[:4]]
+    ids = tuple(sorted(vote.id for vote in second[:3]))
+    for entry in [*second, *(pen.sign(Lock(SLOT, 0, BEER, ids)) for pen in PENS[:4])]:
+        tally.add(entry)
+        assert tally.decided == {ALE}
+
+
+def test_what_is_found_out_before_a_commit_leaves_who_lied_one_vote() -> None:
+    """Two votes of one voter are two proofs against it, and never a second voter for either value."""
+    tally = Tally(SLOT, FOUR, VOTES[:2])
+    for value in (ALE, BEER, ALE):
+        tally.add(PENS[3].sign(Vote(SLOT, 0, value)))
+    assert len(tally.votes(0)[ALE]) == 3
+    assert len(tally.votes(0)[BEER]) == 1
