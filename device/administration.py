@@ -219,6 +219,7 @@ class Administration:
             name=view.name,
             epoch=view.epoch,
             state=view.state,
+            entries=view.entries,
             members=tuple(
                 Member(
                     node_id=one.node_id,

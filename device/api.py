@@ -35,12 +35,16 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Community:
-    """The nodes that share a charter with this one.  state: a hash of who belongs, equal wherever as much is known."""
+    """The nodes that share a charter with this one.
+
+    state: a hash of who belongs, equal wherever as much is known; entries: how many its record has here.
+    """
 
     id: str
     name: str
     epoch: int = 0
     state: str = ""
+    entries: int = 0
     members: tuple[Member, ...] = ()
 
 

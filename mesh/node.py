@@ -304,7 +304,7 @@ class MeshNode:
     def community(self) -> CommunityView | None:
         """The community this node belongs to."""
         membership = self._store.membership
-        return CommunityView.of(membership) if membership is not None else None
+        return CommunityView.of(membership, len(self._store.ledger or ())) if membership is not None else None
 
     def sighted(self, sighting: Sighting) -> None:
         """Take an address found elsewhere: a hint, never trust."""

@@ -52,20 +52,24 @@ class MemberView:
 
 @dataclass(frozen=True)
 class CommunityView:
-    """The community as people see it; epoch: how often its keys had to change; state: a hash of who belongs."""
+    """The community as people see it.
+
+    epoch: how often its keys had to change; state: a hash of who belongs; entries: how many its record has here.
+    """
 
     id: str
     name: str
     members: tuple[MemberView, ...]
     epoch: int
     state: str
+    entries: int
 
     @classmethod
-    def of(cls, membership: FounderMembership) -> "CommunityView":
+    def of(cls, membership: FounderMembership, entries: int) -> "CommunityView":
         """Show what the ledger says."""
         members = tuple(MemberView(one.node_id, one.name, one.role) for one in membership.members.values())
         state = state_hash(membership).hex()
-        return cls(crypto.node_id(membership.community), membership.name, members, membership.number, state)
+        return cls(crypto.node_id(membership.community), membership.name, members, membership.number, state, entries)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import argparse
 from collections import deque
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mesh.core.record_check import CheckedRecord
 
 ID_DIGITS = 12
+LOOK_EVERY_S = 0.5
 
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
@@ -25,27 +27,54 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: ar
     parser.add_argument("--kind", metavar="KIND", default="", help="only entries of this kind, such as admit")
     parser.add_argument("--author", metavar="NODE", default="", help="only this node's: a name, or how an id begins")
     parser.add_argument("-n", "--last", type=_count, metavar="N", help="only the last N of them")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with whatever comes, until Ctrl-C")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read the record, check it, and say what is in it, the oldest first."""
-    from device.core.record_words import in_words  # noqa: PLC0415  a verb loads what it needs, `--help` nothing
-    from device.errors import RecordFileError  # noqa: PLC0415  as above
+    from device.errors import RecordFileError  # noqa: PLC0415  a verb loads what it needs, `--help` nothing
     from mesh.errors import RecordRefusedError  # noqa: PLC0415  as above
 
     try:
-        found = checked(args.file) if args.file else session.run(args, _of_daemon)
+        if args.file:
+            _show(checked(args.file), args)
+        else:
+            session.run(args, lambda client: _told(client, args))
     except RecordRefusedError as error:
         raise RecordFileError(f"{args.file or 'the record of this node'}: {error}", hint=error.hint) from error
-    lines = deque((one for one in in_words(found.history) if _is_wanted(one, args)), maxlen=args.last)
+    return 0
+
+
+async def _told(client: "DaemonClient", args: argparse.Namespace) -> None:
+    import asyncio  # noqa: PLC0415  as above
+
+    found = await _of_daemon(client)
+    seen = _show(found, args)
+    while args.follow:
+        await asyncio.sleep(LOOK_EVERY_S)
+        community = (await client.status()).community
+        if community is not None and community.entries != len(seen):
+            seen = _show(await _of_daemon(client), args, seen)
+
+
+def _show(found: "CheckedRecord", args: argparse.Namespace, seen: Collection[str] = ()) -> set[str]:
+    """Print what is wanted and was not seen; return the ids of all that is in the record."""
+    from device.core.record_words import in_words  # noqa: PLC0415  as above
+
+    told = list(in_words(found.history))
+    lines = deque((one for one in told if one.entry not in seen and _is_wanted(one, args)), maxlen=args.last)
     if args.json:
         for one in lines:
             print_json(one)
-    else:
-        rows = [(str(one.number), one.entry[:ID_DIGITS], _author(one), one.says) for one in lines]
+        return {one.entry for one in told}
+    rows = [(str(one.number), one.entry[:ID_DIGITS], _author(one), one.says) for one in lines]
+    if not seen:
         print_table(("#", "ENTRY", "BY", "WHAT"), rows)
-    return 0
+    else:
+        for row in rows:
+            print("  ".join(row), flush=True)
+    return {one.entry for one in told}
 
 
 async def _of_daemon(client: "DaemonClient") -> "CheckedRecord":

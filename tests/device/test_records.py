@@ -1,5 +1,8 @@
 """The record of a running node, over its own socket."""
 
+import asyncio
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +36,28 @@ async def test_a_node_hands_out_what_anybody_can_check(tmp_path: Path) -> None:
     assert found.checkpoint.origin.startswith(f"hearthmesh/{community.id}/")
     assert state_hash(found.membership).hex() == community.state
     assert [member.node_id for member in found.membership.members.values()] == [community.members[0].node_id]
+
+
+async def test_the_log_goes_on_with_what_comes(tmp_path: Path) -> None:
+    """Each entry once, as soon as it is there."""
+    configs = [hearth_config(tmp_path / name, name=name) for name in ("ember", "spark")]
+    async with living(configs[0]), living(configs[1]):
+        ember, spark = (DaemonClient(config.socket_path) for config in configs)
+        offer = await ember.pair()
+        command = [str(Path(sys.executable).with_name("hearth")), "--data", str(configs[0].data_dir)]
+        following = await asyncio.create_subprocess_exec(
+            *command, "log", "--follow", "--json", stdout=asyncio.subprocess.PIPE
+        )
+        assert following.stdout is not None
+        try:
+            first = json.loads(await following.stdout.readline())
+            await spark.join(offer.words)
+            second = json.loads(await following.stdout.readline())
+        finally:
+            following.terminate()
+            await following.wait()
+        status = await ember.status()
+    assert (first["kind"], second["kind"], second["number"]) == ("genesis", "admit", 1)
+    assert "let spark (" in second["says"]
+    assert status.community is not None
+    assert status.community.entries == 2
