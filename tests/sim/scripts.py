@@ -132,6 +132,8 @@ STATUS: dict[str, Any] = {
         "id": "e2" * 32,
         "name": "willow street",
         "epoch": 3,
+        "state": "5a" * 32,
+        "entries": 3,
         "members": [
             {"node_id": SPARK_ID, "name": "kitchen", "role": "voter"},
             {"node_id": EMBER_ID, "name": "workshop", "role": "observer"},
