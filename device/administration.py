@@ -26,11 +26,14 @@ from device.api import (
 from device.api_of_models import MeshModels
 from device.core.admission import Standing
 from device.core.diagnosis import diagnose, identity_warnings
+from device.core.mesh_catalogue import with_record
 from device.core.routing import Candidate, find_node
 from device.errors import BadRequestError
 from device.guests import Guests
 from device.library import Library
 from device.queries import Queries
+from device.record.log import RecordLog
+from device.record.publishing import Publishing
 from device.telemetry import memory
 from mesh.core.record import Record
 from mesh.identity import fingerprint
@@ -44,6 +47,8 @@ class Administration:
     mesh: MeshNode
     queries: Queries
     library: Library
+    log: RecordLog
+    publishing: Publishing
     guests: Guests
     http: HttpAddress
     version: str
@@ -85,7 +90,8 @@ class Administration:
 
     async def mesh_models(self) -> MeshModels:
         """What the nodes in reach hold, and whether it would fit here."""
-        return self.queries.mesh_models(await asyncio.to_thread(self.library.room))
+        found = self.queries.mesh_models(await asyncio.to_thread(self.library.room))
+        return with_record(found, await self.publishing.on_record(model.digest for model in found.models))
 
     def missing(self) -> tuple[str, ...]:
         """What this node lacks to take questions; nothing when it is ready for them."""

@@ -112,7 +112,7 @@ class MeshModel(HeldModel):
     licence: as the nearest holder says; passed_on: by any of them; here: whether this node holds it; holders: the
     others in reach that do, the nearest first; holder_count: how many they are, where not all are named;
     disk_bytes, memory_bytes: what it will need here, estimated from its size; shortfalls: in what way it will not
-    fit, nothing where it will.
+    fit, nothing where it will; published_by, retired: what the record says of it, see `device.api_of_record.OnRecord`.
     """
 
     here: bool = False
@@ -121,6 +121,8 @@ class MeshModel(HeldModel):
     disk_bytes: int = 0
     memory_bytes: int = 0
     shortfalls: tuple[str, ...] = ()
+    published_by: tuple[str, ...] = ()
+    retired: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ class Sharing:
     """Whose a card is and whether it lets its model be passed on: why, or why not, and what the owner can do then.
 
     publisher: public key of who signed the model, hexadecimal, "" where nobody did; signed_by: the same for people.
+    published_by, retired: what the community's record says of the model, see `device.api_of_record.OnRecord`.
     """
 
     name: str
@@ -23,6 +24,8 @@ class Sharing:
     hint: str = ""
     publisher: str = ""
     signed_by: str = ""
+    published_by: tuple[str, ...] = ()
+    retired: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class ModelCard:
 
     def to_fields(self) -> dict[str, Any]:
         """Return the JSON object: the card under its own name, the rest beside it."""
-        return asdict(self.sharing) | {"card": self.card.to_fields()}
+        sharing = asdict(self.sharing) | {"published_by": [*self.sharing.published_by]}
+        return sharing | {"card": self.card.to_fields()}
 
     @classmethod
     def from_fields(cls, fields: object) -> "ModelCard":

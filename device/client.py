@@ -4,7 +4,8 @@ It speaks HTTP over the owner's unix socket, so whoever may open the socket is t
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
+from urllib.parse import urlencode
 
 from device.answer_stream import AnswerStream, delayed
 from device.api import (
@@ -49,8 +50,9 @@ from device.api_of_models import (
     Verification,
     Verified,
 )
+from device.api_of_record import LogLine, OnRecord
 from device.card_view import ModelCard
-from device.connection import decode, refusal, segment
+from device.connection import DONE, decode, refusal, segment
 from device.errors import (
     AnswerBrokenOffError,
     DaemonTimeoutError,
@@ -104,6 +106,7 @@ __all__ = [  # what a user interface needs, in one place
     "Holder",
     "Joined",
     "Keys",
+    "LogLine",
     "Member",
     "Memory",
     "MeshModel",
@@ -114,6 +117,7 @@ __all__ = [  # what a user interface needs, in one place
     "Neighbour",
     "NewKey",
     "Offer",
+    "OnRecord",
     "Pace",
     "Peers",
     "PullProgress",
@@ -239,6 +243,23 @@ class DaemonClient(ModelsClient):
     async def lineage(self, name: str) -> Ancestor:
         """What a model here was made from, as far as the cards here tell."""
         return self._parse(Ancestor, await self._call("GET", f"/api/models/{segment(name)}/lineage"))
+
+    async def log(
+        self, *, kind: str = "", author: str = "", model: str = "", last: int | None = None, follow: bool = False
+    ) -> AsyncGenerator[LogLine, None]:
+        """Yield the entries of the community's record, the newest last.
+
+        kind, author, model: only those of it; last: no more than so many; follow: go on with those that come, until
+        the daemon ends.
+        """
+        asked = {"kind": kind, "author": author, "model": model, "follow": "1" if follow else ""}
+        asked |= {} if last is None else {"last": str(last)}
+        query = urlencode({name: value for name, value in asked.items() if value})
+        events = self._events("GET", f"/api/log?{query}", None, what="the log")
+        async with aclosing(events):
+            async for fields in events:
+                if fields.get("stage") != DONE:
+                    yield self._parse(LogLine, fields.get("entry"))
 
     async def ask(
         self,

@@ -16,7 +16,6 @@ from device.sharing.releases import Releases
 from device.sharing.sharing import Sharing
 from device.sharing.stock import Stock
 from mesh.node import MeshNode
-from mesh.publishing import verify
 from models.arrivals import Arrivals
 from models.blob_trees import BlobTrees
 from models.catalogue import Catalogue
@@ -60,11 +59,16 @@ def library_of(config: HearthConfig, errands: Errands) -> Library:
 
 
 def sharing_of(
-    config: HearthConfig, *, mesh: MeshNode, library: Library, queries: Queries, errands: Errands
+    config: HearthConfig,
+    *,
+    mesh: MeshNode,
+    library: Library,
+    queries: Queries,
+    errands: Errands,
+    trees: BlobTrees,
+    releases: Releases,
 ) -> Sharing:
     """Join mesh and models for models on their way."""
-    trees = BlobTrees(library.store)
-    releases = Releases(library.cards, trees, mesh.publisher, verify=verify)
     sharing = Sharing(
         mesh=mesh,
         arrivals=Arrivals(library.store, releases.promise),

@@ -187,6 +187,24 @@ class StrangersReleaseError(DeviceError):
     hint = "nothing was fetched; whoever holds it can vouch for it by a card: hearth models card NAME --edit, there"
 
 
+class NotPublishedError(DeviceError):
+    """The community has published no model of that name or digest."""
+
+    hint = "see what it has published: hearth log --kind model"
+
+
+class RetiredModelError(DeviceError):
+    """A voter has retired the model, and this node does not vote; nothing was signed."""
+
+    hint = "ask a voter to publish it again; to see who retired it and why: hearth log --kind retire"
+
+
+class RetiringNotAllowedError(DeviceError):
+    """A model was published by others, and this node does not vote; nothing was signed."""
+
+    hint = "ask whoever published it, or a voter, to retire it; hearth log --kind model says who did"
+
+
 class NoHolderError(DeviceError):
     """No node in reach gives the model; what has come of it is kept."""
 

@@ -1,8 +1,10 @@
 """The cards of this node's models as the owner sees and changes them, and where the models come from."""
 
 import asyncio
+from collections.abc import Mapping
 
 from device.api import Community
+from device.api_of_record import OnRecord
 from device.card_view import ModelCard, Sharing
 from device.library import Library
 from device.wording import named, short_id
@@ -18,21 +20,31 @@ class ModelCards:
     def __init__(self, library: Library) -> None:
         self._library = library
 
-    def shown(self, key: str, community: Community | None) -> ModelCard:
-        """Return a model's card.  Raises ModelNotFoundError, AmbiguousModelError."""
+    def digest(self, key: str) -> str:
+        """Return which model that is.  Raises ModelNotFoundError, AmbiguousModelError."""
+        return self._library.find(key).digest
+
+    def shown(self, key: str, community: Community | None, said: Mapping[str, OnRecord]) -> ModelCard:
+        """Return a model's card.  said: what the record says of models, by digest.
+
+        Raises ModelNotFoundError, AmbiguousModelError.
+        """
         model = self._library.find(key)
-        said, refusal = self._library.cards.of(model), self._library.cards.refusal(model)
-        publisher = said.release.publisher.hex() if said.release else ""
+        known, refusal = self._library.cards.of(model), self._library.cards.refusal(model)
+        publisher = known.release.publisher.hex() if known.release else ""
+        on_record = said.get(model.digest)
         sharing = Sharing(
             name=model.name,
             digest=model.digest,
             shared=refusal is None,
-            reason=refusal.reason if refusal else said.card.judgement().reason,
+            reason=refusal.reason if refusal else known.card.judgement().reason,
             hint=refusal.hint.replace("NAME", model.name) if refusal else "",
             publisher=publisher,
             signed_by=signer(publisher, community),
+            published_by=on_record.published_by if on_record else (),
+            retired=on_record.retired if on_record else "",
         )
-        return ModelCard(said.card, sharing)
+        return ModelCard(known.card, sharing)
 
     async def keep(self, key: str, card: Card) -> StoredModel:
         """Make a card the owner's.  Raises as `shown`, and DiskFullError, StoreWriteError."""

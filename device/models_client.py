@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from device.api_of_models import Deleted, MeshModels, Model, Models, PullProgress, Removed, Verification
+from device.api_of_record import OnRecord
 from device.connection import DONE, Connection, segment, translated
 from device.errors import UnexpectedReplyError
 from device.socket_http import Upload
@@ -87,6 +88,20 @@ class ModelsClient(Connection):
                     yield self._parse(Verification, fields.get("verification"))
                 else:
                     yield self._parse(PullProgress, fields)
+
+    async def publish(self, name: str) -> AsyncGenerator[PullProgress | OnRecord, None]:
+        """Publish a model that is here in the community's record; the last item is what the record says of it then."""
+        events = self._events("POST", "/api/models/publish", {"name": name}, what=f"publishing {name}")
+        async with aclosing(events):
+            async for fields in events:
+                if fields.get("stage") == DONE:
+                    yield self._parse(OnRecord, fields.get("on_record"))
+                else:
+                    yield self._parse(PullProgress, fields)
+
+    async def retire(self, name: str, *, reason: str = "") -> OnRecord:
+        """Take a published model back, be it here or not."""
+        return self._parse(OnRecord, await self._call("POST", "/api/models/retire", {"name": name, "reason": reason}))
 
     @asynccontextmanager
     async def _download(self, path: str, *, what: str) -> AsyncIterator[Download]:

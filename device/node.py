@@ -31,12 +31,18 @@ from device.library import Library
 from device.logs import configure_logs
 from device.notify import ServiceNotifier
 from device.queries import Queries
+from device.record.log import RecordLog
+from device.record.publishing import Publishing
+from device.record.reading import Readings
+from device.sharing.releases import Releases
 from device.sharing.sharing import Sharing
 from mesh.certificates import PageCertificate
 from mesh.core.host_names import DOMAIN, host_label
 from mesh.errors import MeshError
 from mesh.interfaces import Interface, survey
 from mesh.node import MeshConfig, MeshNode
+from mesh.publishing import verify
+from models.blob_trees import BlobTrees
 from models.errors import ModelsError
 
 HOST: Final = "127.0.0.1"
@@ -177,7 +183,12 @@ class HearthNode:
             offering=offering_of(config),
             waiting=Bounds.of_queue(config.queue.waiting),
         )
-        sharing = sharing_of(config, mesh=mesh, library=library, queries=queries, errands=errands)
+        trees = BlobTrees(library.store)
+        releases = Releases(library.cards, trees, mesh.publisher, verify=verify)
+        sharing = sharing_of(
+            config, mesh=mesh, library=library, queries=queries, errands=errands, trees=trees, releases=releases
+        )
+        readings = Readings(mesh.record)
 
         def models_changed() -> None:
             queries.models_changed()
@@ -191,6 +202,8 @@ class HearthNode:
             mesh=mesh,
             queries=queries,
             library=library,
+            log=RecordLog(mesh.record, readings, on_change=mesh.on_change),
+            publishing=Publishing(library=library, releases=releases, record=mesh.record, readings=readings),
             guests=Guests(keyring, self.lan, mesh=mesh, port=port, always_open=config.http.lan, https=https),
             http=HttpAddress(host=HOST, port=port),
             https=https,
@@ -227,6 +240,7 @@ class HearthNode:
                 notifier.stopping()
             log.info("stopping")
             parts.sharing.stopping = True
+            parts.administration.log.stop()
             for server in parts.servers:
                 server.stop()
             self.lan.stop()

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mesh.core.entries import Entry, PublishModel, RetireModel
 from mesh.node import Neighbour, Received
+from mesh.record import RecordView
 
 
 class Mesh(Protocol):
@@ -71,6 +73,20 @@ class Publisher(Protocol):
 
     def believes(self, public: bytes) -> bool:
         """Whether a key is this node's own, or a member's."""
+
+
+class Record(Protocol):
+    """The mesh's record (`mesh.record.Record`)."""
+
+    @property
+    def own(self) -> bytes:
+        """This node's public key."""
+
+    def view(self) -> RecordView:
+        """All of it.  Raises NoCommunityError."""
+
+    def sign(self, body: PublishModel | RetireModel) -> Entry:
+        """Sign something about a model.  Raises MeshError."""
 
 
 @dataclass(frozen=True, kw_only=True)

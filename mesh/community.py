@@ -14,12 +14,19 @@ from typing import Final
 
 from mesh.core import crypto
 from mesh.core.door_messages import Grant
-from mesh.core.entries import Admit, Entry, Genesis, Remove, RotateKey, write_entry, write_genesis
+from mesh.core.entries import Entry, Genesis, Known, write_entry, write_genesis
 from mesh.core.epochs import BY_OBSERVER, BY_VOTER, EpochKey, KeyRing
 from mesh.core.frames import KEY_ID_BYTES
 from mesh.core.ledger import Ledger
 from mesh.core.membership import INVITE_BUDGET, VOTER, FounderMembership, Member
-from mesh.errors import BoardChangedError, FeedBehindError, MalformedError, NoCommunityError, StorageError
+from mesh.errors import (
+    BoardChangedError,
+    FeedBehindError,
+    FeedFullError,
+    MalformedError,
+    NoCommunityError,
+    StorageError,
+)
 from mesh.identity import Identity
 from mesh.migrations import migrate
 
@@ -48,9 +55,14 @@ class CommunityStore:
         self._database.close()
 
     @property
+    def folded(self) -> FounderMembership | None:
+        """The community as the ledger here has it, though this node may have been removed."""
+        return self.ledger.membership() if self.ledger is not None else None
+
+    @property
     def membership(self) -> FounderMembership | None:
         """The community as the ledger has it, if this node belongs to it."""
-        folded = self.ledger.membership() if self.ledger is not None else None
+        folded = self.folded
         return folded if folded is not None and self._identity.raw_id in folded.members else None
 
     @property
@@ -92,7 +104,7 @@ class CommunityStore:
             self._save_seq(ledger.community, place.seq - 1)
         self.ledger, self.keys = ledger, ring
 
-    def sign(self, body: Admit | Remove | RotateKey) -> Entry:
+    def sign(self, body: Known) -> Entry:
         """Sign an entry, save it and its seq, and make it part of the ledger.
 
         Errors: NoCommunityError, FeedBehindError, BoardChangedError, StorageError.
@@ -106,7 +118,7 @@ class CommunityStore:
             self._save_seq(ledger.community, place.seq)
             entry = write_entry(self._identity.seed, ledger.community, place, body)
             if not ledger.has_room_for(entry):
-                raise FeedBehindError("this node has signed as much as a ledger holds of one author")
+                raise FeedFullError("this node has signed as much as a ledger holds of one author")
             self._insert_entries([entry])
         ledger.add(entry)
         self._renew_keys()

@@ -150,6 +150,12 @@ class FeedBehindError(MeshError):
     hint = "link to a neighbour that has the newer ledger, then try again"
 
 
+class FeedFullError(FeedBehindError):
+    """This node has signed as much as a ledger holds of one author; leaving and a new key still have room."""
+
+    hint = "ask the founder to sign it, whose feed holds more: `hearth log` says what stands there already"
+
+
 class BoardChangedError(FeedBehindError):
     """The identity was made on another board, where it may still be in use; this node signs nothing with it."""
 

@@ -31,6 +31,7 @@ from mesh.neighbourhood import Neighbourhood
 from mesh.offers import Offer
 from mesh.publishing import Publisher
 from mesh.reception import Reception, ReceptionEvents
+from mesh.record import Record
 from mesh.recording import Recorder
 from mesh.sightings import Sighting
 from mesh.signal import Signal
@@ -52,8 +53,7 @@ class MeshNode:
         """Open or make the node's identity and community.  Errors: MeshError."""
         self.name = config.name
         self._config = config
-        self._received, self._announced = Signal[[Received]](), Signal[[str, bytes]]()
-        self._changed = Signal[[]]()
+        self._received, self._announced, self._changed = Signal[[Received]](), Signal[[str, bytes]](), Signal[[]]()
         self._counters = Counters()
         own = Foundations.open(config)
         self._identity, self._home, self._access, self._broker = own.identity, own.home, own.access, own.broker
@@ -71,6 +71,9 @@ class MeshNode:
             config.door_port, self._reception.answer, bind_address=config.bind_address, counters=self._counters
         )
         self._exchange = self._build_exchange()
+        self.record = Record(
+            self._store, own=self._identity.public, spread=self._exchange.spread, on_change=self._changed
+        )
         self._neighbourhood = self._build_neighbourhood()
         self._examination = self._build_examination()
         self._host_name = HostName(self._identity.node_id, on_change=self._changed)
@@ -104,7 +107,7 @@ class MeshNode:
                 on_ledger=self._ledger_changed,
                 on_keys=self._keys_changed,
                 on_reach=self._changed,
-                on_hint=self._hinted,
+                on_hint=lambda sighting: self._neighbourhood.hinted(sighting),  # noqa: PLW0108  it is yet to be made
                 on_double=self._double.seen,
             ),
             counters=self._counters,
@@ -363,9 +366,6 @@ class MeshNode:
             on_moved=self._exchange.place_changed,
             host_name=self._host_name,
         )
-
-    def _hinted(self, sighting: Sighting) -> None:
-        self._neighbourhood.hinted(sighting)
 
     def _place(self) -> Place | None:
         addresses = routable(choose(survey(), self._config.interfaces))

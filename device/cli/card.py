@@ -117,6 +117,8 @@ def _print_card(shown: "ModelCard") -> None:
     facts = [(field.replace("_", " "), text_of(card, field).replace("\n", CONTINUED)) for field in QUESTIONS]
     facts.append(("passed on", f"yes: {sharing.reason}" if sharing.shared else f"no: {sharing.reason}"))
     facts.append(("signed by", sharing.signed_by or "nobody yet"))
+    publishers = sharing.published_by or ("nobody in this community",)
+    facts += [("retired", sharing.retired)] if sharing.retired else [("published by", by) for by in publishers]
     print_facts(facts[1:])
     if not sharing.shared:
         print_note(f"To pass it on: {sharing.hint}")

@@ -94,8 +94,11 @@ def run_mesh(args: argparse.Namespace) -> int:
 def _print_mesh(found: "MeshModels") -> None:
     if found.models:
         print_table(
-            ("MODEL", "DIGEST", "SIZE", "LICENCE", "HELD BY", "HERE"),
-            [(m.name, short_id(m.digest), size(m.size_bytes), m.licence, _holders(m), _here(m)) for m in found.models],
+            ("MODEL", "DIGEST", "SIZE", "LICENCE", "HELD BY", "HERE", "ON RECORD"),
+            [
+                (m.name, short_id(m.digest), size(m.size_bytes), m.licence, _holders(m), _here(m), _on_record(m))
+                for m in found.models
+            ],
         )
     else:
         print("Nobody in reach holds a model.")
@@ -120,6 +123,12 @@ def _holders(model: "MeshModel") -> str:
     names = [holder.name for holder in model.holders[:SHOWN_HOLDERS]]
     more = model.holder_count - len(names)
     return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+
+
+def _on_record(model: "MeshModel") -> str:
+    if model.retired:
+        return f"retired {model.retired}"
+    return f"published by {', '.join(model.published_by[:SHOWN_HOLDERS])}" if model.published_by else ""
 
 
 def _here(model: "MeshModel") -> str:

@@ -1,105 +1,103 @@
-"""`hearth log`: what stands in the community's record, in words; of the daemon's record, or of an exported one."""
+"""`hearth log`: the community's record, entry by entry."""
 
 import argparse
+import sys
 from collections import deque
-from collections.abc import Collection
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device.cli import session
-from device.cli.printing import print_json, print_table
+from device.cli.printing import DIM, cells, clip, columns, ellipsis, print_json, print_note, styled
 from device.cli.verify import checked
-from device.wording import named, short_id
+from device.wording import short_id
 
 if TYPE_CHECKING:
+    from device.api_of_record import LogLine
     from device.client import DaemonClient
-    from device.core.record_words import RecordLine
-    from mesh.core.record_check import CheckedRecord
 
-ID_DIGITS = 12
-LOOK_EVERY_S = 0.5
+NUMBER_CELLS, KIND_CELLS = 6, 10  # lines are printed as they come: nobody knows yet how wide a column gets
 
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
     """Add the verb to the grammar."""
-    parser = verbs.add_parser("log", parents=[shared], help="show what stands in the community's record")
+    parser = verbs.add_parser(
+        "log",
+        parents=[shared],
+        help="print what the community's record says, the newest last",
+        epilog="Each line: number, beginning of the entry's id, kind, what it says. Every node that holds the same "
+        "entries numbers them alike; what arrives late takes its place among the others.",
+    )
     parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help="what hearth record wrote; needs no daemon")
-    parser.add_argument("--kind", metavar="KIND", default="", help="only entries of this kind, such as admit")
-    parser.add_argument("--author", metavar="NODE", default="", help="only this node's: a name, or how an id begins")
-    parser.add_argument("-n", "--last", type=_count, metavar="N", help="only the last N of them")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with whatever comes, until Ctrl-C")
+    parser.add_argument(
+        "--kind", metavar="KIND", default="", help="only entries of a kind: admit, remove, model and so on"
+    )
+    parser.add_argument(
+        "--author", metavar="NAME", default="", help="only what a node signed: name, or beginning of its id"
+    )
+    parser.add_argument("--model", metavar="NAME", default="", help="only what is about a model: name, or its digest")
+    parser.add_argument("-n", "--last", type=_count, metavar="COUNT", help="only so many, the newest")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with entries as they come; Ctrl-C ends it")
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Read the record, check it, and say what is in it, the oldest first."""
-    from device.errors import RecordFileError  # noqa: PLC0415  a verb loads what it needs, `--help` nothing
-    from mesh.errors import RecordRefusedError  # noqa: PLC0415  as above
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(10**8))):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of entries")
+    return int(text)
 
-    try:
-        if args.file:
-            _show(checked(args.file), args)
-        else:
-            session.run(args, lambda client: _told(client, args))
-    except RecordRefusedError as error:
-        raise RecordFileError(f"{args.file or 'the record of this node'}: {error}", hint=error.hint) from error
+
+def run(args: argparse.Namespace) -> int:
+    """Print the entries as they come; a file's, if it holds."""
+    printed = _print_file(args) if args.file else session.run(args, lambda client: _print(client, args))
+    if not (printed or args.json or args.follow):
+        print_note("The record has no such entry.")
     return 0
 
 
-async def _told(client: "DaemonClient", args: argparse.Namespace) -> None:
-    import asyncio  # noqa: PLC0415  as above
-
-    found = await _of_daemon(client)
-    seen = _show(found, args)
-    while args.follow:
-        await asyncio.sleep(LOOK_EVERY_S)
-        community = (await client.status()).community
-        if community is not None and community.entries != len(seen):
-            seen = _show(await _of_daemon(client), args, seen)
+async def _print(client: "DaemonClient", args: argparse.Namespace) -> int:
+    printed = 0
+    lines = client.log(kind=args.kind, author=args.author, model=args.model, last=args.last, follow=args.follow)
+    async with aclosing(lines):
+        async for line in lines:
+            printed += 1
+            _print_line(line, args)
+    return printed
 
 
-def _show(found: "CheckedRecord", args: argparse.Namespace, seen: Collection[str] = ()) -> set[str]:
-    """Print what is wanted and was not seen; return the ids of all that is in the record."""
-    from device.core.record_words import in_words  # noqa: PLC0415  as above
+def _print_file(args: argparse.Namespace) -> int:
+    from device.core.record_text import Wanted  # noqa: PLC0415  a verb loads what it needs, `--help` nothing
+    from device.errors import RecordFileError  # noqa: PLC0415  as above
+    from device.record.reading import read  # noqa: PLC0415  as above
+    from mesh.errors import RecordRefusedError  # noqa: PLC0415  as above
+    from mesh.record import RecordView  # noqa: PLC0415  as above
 
-    told = list(in_words(found.history))
-    lines = deque((one for one in told if one.entry not in seen and _is_wanted(one, args)), maxlen=args.last)
+    try:
+        found = checked(args.file)
+    except RecordRefusedError as error:
+        raise RecordFileError(f"{args.file}: {error}", hint=error.hint) from error
+    scribe = read(RecordView(found.history, found.membership)).scribe
+    wanted = Wanted(kind=args.kind, author=args.author, model=args.model)
+    lines = deque(scribe.wanted(enumerate(found.history), wanted), args.last)
+    for number, entry in lines:
+        _print_line(scribe.line(number, entry), args)
+    return len(lines)
+
+
+def _print_line(line: "LogLine", args: argparse.Namespace) -> None:
     if args.json:
-        for one in lines:
-            print_json(one)
-        return {one.entry for one in told}
-    rows = [(str(one.number), one.entry[:ID_DIGITS], _author(one), one.says) for one in lines]
-    if not seen:
-        print_table(("#", "ENTRY", "BY", "WHAT"), rows)
+        print_json(line)
     else:
-        for row in rows:
-            print("  ".join(row), flush=True)
-    return {one.entry for one in told}
+        print(_text(line), flush=args.follow)
 
 
-async def _of_daemon(client: "DaemonClient") -> "CheckedRecord":
-    import asyncio  # noqa: PLC0415  as above
-
-    from mesh.core.record_check import RecordCheck  # noqa: PLC0415  as above
-
-    check = RecordCheck()
-    async with client.record() as record:
-        async for piece in record.pieces:
-            await asyncio.to_thread(check.receive, piece)
-    return await asyncio.to_thread(check.finish)
-
-
-def _author(one: "RecordLine") -> str:
-    return named(one.name, one.author) if one.name else short_id(one.author)
-
-
-def _is_wanted(one: "RecordLine", args: argparse.Namespace) -> bool:
-    by = args.author in ("", one.name) or one.author.startswith(args.author)
-    return by and args.kind in ("", one.kind)
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
+def _text(line: "LogLine") -> str:
+    """Write an entry in a line, cut at the edge of a terminal."""
+    kind = clip(line.kind, KIND_CELLS)  # any text, where this version does not know it
+    head = f"{line.number:{NUMBER_CELLS}}  {short_id(line.id)}  {kind}{' ' * (KIND_CELLS - cells(kind))}  "
+    said = line.says if line.counts else f"(does not count) {line.says}"
+    room = columns() if sys.stdout.isatty() else 0
+    if room and cells(head + said) > room:
+        more = ellipsis(sys.stdout)
+        said = clip(said, max(0, room - cells(head + more))) + more
+    return styled(head, DIM, sys.stdout) + said

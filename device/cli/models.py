@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device.cli import bundles, card, care, lineage, pull, session
+from device.cli import bundles, card, care, lineage, publishing, pull, session
 from device.cli.printing import print_facts, print_json, print_table
 from device.wording import last_used, short_id, size, state
 
@@ -24,6 +24,7 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: ar
     show.set_defaults(run=run_show)
     card.add(actions, shared)
     lineage.add(actions, shared)
+    publishing.add(actions, shared)
     _add_rm(actions, shared, "remove a model, or give up one that is on its way")
     _add_bundles(actions, shared)
     _add_care(actions, shared)

@@ -1,9 +1,11 @@
 """Which models the nodes in reach hold, put together from what each of them announces."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
-from device.api_of_models import HeldModel, Holder, MeshModel
+from device.api_of_models import HeldModel, Holder, MeshModel, MeshModels
+from device.api_of_record import OnRecord
 from device.core.fitting import Need, Room, shortfalls
 from device.core.routing import Candidate
 
@@ -28,6 +30,15 @@ def mesh_catalogue(
     found = [_entry(digest, holders, here, room) for digest, holders in held.items()]
     found.sort(key=lambda model: (model.name, model.digest))
     return tuple(found[:MAX_LISTED]), max(0, len(found) - MAX_LISTED)
+
+
+def with_record(found: MeshModels, said: Mapping[str, OnRecord]) -> MeshModels:
+    """Add what the community's record says of each model, by digest."""
+    models = (
+        replace(model, published_by=one.published_by, retired=one.retired) if (one := said.get(model.digest)) else model
+        for model in found.models
+    )
+    return replace(found, models=tuple(models))
 
 
 def _entry(digest: str, holders: list[tuple[Candidate, HeldModel]], here: Candidate, room: Room) -> MeshModel:

@@ -19,7 +19,8 @@ def card_routes(administration: Administration) -> list[Route]:
 
     async def card(request: Request) -> Response:
         community = administration.status().community
-        return JSONResponse(cards.shown(request.path_params["name"], community).to_fields())
+        said = await administration.publishing.on_record([cards.digest(request.path_params["name"])])
+        return JSONResponse(cards.shown(request.path_params["name"], community, said).to_fields())
 
     async def keep(request: Request) -> Response:
         known = Card.from_fields(parse_object(await read_body(request)))

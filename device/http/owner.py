@@ -10,13 +10,15 @@ from device.administration import Administration
 from device.core.json_fields import parse_object
 from device.http.cards import card_routes
 from device.http.owners_models import owners_model_routes
+from device.http.record import record_routes
 from device.http.requests import read_body, text_of, while_connected
 
 
 def owner_routes(administration: Administration) -> list[Route]:
     """What the command and the terminal interface ask."""
     nodes = [*_node_routes(administration), *_peer_routes(administration)]
-    return [*nodes, *owners_model_routes(administration), *card_routes(administration)]
+    models = [*record_routes(administration), *owners_model_routes(administration), *card_routes(administration)]
+    return [*nodes, *models]
 
 
 def _node_routes(administration: Administration) -> list[Route]:

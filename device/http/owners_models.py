@@ -3,10 +3,10 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import asdict
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -29,6 +29,7 @@ LINGER_S: Final = 10.0  # for a client to hear why its bundle is not read any fu
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Step = PullProgress | Removed | Model | Verification
 
 
@@ -69,13 +70,13 @@ def _store_routes(administration: Administration) -> list[Route]:
 def _moving_routes(administration: Administration) -> list[Route]:
     library = administration.library
 
-    async def pull(request: Request) -> "StepStream":
+    async def pull(request: Request) -> "StepStream[Step]":
         fields = parse_object(await read_body(request))
-        return StepStream(library.pull(text_of(fields, "name"), anyway=fields.get("anyway") is True))
+        return StepStream(library.pull(text_of(fields, "name"), anyway=fields.get("anyway") is True), _fields)
 
-    async def verify(request: Request) -> "StepStream":
+    async def verify(request: Request) -> "StepStream[Step]":
         fields = parse_object(await read_body(request))
-        return StepStream(library.verify(text_of(fields, "name") if fields.get("name") else ""))
+        return StepStream(library.verify(text_of(fields, "name") if fields.get("name") else ""), _fields)
 
     async def import_bundle(request: Request) -> "ImportStream":
         return ImportStream(library, _length(request), request.query_params.get("name", ""))
@@ -92,11 +93,13 @@ def _moving_routes(administration: Administration) -> list[Route]:
     ]
 
 
-class StepStream:
+class StepStream(Generic[T]):
     """One JSON object a line: stages, then the result or an error; ends the work when its client hangs up."""
 
-    def __init__(self, steps: AsyncGenerator[Step, None]) -> None:
+    def __init__(self, steps: AsyncGenerator[T, None], fields: Callable[[T], dict[str, object]]) -> None:
+        """fields: writes one of them as an object."""
         self._steps = steps
+        self._fields = fields
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Send the lines."""
@@ -105,7 +108,7 @@ class StepStream:
 
     async def _send(self, send: Send) -> None:
         await _begin(send, b"application/x-ndjson")
-        await _send_steps(send, self._steps)
+        await _send_steps(send, self._steps, self._fields)
         await _end(send)
 
 
@@ -136,7 +139,8 @@ class ImportStream:
 
     async def _work(self, send: Send, body: RequestBody, source: BodySource, coming: asyncio.Task[None]) -> None:
         await _begin(send, b"application/x-ndjson")
-        if not await _send_steps(send, self._library.import_bundle(source, self._size, name=self._name)):
+        steps = self._library.import_bundle(source, self._size, name=self._name)
+        if not await _send_steps(send, steps, _fields):
             body.discard()
             await asyncio.wait((coming,), timeout=LINGER_S)
         await _end(send)
@@ -165,12 +169,12 @@ class ExportStream:
         await _end(send)
 
 
-async def _send_steps(send: Send, steps: AsyncGenerator[Step, None]) -> bool:
+async def _send_steps(send: Send, steps: AsyncGenerator[T, None], fields: Callable[[T], dict[str, object]]) -> bool:
     """Send what is told line by line; False when the last line is an error."""
     async with aclosing(steps):
         try:
             async for step in steps:
-                await _line(send, _fields(step))
+                await _line(send, fields(step))
         except (DeviceError, MeshError, ModelsError) as error:
             await _line(send, {"error": error_fields(error)})
             return False

@@ -25,7 +25,9 @@ MAX_DEPS: Final = 64
 MAX_SEQ: Final = 2**40
 MAX_NAME: Final = 64
 MAX_REASON: Final = 200
+MAX_LICENCE: Final = 500
 ID_BYTES: Final = 32
+DIGEST_BYTES: Final = 32
 NONCE_BYTES: Final = 16
 _KIND: Final = "entry"
 
@@ -71,14 +73,43 @@ class RotateKey:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishModel:
+    """A member says: this model is ours to use.  `release` is the SHA-256 of what its publisher signed of it."""
+
+    KIND = "model"
+    digest: bytes
+    release: bytes
+    name: str
+    licence: str
+
+    def to_items(self) -> list[Item]:
+        """Write the body."""
+        return [self.digest, self.release, self.name, self.licence]
+
+
+@dataclass(frozen=True, slots=True)
+class RetireModel:
+    """A member takes that back, for itself or, if it votes, for everyone."""
+
+    KIND = "retire"
+    digest: bytes
+    reason: str
+
+    def to_items(self) -> list[Item]:
+        """Write the body."""
+        return [self.digest, self.reason]
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A kind this version does not know: kept and passed on, never acted on."""
 
     kind: str
 
 
-Written = Genesis | Admit | Remove | RotateKey | Proposal | Vote | Lock | Commit
-Body = Written | Unknown
+Known = Genesis | Admit | Remove | RotateKey | PublishModel | RetireModel | Proposal | Vote | Lock | Commit
+Body = Known | Unknown
+KINDS: Final = BALLOT_KINDS | {one.KIND for one in (Genesis, Admit, Remove, RotateKey, PublishModel, RetireModel)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +137,11 @@ class Entry:
     def seq(self) -> int:
         """The entry's number in its author's feed, from 0."""
         return self.place.seq
+
+    @property
+    def kind(self) -> str:
+        """What kind it is, known here or not."""
+        return self.body.kind if isinstance(self.body, Unknown) else self.body.KIND
 
     @property
     def parents(self) -> tuple[bytes, ...]:
@@ -142,7 +178,7 @@ class Entry:
         return cls(raw, identity, home, signer, place, codec.unsigned(ts, codec.INT_MAX), body)
 
 
-def write_entry(seed: bytes, community: bytes, place: Place, body: Written) -> Entry:
+def write_entry(seed: bytes, community: bytes, place: Place, body: Known) -> Entry:
     """Sign an entry; the caller has saved its seq first (two different entries of one seq are a crime)."""
     payload = codec.encode(
         [
@@ -184,6 +220,15 @@ def _check_genesis(named: bytes, place: Place, body: Body) -> None:
 
 
 def _parse_body(author: bytes, kind: str, items: list[Item]) -> Body:
+    if kind in BALLOT_KINDS:
+        return parse_ballot(kind, items)
+    body = _parse_membership(author, kind, items) or _parse_models(kind, items)
+    if body is None and kind in KINDS:
+        raise MalformedError(f"a ledger entry of kind {kind} with another body")
+    return body or _unknown(kind)
+
+
+def _parse_membership(author: bytes, kind: str, items: list[Item]) -> Known | None:
     match kind, items:
         case Genesis.KIND, [name, static, signature, node_name, nonce, budget]:
             founder = IdentityStatement.parse(author, static, signature)
@@ -201,11 +246,21 @@ def _parse_body(author: bytes, kind: str, items: list[Item]) -> Body:
             return Remove(codec.fixed_bytes(public, crypto.KEY_BYTES), codec.short_text(reason, MAX_REASON))
         case RotateKey.KIND, [old, new, static, signature]:
             return RotateKey(codec.fixed_bytes(old, crypto.KEY_BYTES), IdentityStatement.parse(new, static, signature))
-    if kind in BALLOT_KINDS:
-        return parse_ballot(kind, items)
-    if kind in {Genesis.KIND, Admit.KIND, Remove.KIND, RotateKey.KIND}:
-        raise MalformedError(f"a ledger entry of kind {kind} with another body")
-    return _unknown(kind)
+    return None
+
+
+def _parse_models(kind: str, items: list[Item]) -> Known | None:
+    match kind, items:
+        case PublishModel.KIND, [digest, release, name, licence]:
+            return PublishModel(
+                codec.fixed_bytes(digest, DIGEST_BYTES),
+                codec.fixed_bytes(release, DIGEST_BYTES),
+                _name(name),
+                codec.short_text(licence, MAX_LICENCE),
+            )
+        case RetireModel.KIND, [digest, reason]:
+            return RetireModel(codec.fixed_bytes(digest, DIGEST_BYTES), codec.short_text(reason, MAX_REASON))
+    return None
 
 
 @lru_cache(maxsize=64)  # there may be very many of one kind
@@ -213,7 +268,7 @@ def _unknown(kind: str) -> Unknown:
     return Unknown(kind)
 
 
-def _write_body(body: Written) -> list[Item]:
+def _write_body(body: Known) -> list[Item]:
     if isinstance(body, Genesis):
         founder = body.founder
         return [body.name, founder.static, founder.signature, body.node_name, body.nonce, body.invite_budget]

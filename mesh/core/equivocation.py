@@ -4,7 +4,7 @@ The two entries are the proof.  Both are in the ledger, where whoever holds it f
 and no entry of its own, travels as entries do, and is found by everyone who holds the same set.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from mesh.core.entries import Entry
@@ -28,3 +28,15 @@ def proof_of(entry: Entry, twins: Collection[bytes], *, known: Equivocation | No
         return known
     one, two, *_ = sorted((entry.id, *twins))
     return Equivocation(entry.author, entry.seq, (one, two))
+
+
+def equivocations(entries: Iterable[Entry]) -> dict[bytes, Equivocation]:
+    """Find, by author, who signed two entries of one seq: a function of the set, whatever the order and repetitions."""
+    found: dict[bytes, Equivocation] = {}
+    places: dict[tuple[bytes, int], set[bytes]] = {}
+    for entry in entries:
+        twins = places.setdefault((entry.author, entry.seq), set()) - {entry.id}
+        if twins:
+            found[entry.author] = proof_of(entry, twins, known=found.get(entry.author))
+        places[entry.author, entry.seq].add(entry.id)
+    return found

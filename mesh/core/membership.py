@@ -89,6 +89,7 @@ class FounderMembership:
     equivocations: Mapping[bytes, Equivocation]
     founder: bytes
     invites_left: int
+    admitted: Mapping[bytes, tuple[bytes, ...]]  # ids of the admissions that count, by the key they let in
 
     def may_admit(self, public: bytes) -> bool:
         """Whether this is the founder, still a member, with invitations left, and no proof against its key."""
@@ -227,6 +228,7 @@ class Roll:
             },
             founder=lineage[-1],
             invites_left=body.invite_budget - len(decided),
+            admitted={root: tuple(entry.id for entry, _ in found) for root, found in cases.items()},
         )
 
     def _tree(self, key: bytes) -> set[bytes]:

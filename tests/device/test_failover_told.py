@@ -15,6 +15,8 @@ from device.guests import Guests
 from device.http.app import public_routes
 from device.http.errors import on_error
 from device.http.gate import OwnersGate
+from device.record.log import RecordLog
+from device.record.publishing import Publishing
 from mesh.node import MeshNode
 from tests.sim.street import Street
 
@@ -29,6 +31,8 @@ async def program(street: Street) -> AsyncIterator[httpx.AsyncClient]:
         mesh=cast("MeshNode", spark.mesh),  # of which nothing is asked here
         queries=spark.queries,
         library=spark.library,
+        log=cast("RecordLog", None),
+        publishing=cast("Publishing", None),
         guests=cast("Guests", None),
         http=HttpAddress(host="127.0.0.1", port=0),
         version="0",

@@ -31,9 +31,11 @@ from tests.sim.scripts import (
     GUESTS,
     KEYS,
     LINEAGE,
+    LOG,
     MESH_MODELS,
     MODEL,
     OFFER,
+    ON_RECORD,
     PEERS,
     PULL,
     SPARK_ID,
@@ -82,6 +84,8 @@ class SimulatedDaemon:
         self.guests: Json = copy.deepcopy(STATUS["guests"])
         self.mesh_models: Json = copy.deepcopy(MESH_MODELS)
         self.arriving: list[Json] = []
+        self.log: list[Json] = copy.deepcopy(LOG)
+        self.on_record: Json = copy.deepcopy(ON_RECORD)
         self.verification: Json = copy.deepcopy(VERIFICATION)
         self.removing: list[Json] = []
         """What is removed to make room for what is imported."""
@@ -150,6 +154,9 @@ class SimulatedDaemon:
             ("POST", "/api/leave", self._done),
             ("POST", "/api/rekey", self._rekey),
             ("POST", "/api/board", self._done),
+            ("GET", "/api/log", self._get_log),
+            ("POST", "/api/models/publish", self._publish),
+            ("POST", "/api/models/retire", self._retire),
             ("GET", "/api/models", self._get_models),
             ("POST", "/api/models/pull", self._pull),
             ("GET", "/api/models/{name}", self._get_model),
@@ -317,6 +324,24 @@ class SimulatedDaemon:
             return _no_model(body["name"])
         lines = [{"stage": "verify", "done": 44_100_000, "total": 44_100_000}, {"stage": "done", **self.verification}]
         return Response("".join(json.dumps(line) + "\n" for line in lines), media_type="application/x-ndjson")
+
+    async def _get_log(self, request: Request, _body: Json) -> Response:
+        kind, last = request.query_params.get("kind"), int(request.query_params.get("last", 99))
+        found = [line for line in self.log if kind in (None, line["kind"])][-last:]
+        lines = [*({"stage": "entry", "entry": line} for line in found), {"stage": "done", "entries": len(self.log)}]
+        return Response("".join(json.dumps(line) + "\n" for line in lines), media_type="application/x-ndjson")
+
+    async def _publish(self, _request: Request, body: Json) -> Response:
+        if self._held(body["name"]) is None:
+            return _no_model(body["name"])
+        lines = [{"stage": "verify", "done": 44_100_000, "total": 44_100_000}]
+        lines.append({"stage": "done", "on_record": self.on_record})
+        return Response("".join(json.dumps(line) + "\n" for line in lines), media_type="application/x-ndjson")
+
+    async def _retire(self, _request: Request, body: Json) -> Response:
+        if body["name"] != self.on_record["name"]:
+            return _error(404, "no such model is published", code="model_not_published", hint="see hearth log")
+        return JSONResponse(self.on_record)
 
     async def _get_mesh_models(self, _request: Request, _body: Json) -> Response:
         return JSONResponse(self.mesh_models)

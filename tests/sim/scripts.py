@@ -56,6 +56,8 @@ MESH_MODELS: dict[str, Any] = {
             "disk_bytes": 392_348_416,
             "memory_bytes": 218_608_880,
             "shortfalls": ["needs about 392 MB of disk with its converted forms, 100 MB free"],
+            "published_by": [],
+            "retired": "by kitchen (k3v5x2ab): it lies",
         },
         {
             **{key: STORIES[key] for key in HELD},
@@ -65,11 +67,49 @@ MESH_MODELS: dict[str, Any] = {
             "disk_bytes": 176_400_000,
             "memory_bytes": 151_125_000,
             "shortfalls": [],
+            "published_by": ["workshop (mq7wz4td)"],
+            "retired": "",
         },
     ],
     "left_out": 0,
     "untold": 0,
 }
+
+ON_RECORD: dict[str, Any] = {
+    "name": STORIES["name"],
+    "digest": STORIES["digest"],
+    "licence": "MIT",
+    "published_by": ["kitchen (k3v5x2ab)"],
+    "retired": "",
+}
+LOG: list[dict[str, Any]] = [
+    {
+        "number": number,
+        "id": f"{number:02x}" * 32,
+        "kind": kind,
+        "node_id": node_id,
+        "name": name,
+        "seq": number,
+        "says": says,
+        "model": model,
+        "counts": counts,
+    }
+    for number, (kind, node_id, name, says, model, counts) in enumerate(
+        [
+            ("genesis", SPARK_ID, "kitchen", "kitchen (k3v5x2ab) founded the community willow street", "", True),
+            ("admit", SPARK_ID, "kitchen", "kitchen (k3v5x2ab) let workshop (mq7wz4td) in as an observer", "", True),
+            (
+                "retire",
+                EMBER_ID,
+                "workshop",
+                "workshop (mq7wz4td) retired stories-42m (c0ffee11)",
+                MODEL["digest"],
+                False,
+            ),
+        ],
+        1,
+    )
+]
 
 VERIFICATION: dict[str, Any] = {
     "verification": {
@@ -87,6 +127,8 @@ CARD: dict[str, Any] = {
     "hint": "",
     "publisher": "",
     "signed_by": "",
+    "published_by": [],
+    "retired": "",
     "card": Card(name="Stories 42M", licence="MIT", bad_at="facts\nand figures", parents=()).to_fields(),
 }
 _TALES: dict[str, Any] = {

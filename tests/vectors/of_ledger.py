@@ -18,6 +18,8 @@ def entries() -> Family:
     named = {"genesis": ledger.genesis, "admit": ADA.admits(ledger, BEN)}
     named["remove"] = BEN.removes(ledger, BEN)
     named["rotate-key"] = ADA.becomes(ledger, CLEO)
+    named["model"] = CLEO.publishes(ledger, "tiny")
+    named["retire"] = CLEO.retires(ledger, "tiny", "it lies")
     named["a kind of the future, with two deps"] = _signed(
         ADA, [1, ledger.community, ADA.public, 9, ID, [b"\1" * 32, b"\2" * 32], 1_700_000_000, "charter", [1, [b"x"]]]
     )
@@ -76,6 +78,16 @@ def _no_entries(ledger: Ledger) -> list[Json]:
         invalid(reason, _raw(ADA, payload))
         for reason, payload in [*varied(fields, changes), ("a field is missing", codec.encode(fields[:-1]))]
     ]
+    models: list[tuple[str, str, list[codec.Item]]] = [
+        ("a model digest of 31 bytes", "model", [ID[1:], ID, "tiny", "MIT"]),
+        ("a model without its release", "model", [ID, "tiny", "MIT"]),
+        ("a model whose licence steers a terminal", "model", [ID, ID, "tiny", "\x1b[2J"]),
+        ("a model whose licence has 501 characters", "model", [ID, ID, "tiny", "M" * 501]),
+        ("a retirement without a reason", "retire", [ID]),
+        ("a retirement whose reason has 201 characters", "retire", [ID, "r" * 201]),
+    ]
+    for reason, kind, said in models:
+        wrong.append(invalid(reason, _raw(ADA, codec.encode([*fields[:7], kind, said]))))
     wrong.append(invalid("signed by another key", admit.raw[:-64] + crypto.sign(BEN.seed, "entry", ID, b"")))
     wrong.append(invalid("one bit of the signature flipped", flipped(admit.raw, -1)))
     wrong.append(invalid("one bit of the payload flipped", flipped(admit.raw, 40)))

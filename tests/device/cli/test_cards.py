@@ -32,11 +32,26 @@ def test_a_card_is_shown(hearth: Hearth, daemon: SimulatedDaemon) -> None:
     assert "  parents         none" in lines
     assert "  passed on       yes: MIT: anyone may pass copies on; keep the notices with them" in lines
     assert "  signed by       nobody yet" in lines
+    assert "  published by    nobody in this community" in lines
     assert json.loads(hearth("models", "card", "stories-42m", "--json").out) == CARD
     assert _kept(daemon) == []
     gone = hearth("models", "card", "gone")
     assert gone.code == 1
     assert "no model gone is here" in gone.err
+
+
+def test_a_card_says_what_the_record_says(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """By whom the model is published, or by whom it was taken back."""
+    daemon.card |= {"published_by": ["kitchen (k3v5x2ab)", "attic (a2f6jrkx)"]}
+    lines = hearth("models", "card", "stories-42m").out.splitlines()
+    assert [line.split(maxsplit=2)[2] for line in lines if "published by" in line] == [
+        "kitchen (k3v5x2ab)",
+        "attic (a2f6jrkx)",
+    ]
+    daemon.card |= {"retired": "by kitchen (k3v5x2ab): it lies"}
+    lines = hearth("models", "card", "stories-42m").out.splitlines()
+    assert lines[-1] == "  retired         by kitchen (k3v5x2ab): it lies"
+    assert not any("published by" in line for line in lines)
 
 
 def test_why_a_model_is_not_passed_on(hearth: Hearth, daemon: SimulatedDaemon) -> None:

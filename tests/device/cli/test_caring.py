@@ -130,8 +130,10 @@ def test_a_damaged_model_is_listed_as_that(hearth: Hearth, daemon: SimulatedDaem
 def test_models_of_the_mesh(hearth: Hearth, daemon: SimulatedDaemon) -> None:
     """Who has them, which are here, and which will not fit, with the reason."""
     done = hearth("ls", "--mesh")
-    assert "smollm2-135m  5f1c8a03  98.1 MB  Llama-3.2  workshop and 2 more  won't fit" in done.out
-    assert "stories-42m   c0ffee11  44.1 MB  MIT                             yes" in done.out
+    retired = "retired by kitchen (k3v5x2ab): it lies"
+    assert f"smollm2-135m  5f1c8a03  98.1 MB  Llama-3.2  workshop and 2 more  won't fit  {retired}" in done.out
+    published = "published by workshop (mq7wz4td)"
+    assert f"stories-42m   c0ffee11  44.1 MB  MIT                             yes        {published}" in done.out
     assert "smollm2-135m (5f1c8a03) needs about 392 MB of disk" in done.err
     assert "smollm2-135m (5f1c8a03) is not passed on" in done.err
     assert "estimated from sizes" in done.err

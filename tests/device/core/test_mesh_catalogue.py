@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from device.api_of_models import HeldModel, Holder
+from device.api_of_models import HeldModel, Holder, MeshModel, MeshModels
+from device.api_of_record import OnRecord
 from device.core.fitting import Room
-from device.core.mesh_catalogue import MAX_HOLDERS, MAX_LISTED, mesh_catalogue
+from device.core.mesh_catalogue import MAX_HOLDERS, MAX_LISTED, mesh_catalogue, with_record
 from device.core.routing import Candidate
 
 ROOM = Room(store_bytes=10**12, cache_bytes=10**12, shared=True, memory_bytes=10**9)
@@ -71,3 +72,11 @@ def test_the_list_is_bounded() -> None:
     assert (len(models), left_out) == (MAX_LISTED, 7)
     assert len(models[0].holders) == MAX_HOLDERS
     assert models[0].holder_count == MAX_HOLDERS + 5
+
+
+def test_what_the_record_says_is_added() -> None:
+    """Of the models it speaks of."""
+    one, other = (MeshModel(name=name, digest=name * 8, size_bytes=1) for name in ("a", "b"))
+    said = OnRecord(name="b", digest=other.digest, licence="MIT", published_by=("ember",), retired="by ember")
+    found = with_record(MeshModels(models=(one, other), left_out=2), {other.digest: said})
+    assert found == MeshModels(models=(one, replace(other, published_by=("ember",), retired="by ember")), left_out=2)

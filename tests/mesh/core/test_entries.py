@@ -5,8 +5,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.core import codec, crypto
-from mesh.core.ballots import Ballot, Commit, Lock, Proposal, Slot, Vote
-from mesh.core.entries import MAX_ENTRY_BYTES, Admit, Entry, Genesis, Place, Remove, RotateKey, Unknown, write_entry
+from mesh.core.ballots import BALLOT_KINDS, Ballot, Commit, Lock, Proposal, Slot, Vote
+from mesh.core.entries import (
+    KINDS,
+    MAX_ENTRY_BYTES,
+    MAX_LICENCE,
+    MAX_REASON,
+    Admit,
+    Entry,
+    Genesis,
+    Known,
+    Place,
+    PublishModel,
+    Remove,
+    RetireModel,
+    RotateKey,
+    Unknown,
+    write_entry,
+)
 from mesh.errors import CryptoError, MalformedError
 from tests.mesh.core.world import Person
 
@@ -31,10 +47,13 @@ def _signed(fields: list[codec.Item], person: Person = ANNA) -> bytes:
 def test_each_kind_survives_the_wire() -> None:
     """What is signed is what is read."""
     ledger = ANNA.founds()
-    entries = [ledger.genesis, ANNA.admits(ledger, BEN), BEN.removes(ledger, BEN), ANNA.becomes(ledger, CLEO)]
-    kinds = [Genesis, Admit, Remove, RotateKey]
+    entries = [ledger.genesis, ANNA.admits(ledger, BEN), BEN.publishes(ledger, "tiny"), BEN.retires(ledger, "tiny")]
+    entries += [BEN.removes(ledger, BEN), ANNA.becomes(ledger, CLEO)]
+    kinds: list[type[Known]] = [Genesis, Admit, PublishModel, RetireModel, Remove, RotateKey]
+    assert {kind.KIND for kind in kinds} == KINDS - BALLOT_KINDS
     for entry, kind in zip(entries, kinds, strict=True):
         assert isinstance(entry.body, kind)
+        assert entry.kind == kind.KIND
         assert Entry.parse(entry.raw) == entry
         assert Entry.parse(entry.raw, trusted=True) == entry
         assert entry.community == ledger.genesis.id
@@ -104,8 +123,8 @@ def test_ballots_of_another_shape_are_refused_though_well_signed(kind: str, item
 def test_unknown_kinds_are_kept_unread() -> None:
     """A later version's entry is an entry."""
     admit = ANNA.admits(ANNA.founds(), BEN)
-    body = Entry.parse(resigned(admit, 7, "charter")).body
-    assert body == Unknown("charter")
+    entry = Entry.parse(resigned(admit, 7, "charter"))
+    assert (entry.body, entry.kind) == (Unknown("charter"), "charter")
 
 
 @pytest.mark.parametrize(
@@ -143,6 +162,35 @@ def test_entries_of_another_shape_are_refused_though_well_signed(place: int, val
     admit = ANNA.admits(ANNA.founds(), BEN)
     with pytest.raises((MalformedError, CryptoError)):
         Entry.parse(resigned(admit, place, value))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("model", [ID, ID, "tiny"]),
+        ("model", [ID, ID, "tiny", "MIT", ""]),
+        ("model", [ID[1:], ID, "tiny", "MIT"]),
+        ("model", [ID, "release", "tiny", "MIT"]),
+        ("model", [ID, ID, " ", "MIT"]),
+        ("model", [ID, ID, "\u202etiny", "MIT"]),
+        ("model", [ID, ID, "n" * 65, "MIT"]),
+        ("model", [ID, ID, "tiny", "M\x1bT"]),
+        ("model", [ID, ID, "tiny", "M" * (MAX_LICENCE + 1)]),
+        ("model", [ID, ID, "tiny", None]),
+        ("retire", [ID]),
+        ("retire", [ID + ID, "worse"]),
+        ("retire", [ID, "worse\n"]),
+        ("retire", [ID, "r" * (MAX_REASON + 1)]),
+        ("retire", [ID, b"worse"]),
+    ],
+)
+def test_a_model_is_published_and_retired_in_one_form(kind: str, body: list[codec.Item]) -> None:
+    """Digests of 32 bytes, a name, a licence and a reason that can be shown; anything else is refused."""
+    fields = codec.decode_array(ANNA.admits(ANNA.founds(), BEN).raw[:-64], max_bytes=MAX_ENTRY_BYTES)
+    payload = codec.encode([*fields[:7], kind, body])
+    assert isinstance(fields[1], bytes)
+    with pytest.raises(MalformedError):
+        Entry.parse(payload + crypto.sign(ANNA.seed, "entry", fields[1], payload))
 
 
 @pytest.mark.parametrize(("place", "value"), [(1, ID), (5, [ID]), (7, "admit"), (8, [1])])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mesh.core.entries import Entry, Place, Remove
 from mesh.core.ledger import Ledger
-from mesh.core.tree_order import ordered
+from mesh.core.tree_order import in_order, ordered
 from mesh.errors import MalformedError
 from tests.mesh.core.test_ledger_order import ACTIONS, lived
 from tests.mesh.core.world import Person, copy_of
@@ -101,3 +101,13 @@ def test_a_frontier_must_be_held_whole() -> None:
     refused([admission, last], [*heads], "below a frontier")
     refused([*ledger.entries], [replace(heads[0], seq=7)], "names an entry")
     refused([ledger.genesis, last], [head for head in heads if head.author == BEN.public], "let in")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(ACTIONS, max_size=16), st.randoms(use_true_random=False))
+def test_ledger_order_of_all_is_one_order(actions: list[tuple[str, int, int, int]], rng: random.Random) -> None:
+    """That of the tree in which nothing was fixed before, however the entries came, and however often."""
+    ledger = lived(actions)
+    shuffled = [*ledger.entries, *ledger.entries[:3]]
+    rng.shuffle(shuffled)
+    assert in_order(shuffled) == ordered(ledger.entries, [ledger.heads()])

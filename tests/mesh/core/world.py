@@ -3,7 +3,19 @@
 import hashlib
 
 from mesh.core import codec, crypto
-from mesh.core.entries import Admit, Entry, Genesis, Place, Remove, RotateKey, write_entry, write_genesis
+from mesh.core.entries import (
+    Admit,
+    Entry,
+    Genesis,
+    Known,
+    Place,
+    PublishModel,
+    Remove,
+    RetireModel,
+    RotateKey,
+    write_entry,
+    write_genesis,
+)
 from mesh.core.ledger import Ledger
 from mesh.core.statement import IdentityStatement
 
@@ -24,7 +36,7 @@ class Person:
         body = Genesis(name, self.statement, self.name, b"n" * 16, budget)
         return Ledger(write_genesis(self.seed, body))
 
-    def signs(self, ledger: Ledger, body: Admit | Remove | RotateKey, *, place: Place | None = None) -> Entry:
+    def signs(self, ledger: Ledger, body: Known, *, place: Place | None = None) -> Entry:
         """Sign an entry on top of this ledger and add it there."""
         entry = write_entry(self.seed, ledger.community, place or ledger.next_place(self.public), body)
         ledger.add(entry)
@@ -41,6 +53,20 @@ class Person:
     def becomes(self, ledger: Ledger, other: "Person") -> Entry:
         """Go on under another key."""
         return self.signs(ledger, RotateKey(self.public, other.statement))
+
+    def publishes(self, ledger: Ledger, model: str, *, release: str = "release", place: Place | None = None) -> Entry:
+        """Publish a model whose digest is made from its name."""
+        body = PublishModel(digest_of(model), digest_of(release), model, "CC0-1.0")
+        return self.signs(ledger, body, place=place)
+
+    def retires(self, ledger: Ledger, model: str, reason: str = "", *, place: Place | None = None) -> Entry:
+        """Retire a model."""
+        return self.signs(ledger, RetireModel(digest_of(model), reason), place=place)
+
+
+def digest_of(name: str) -> bytes:
+    """Make up a digest."""
+    return hashlib.sha256(name.encode()).digest()
 
 
 def of_the_future(person: Person, ledger: Ledger, size: int, *, place: Place | None = None) -> Entry:

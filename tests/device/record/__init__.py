@@ -1,0 +1,1 @@
+"""The record as its owner reads and writes it."""
