@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from mesh.core import codec, crypto
+from mesh.core.acts import Acts
 from mesh.core.causality import Causality, parents_first
 from mesh.core.entries import Admit, Entry, Genesis, Remove, RotateKey
 from mesh.core.equivocation import Equivocation, proof_of
-from mesh.core.statement import IdentityStatement
 from mesh.errors import MalformedError
 
 OBSERVER: Final = "observer"
@@ -150,16 +150,12 @@ class Roll:
         self._entries = entries
         self._founding: list[tuple[Entry, Genesis]] = []
         self._admissions: dict[bytes, list[tuple[Entry, Admit]]] = {}  # by author, in the order of the feed
-        self._rotations: dict[bytes, list[tuple[bytes, IdentityStatement]]] = {}  # by old key: entry id, new key
-        self._removals: dict[bytes, list[Entry]] = {}  # by the key they name
+        self._acts = Acts()
         self.equivocations: dict[bytes, Equivocation] = {}
         """The proofs against keys, by author."""
-        self._judged: dict[
-            bytes, tuple[list[bytes], Member | None]
-        ] = {}  # by first key: admissions, and what came of them
-        self._below: dict[bytes, tuple[bytes, set[bytes]]] = {}  # by author: a rotation, and what it was built on
+        # By first key: admissions, and what came of them.
+        self._judged: dict[bytes, tuple[list[bytes], Member | None]] = {}
         self._causality = Causality()
-        self._over = set[bytes | None]()  # own rotations and what their authors signed on top of them
         self._folded: FounderMembership | None = None
 
     def add(self, entry: Entry, *, twins: Collection[bytes]) -> None:
@@ -170,9 +166,7 @@ class Roll:
             self.equivocations[entry.author] = proof_of(entry, twins, known=self.equivocations.get(entry.author))
             self._folded = None
             self._judged.clear()
-        if entry.place.prev in self._over:
-            self._over.add(entry.id)
-        elif isinstance(body, Genesis | Admit | Remove | RotateKey):
+        if self._acts.add(entry) and isinstance(body, Genesis | Admit | Remove | RotateKey):
             self._folded = None
             if not isinstance(body, Admit):  # which concerns its subject alone
                 self._judged.clear()
@@ -181,11 +175,6 @@ class Roll:
     def _note(self, entry: Entry, body: Genesis | Admit | Remove | RotateKey) -> None:
         if isinstance(body, Genesis):
             self._founding.append((entry, body))
-        elif isinstance(body, RotateKey) and body.old == entry.author:
-            self._over.add(entry.id)
-            self._rotations.setdefault(entry.author, []).append((entry.id, body.new))
-        elif isinstance(body, Remove):
-            self._removals.setdefault(body.public, []).append(entry)
         elif isinstance(body, Admit) and body.role == OBSERVER:
             admissions = self._admissions.setdefault(entry.author, [])
             insort(admissions, (entry, body), key=lambda one: (one[0].seq, one[0].id))
@@ -200,8 +189,8 @@ class Roll:
         if len(self._founding) != 1:
             raise MalformedError("a ledger has exactly one genesis")
         [(genesis, body)] = self._founding
-        founders, lineage = self._tree(genesis.author), self._lineage(genesis.author)
-        leaving = self._removals_of(founders, founders)
+        founders, lineage = self._acts.keys_from(genesis.author), self._acts.lineage(genesis.author)
+        leaving = self._acts.removals_of(founders, founders)
         decided = [
             (entry, admit)
             for key in lineage
@@ -231,28 +220,12 @@ class Roll:
             admitted={root: tuple(entry.id for entry, _ in found) for root, found in cases.items()},
         )
 
-    def _tree(self, key: bytes) -> set[bytes]:
-        """Return a key and all that any of its rotations, and theirs, go on under."""
-        keys, stack = {key}, [key]
-        while stack:
-            new = {statement.public for _, statement in self._rotations.get(stack.pop(), [])} - keys
-            keys |= new
-            stack.extend(new)
-        return keys
-
-    def _lineage(self, key: bytes) -> list[bytes]:
-        """Return a key and those that replaced it, the one in use last."""
-        keys = [key]
-        while (new := self._successor(keys[-1])) and new.public not in keys:
-            keys.append(new.public)
-        return keys
-
     def _under_last_key(self, member: Member) -> Member | None:
         """Return the member under the key it uses now; None if that key has been rotated away too, in a circle."""
-        *replaced, key = self._lineage(member.public)
-        if self._successor(key):
+        *replaced, key = self._acts.lineage(member.public)
+        if self._acts.successor(key):
             return None
-        last = self._successor(replaced[-1]) if replaced else None
+        last = self._acts.successor(replaced[-1]) if replaced else None
         static = last.static if last else member.static
         return Member(crypto.raw_id(key), key, static, member.name, member.role)
 
@@ -267,22 +240,18 @@ class Roll:
 
     def _judge(self, root: bytes, admissions: list[tuple[Entry, Admit]], founders: set[bytes]) -> Member | None:
         """Look at every removal: it must be known to an admission after it."""
-        keys = self._tree(root)
-        removals = self._removals_of(keys, keys | founders)
+        keys = self._acts.keys_from(root)
+        removals = self._acts.removals_of(keys, keys | founders)
         standing = [admit for entry, admit in admissions if all(self._knows(entry, removal) for removal in removals)]
         if not standing:
             return None
         static, name = standing[-1].subject.static, standing[-1].node_name
         return self._under_last_key(Member(crypto.raw_id(root), root, static, name, OBSERVER))
 
-    def _removals_of(self, keys: set[bytes], by: set[bytes]) -> list[Entry]:
-        """Return the removals of any of these keys that one of those signed."""
-        return [entry for key in keys for entry in self._removals.get(key, []) if entry.author in by]
-
     def _is_heard(self, admission: Entry) -> bool:
         """Whether an admission counts: not in dispute, or what its author's rotation was built on."""
-        if admission.author in self._rotations:
-            return admission.id in self._built_on(self._first_rotation(admission.author), by=admission.author)
+        if admission.author in self._acts.rotations:
+            return admission.id in self._acts.built_on(admission.author, self._entries)
         return not self._is_disputed(admission)
 
     def _knows_none(self, entry: Entry, others: list[Entry]) -> bool:
@@ -291,38 +260,20 @@ class Roll:
 
     def _number(self, founders: set[bytes]) -> int:
         """Count rotations, and for each admission the members that took it back and the fork that did."""
-        count = len({entry.author for entry in self._removals_of(founders, founders)})
+        count = len({entry.author for entry in self._acts.removals_of(founders, founders)})
         concerned = set(founders)
         for author in founders:
             for entry, admit in self._admissions.get(author, []):
-                keys = self._tree(admit.subject.public)
+                keys = self._acts.keys_from(admit.subject.public)
                 concerned |= keys
-                removals = self._removals_of(keys, keys | founders)
+                removals = self._acts.removals_of(keys, keys | founders)
                 count += len({removal.author for removal in removals if self._knows_none(entry, [removal])})
                 count += self._is_disputed(entry)
-        return count + sum(len(self._rotations.get(key, [])) for key in concerned)
+        return count + sum(len(self._acts.rotations.get(key, [])) for key in concerned)
 
     def _is_disputed(self, entry: Entry) -> bool:
         proof = self.equivocations.get(entry.author)
         return proof is not None and entry.seq >= proof.seq
-
-    def _first_rotation(self, key: bytes) -> bytes:
-        return min(entry_id for entry_id, _ in self._rotations[key])
-
-    def _successor(self, key: bytes) -> IdentityStatement | None:
-        rotations = self._rotations.get(key)
-        return min(rotations, key=lambda rotation: rotation[0])[1] if rotations else None
-
-    def _built_on(self, rotation: bytes, *, by: bytes) -> set[bytes]:
-        """Return the ids of a rotation and of what its author signed below it."""
-        known, below = self._below.get(by, (b"", set[bytes]()))
-        if known != rotation:
-            below, entry = set[bytes](), self._entries.get(rotation)
-            while entry is not None:
-                below.add(entry.id)
-                entry = self._entries.get(entry.place.prev) if entry.place.prev else None
-            self._below[by] = rotation, below
-        return below
 
     def _knows(self, admission: Entry, removal: Entry) -> bool:
         return self._causality.knows(admission.id, removal.id)

@@ -12,6 +12,7 @@ A pure, total function of the set of entries and of the membership it folds to, 
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from mesh.core.acts import Acts
 from mesh.core.causality import Causality, parents_first
 from mesh.core.entries import Admit, Entry, Genesis, PublishModel, Remove, RetireModel, RotateKey
 from mesh.core.equivocation import equivocations
@@ -38,23 +39,13 @@ class Standing:
         by_id = {entry.id: entry for entry in entries}  # not kept: what is, is small
         self._admitted = membership.admitted
         self._equivocations = equivocations(by_id.values())
-        self._ended = set[bytes | None]()  # own rotations, and what their authors signed on top of them
-        self._rotations: dict[bytes, list[tuple[bytes, bytes]]] = {}  # by old key: entry id, new key
-        self._removals: dict[bytes, list[Entry]] = {}  # by the key they name
-        acts = [entry for entry in by_id.values() if isinstance(entry.body, Remove | RotateKey)]
-        rotating = {entry.author for entry in acts if isinstance(entry.body, RotateKey)}
-        feeds = [entry for entry in by_id.values() if entry.author in rotating]
-        for entry in sorted(feeds, key=lambda entry: (entry.author, entry.seq, entry.id)):
-            self._read(entry)
-        for entry in acts:
-            if entry.author not in rotating:
-                self._read(entry)
+        self._acts = _acts_in(by_id)
         [(self._founder, genesis)] = [(e.author, e.body) for e in by_id.values() if isinstance(e.body, Genesis)]
         admits = {entry.id: entry.body for entry in by_id.values() if isinstance(entry.body, Admit)}
         names = {person: admits[ids[-1]].node_name for person, ids in self._admitted.items()}
         names[self._founder] = genesis.node_name
-        self._chains = {key: _chain(min(one for one, _ in found), by_id) for key, found in self._rotations.items()}
-        self._keys = {person: self.keys_from(person) for person in names}
+        self._chains = {key: self._acts.built_on(key, by_id) for key in self._acts.rotations}
+        self._keys = {person: self._acts.keys_from(person) for person in names}
         self._people: dict[bytes, list[bytes]] = {}  # by key
         for person in sorted(names):
             for key in self._keys[person]:
@@ -69,12 +60,7 @@ class Standing:
 
     def keys_from(self, key: bytes) -> set[bytes]:
         """Return a key and all that any of its rotations, and theirs, go on under."""
-        keys, stack = {key}, [key]
-        while stack:
-            new = {public for _, public in self._rotations.get(stack.pop(), ())} - keys
-            keys |= new
-            stack.extend(new)
-        return keys
+        return self._acts.keys_from(key)
 
     def goes_on_from(self, later: bytes, earlier: bytes) -> bool:
         """Whether a key is another one, or what that was rotated to; never the other way round.
@@ -98,7 +84,7 @@ class Standing:
                 return any(entry in self._removals_of(person) for person in self._people.get(public, ()))
             case RotateKey():
                 return entry.author in self._people and entry.id in {
-                    one for one, _ in self._rotations.get(entry.author, ())
+                    one for one, _ in self._acts.rotations.get(entry.author, ())
                 }
             case PublishModel() | RetireModel():
                 return self._is_heard(entry) and any(
@@ -110,22 +96,10 @@ class Standing:
         """Whether a publication of the set comes causally after a retirement of the set."""
         return self._causality.knows(publication.id, retirement.id)
 
-    def _read(self, entry: Entry) -> None:
-        """Take what an entry ends or takes; those of an author that rotated its key come in the order of the feed."""
-        body = entry.body
-        if entry.place.prev in self._ended:
-            self._ended.add(entry.id)
-        elif isinstance(body, RotateKey) and body.old == entry.author:
-            self._ended.add(entry.id)
-            self._rotations.setdefault(entry.author, []).append((entry.id, body.new.public))
-        elif isinstance(body, Remove):
-            self._removals.setdefault(body.public, []).append(entry)
-
     def _removals_of(self, person: bytes) -> list[Entry]:
         """Return the removals of somebody that somebody entitled to it signed: the person, or the founder."""
         keys = self._keys[person]
-        by = keys | self._keys[self._founder]
-        return [entry for key in sorted(keys) for entry in self._removals.get(key, ()) if entry.author in by]
+        return self._acts.removals_of(keys, keys | self._keys[self._founder])
 
     def _compare(self, by_id: Mapping[bytes, Entry]) -> Causality:
         """Learn what entries know of those few that will be asked about."""
@@ -167,10 +141,14 @@ class Standing:
         )
 
 
-def _chain(entry_id: bytes | None, by_id: Mapping[bytes, Entry]) -> set[bytes]:
-    """Return the ids of an entry and of those its author signed below it."""
-    chain = set[bytes]()
-    while entry_id is not None and entry_id in by_id:
-        chain.add(entry_id)
-        entry_id = by_id[entry_id].place.prev
-    return chain
+def _acts_in(by_id: Mapping[bytes, Entry]) -> Acts:
+    """Read removals and rotations; only feeds in which keys were rotated need be gone through in their order."""
+    acts = Acts()
+    rotating = {entry.author for entry in by_id.values() if isinstance(entry.body, RotateKey)}
+    feeds = [entry for entry in by_id.values() if entry.author in rotating]
+    for entry in sorted(feeds, key=lambda entry: (entry.author, entry.seq, entry.id)):
+        acts.add(entry)
+    for entry in by_id.values():
+        if entry.author not in rotating and isinstance(entry.body, Remove):
+            acts.add(entry)
+    return acts
