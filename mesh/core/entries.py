@@ -43,6 +43,11 @@ class Genesis:
     nonce: bytes
     invite_budget: int
 
+    def to_items(self) -> list[Item]:
+        """Write the body."""
+        founder = self.founder
+        return [self.name, founder.static, founder.signature, self.node_name, self.nonce, self.invite_budget]
+
 
 @dataclass(frozen=True, slots=True)
 class Admit:
@@ -53,6 +58,11 @@ class Admit:
     node_name: str
     role: str
 
+    def to_items(self) -> list[Item]:
+        """Write the body."""
+        subject = self.subject
+        return [subject.public, subject.static, subject.signature, self.node_name, self.role]
+
 
 @dataclass(frozen=True, slots=True)
 class Remove:
@@ -62,6 +72,10 @@ class Remove:
     public: bytes
     reason: str
 
+    def to_items(self) -> list[Item]:
+        """Write the body."""
+        return [self.public, self.reason]
+
 
 @dataclass(frozen=True, slots=True)
 class RotateKey:
@@ -70,6 +84,10 @@ class RotateKey:
     KIND = "rotate-key"
     old: bytes
     new: IdentityStatement
+
+    def to_items(self) -> list[Item]:
+        """Write the body."""
+        return [self.old, self.new.public, self.new.static, self.new.signature]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +162,12 @@ class Entry:
         return self.body.kind if isinstance(self.body, Unknown) else self.body.KIND
 
     @property
+    def lets_in(self) -> bytes | None:
+        """The key whose entries a ledger takes because of this one, if it lets any in."""
+        statement = _statement_in(self.body)
+        return statement.public if statement is not None else None
+
+    @property
     def parents(self) -> tuple[bytes, ...]:
         """The ids of the entries this one follows."""
         return self.place.deps if self.place.prev is None else (self.place.prev, *self.place.deps)
@@ -190,7 +214,7 @@ def write_entry(seed: bytes, community: bytes, place: Place, body: Known) -> Ent
             [*place.deps],
             0,  # no clock here is worth trusting
             body.KIND,
-            _write_body(body),
+            body.to_items(),
         ]
     )
     return Entry.parse(payload + crypto.sign(seed, _KIND, community, payload))
@@ -266,20 +290,6 @@ def _parse_models(kind: str, items: list[Item]) -> Known | None:
 @lru_cache(maxsize=64)  # there may be very many of one kind
 def _unknown(kind: str) -> Unknown:
     return Unknown(kind)
-
-
-def _write_body(body: Known) -> list[Item]:
-    if isinstance(body, Genesis):
-        founder = body.founder
-        return [body.name, founder.static, founder.signature, body.node_name, body.nonce, body.invite_budget]
-    if isinstance(body, Admit):
-        subject = body.subject
-        return [subject.public, subject.static, subject.signature, body.node_name, body.role]
-    if isinstance(body, Remove):
-        return [body.public, body.reason]
-    if isinstance(body, RotateKey):
-        return [body.old, body.new.public, body.new.static, body.new.signature]
-    return body.to_items()
 
 
 def _statement_in(body: Body) -> IdentityStatement | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mesh.core import codec, crypto
-from mesh.core.entries import ID_BYTES, MAX_DEPS, MAX_SEQ, Admit, Entry, Genesis, Place, Remove, RotateKey
+from mesh.core.entries import ID_BYTES, MAX_DEPS, MAX_SEQ, Entry, Genesis, Place, Remove, RotateKey
 from mesh.core.equivocation import Equivocation
 from mesh.core.membership import FounderMembership, Roll
 from mesh.errors import MalformedError
@@ -272,9 +272,7 @@ class Ledger:
             self._spent.pop(entry.place.prev, None)
         self._tips.difference_update(entry.parents)
         self._tips.add(entry.id)
-        if isinstance(entry.body, Admit):
-            self._authors.add(entry.body.subject.public)
-        elif isinstance(entry.body, RotateKey):
-            self._authors.add(entry.body.new.public)
-            if entry.author in self._voters and entry.body.old == entry.author:
-                self._voters.add(entry.body.new.public)
+        if entry.lets_in is not None:
+            self._authors.add(entry.lets_in)
+        if isinstance(entry.body, RotateKey) and entry.author in self._voters and entry.body.old == entry.author:
+            self._voters.add(entry.body.new.public)

@@ -17,7 +17,6 @@ from mesh.core.membership import FounderMembership, Roll
 from mesh.core.merkle import GrowingTree
 from mesh.core.notes import MAX_NOTE_BYTES, Checkpoint, Note
 from mesh.core.record import END_OF_ENTRIES, HEADER, MAX_LINE_BYTES, leaf_of
-from mesh.core.tree_order import key_let_in_by
 from mesh.errors import CryptoError, MalformedError, RecordRefusedError
 
 MAX_ENTRIES: Final = 131_072  # of 300 bytes each: some 180 MiB while they are checked, which a board of 512 MB has
@@ -125,9 +124,8 @@ class RecordCheck:
         self._roll.add(entry, twins=twins)
         twins.append(entry.id)
         self._tree.append(leaf_of(entry))
-        key = key_let_in_by(entry)
-        if key is not None:
-            self._let_in.add(key)
+        if entry.lets_in is not None:
+            self._let_in.add(entry.lets_in)
 
     def _check_place(self, entry: Entry) -> None:
         """Ask what a ledger asks.  Errors: MalformedError."""

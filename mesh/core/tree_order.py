@@ -13,21 +13,9 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from mesh.core.entries import Admit, Entry, Genesis, RotateKey
+from mesh.core.entries import Entry, Genesis
 from mesh.core.ledger import Head
 from mesh.errors import MalformedError
-
-
-def key_let_in_by(entry: Entry) -> bytes | None:
-    """Return the key whose entries a ledger takes because of this one, if it lets any in."""
-    match entry.body:
-        case Genesis():
-            return entry.author
-        case Admit(subject=subject):
-            return subject.public
-        case RotateKey(new=new):
-            return new.public
-    return None
 
 
 def ordered(entries: Iterable[Entry], frontiers: Iterable[Sequence[Head]]) -> list[Entry]:
@@ -86,7 +74,7 @@ class _Order:
     def _place(self, entry: Entry) -> list[bytes]:
         """Place an entry; return the id, and the key it lets in, for which others may have waited."""
         self.placed[entry.id] = entry
-        key = key_let_in_by(entry)
+        key = entry.lets_in
         if key is None or key in self._let_in:
             return [entry.id]
         self._let_in.add(key)
