@@ -35,7 +35,7 @@ from device.queries import Queries
 from device.record.log import RecordLog
 from device.record.publishing import Publishing
 from device.telemetry import memory
-from mesh.core.record import Record
+from mesh.core.record import RecordFile
 from mesh.identity import fingerprint
 from mesh.node import MeshNode
 
@@ -153,9 +153,9 @@ class Administration:
             node_id=joined.node_id, name=joined.name, fingerprint=joined.fingerprint, community=joined.community
         )
 
-    async def record(self) -> Record:
+    async def record(self) -> RecordFile:
         """Write the community's record, signed by this node.  Raises MeshError."""
-        return await self.mesh.recorder.record()
+        return await self.mesh.record.export()
 
     async def leave(self) -> None:
         """Leave the community.  Raises MeshError."""

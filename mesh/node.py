@@ -32,7 +32,6 @@ from mesh.offers import Offer
 from mesh.publishing import Publisher
 from mesh.reception import Reception, ReceptionEvents
 from mesh.record import Record
-from mesh.recording import Recorder
 from mesh.sightings import Sighting
 from mesh.signal import Signal
 from mesh.static_peers import StaticPeers
@@ -59,7 +58,6 @@ class MeshNode:
         self._identity, self._home, self._access, self._broker = own.identity, own.home, own.access, own.broker
         self._store = own.store  # closed when `run` ends
         self.publisher = Publisher(self._identity, self._store)
-        self.recorder = Recorder(self._identity, self._store)
         self._visitor = Visitor(
             identity=self._identity, name=self.name, store=self._store, access=self._access, ports=self._ports
         )
@@ -71,9 +69,7 @@ class MeshNode:
             config.door_port, self._reception.answer, bind_address=config.bind_address, counters=self._counters
         )
         self._exchange = self._build_exchange()
-        self.record = Record(
-            self._store, own=self._identity.public, spread=self._exchange.spread, on_change=self._changed
-        )
+        self.record = Record(self._identity, self._store, spread=self._exchange.spread, on_change=self._changed)
         self._neighbourhood = self._build_neighbourhood()
         self._examination = self._build_examination()
         self._host_name = HostName(self._identity.node_id, on_change=self._changed)

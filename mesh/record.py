@@ -1,12 +1,19 @@
-"""The community's record as the device reads it, and the few things that the device signs into it."""
+"""The community's record as the device reads, exports and signs it."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mesh.community import CommunityStore
+from mesh.core import notes
 from mesh.core.entries import Entry, PublishModel, RetireModel
+from mesh.core.ledger import Head
 from mesh.core.membership import FounderMembership
+from mesh.core.notes import Note
+from mesh.core.record import RecordFile, snapshot_of
+from mesh.core.tree_order import ordered
 from mesh.errors import KeyInDisputeError, NoCommunityError
+from mesh.identity import Identity
 
 
 @dataclass(frozen=True)
@@ -21,11 +28,18 @@ class Record:
     """The record of the community this node belongs to, or was removed from."""
 
     def __init__(
-        self, store: CommunityStore, *, own: bytes, spread: Callable[[Entry], None], on_change: Callable[[], None]
+        self,
+        identity: Identity,
+        store: CommunityStore,
+        *,
+        spread: Callable[[Entry], None],
+        on_change: Callable[[], None],
     ) -> None:
-        """own: this node's public key; spread: called with each entry that is signed; on_change: when one has been."""
+        """spread: called with each entry that is signed; on_change: when one has been."""
+        self._identity = identity
         self._store = store
-        self.own = own
+        self.own = identity.public
+        """This node's public key."""
         self._spread = spread
         self._on_change = on_change
 
@@ -35,6 +49,18 @@ class Record:
         if ledger is None or folded is None:
             raise NoCommunityError("this node belongs to no community")
         return RecordView(ledger.entries, folded)
+
+    async def export(self, frontiers: Sequence[Sequence[Head]] = ()) -> RecordFile:
+        """Return all this node holds: what is at or below the frontiers the community decided on, then the rest.
+
+        Whoever holds the same signs the same note, so that others' signatures can be added to it.  The daemon goes on
+        meanwhile.  Errors: NoCommunityError, BoardChangedError, MalformedError when a frontier is not held whole.
+        """
+        ledger = self._store.ledger
+        if ledger is None or self._store.membership is None:
+            raise NoCommunityError("this node belongs to no community, and so has no record to show")
+        self._store.require_signing()
+        return await asyncio.to_thread(self._write, ledger.entries, [*frontiers, ledger.heads()])
 
     def sign(self, body: PublishModel | RetireModel) -> Entry:
         """Sign something about a model, and tell the neighbours; whether it counts is for the caller to know.
@@ -50,3 +76,8 @@ class Record:
         self._spread(entry)
         self._on_change()
         return entry
+
+    def _write(self, entries: Sequence[Entry], frontiers: Sequence[Sequence[Head]]) -> RecordFile:
+        leaves = ordered(entries, frontiers)
+        note = Note(snapshot_of(leaves))
+        return RecordFile(leaves, note.signed(self._identity.seed, name=notes.key_name(leaves[0].community)))

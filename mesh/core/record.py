@@ -33,7 +33,7 @@ def snapshot_of(entries: Sequence[Entry]) -> Checkpoint:
 
 
 @dataclass(frozen=True)
-class Record:
+class RecordFile:
     """Entries in the order of the tree, and the signed note over it."""
 
     entries: Sequence[Entry]

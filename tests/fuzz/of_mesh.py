@@ -26,7 +26,7 @@ from mesh.core.ledger import Head as LedgerHead
 from mesh.core.notes import Note, key_name
 from mesh.core.offerer import Offerer
 from mesh.core.pairing import Admission, Form, Introduction, PairingKey, derive_key
-from mesh.core.record import Record, snapshot_of
+from mesh.core.record import RecordFile, snapshot_of
 from mesh.core.record_check import RecordCheck
 from mesh.core.routes import LinksAdvert, RouteTable
 from mesh.core.statement import IdentityStatement
@@ -293,7 +293,7 @@ def _exported() -> Sequence[bytes]:
     entries = ordered(ledger.entries, [ledger.heads()])
     notes = [Note(snapshot_of(entries)).signed(ADA.seed, name=key_name(ledger.community))]
     notes.append(notes[0].signed(BEN.seed, name=key_name(ledger.community)))
-    return [b"".join(Record(entries, note).pieces()) for note in notes]
+    return [b"".join(RecordFile(entries, note).pieces()) for note in notes]
 
 
 TARGETS = (

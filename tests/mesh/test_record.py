@@ -1,15 +1,22 @@
-"""The record as the device reads and signs it: what one node signs, the other has."""
+"""The record as the device reads, exports and signs it: what one node signs, the other has, and anybody can check."""
 
 import contextlib
 from pathlib import Path
 
 import pytest
 
+from mesh.community import CommunityStore
 from mesh.core.entries import PublishModel, RetireModel, write_entry
+from mesh.core.record import RecordFile
+from mesh.core.record_check import CheckedRecord, RecordCheck
 from mesh.core.standing import Standing
-from mesh.errors import FeedFullError, KeyInDisputeError, NoCommunityError
+from mesh.errors import BoardChangedError, FeedFullError, KeyInDisputeError, NoCommunityError
+from mesh.record import Record
+from tests.mesh.core.world import Person
 from tests.mesh.nodes import paired, running
+from tests.mesh.test_community import admit, identity_of, store_of
 
+ANNA, BEN, CLEO = Person("Anna"), Person("Ben"), Person("Cleo")
 MODEL = PublishModel(b"\1" * 32, b"\2" * 32, "tiny", "MIT")
 
 
@@ -74,3 +81,58 @@ async def test_a_key_in_dispute_signs_nothing(tmp_path: Path) -> None:
         store.take([write_entry(store._identity.seed, store.ledger.community, place, body) for body in forks])
         with pytest.raises(KeyInDisputeError):
             anna.node.record.sign(MODEL)
+
+
+def record_of(person: Person, store: CommunityStore) -> Record:
+    """A record that nobody else hears of."""
+    return Record(identity_of(person), store, spread=lambda _: None, on_change=lambda: None)
+
+
+def checked(record: RecordFile) -> CheckedRecord:
+    """Read it as a stranger does."""
+    check = RecordCheck()
+    for piece in record.pieces():
+        check.receive(piece)
+    return check.finish()
+
+
+async def test_members_with_the_same_entries_sign_the_same_note(tmp_path: Path) -> None:
+    """So that what either of them signed counts for the other's file too."""
+    with store_of(ANNA, tmp_path) as anna, store_of(BEN, tmp_path) as ben:
+        anna.found("Harbour", "Anna")
+        admit(anna, BEN)
+        assert anna.ledger is not None
+        ben.enter(anna.ledger.entries, [])
+        ours = await record_of(ANNA, anna).export()
+        theirs = await record_of(BEN, ben).export()
+        assert ours.note.checkpoint == theirs.note.checkpoint
+        both = RecordFile(ours.entries, ours.note.with_signatures(theirs.note.signatures))
+        found = checked(both)
+        assert (len(found.history), set(found.signers)) == (2, {ANNA.public, BEN.public})
+
+
+async def test_what_was_decided_on_stays_where_it_is(tmp_path: Path) -> None:
+    """After a frontier new entries only follow."""
+    with store_of(ANNA, tmp_path) as store:
+        store.found("Harbour", "Anna")
+        admit(store, BEN)
+        assert store.ledger is not None
+        frontier = store.ledger.heads()
+        before = await record_of(ANNA, store).export()
+        for person in (CLEO, BEN, CLEO):
+            admit(store, person)
+        after = await record_of(ANNA, store).export([frontier])
+        assert after.entries[:2] == before.entries
+        assert len(checked(after).history) == 5
+
+
+async def test_who_has_no_record_or_may_not_sign_exports_none(tmp_path: Path) -> None:
+    """Alone, or on another board than the identity's."""
+    with store_of(ANNA, tmp_path) as store:
+        record = record_of(ANNA, store)
+        with pytest.raises(NoCommunityError):
+            await record.export()
+        store.found("Harbour", "Anna")
+        store.may_sign = False
+        with pytest.raises(BoardChangedError):
+            await record.export()

@@ -15,7 +15,7 @@ from mesh.core import merkle, notes
 from mesh.core.entries import Entry, Place, Remove, write_entry
 from mesh.core.ledger import Ledger
 from mesh.core.notes import Checkpoint, Note
-from mesh.core.record import Record, leaf_of, snapshot_of
+from mesh.core.record import RecordFile, leaf_of, snapshot_of
 from mesh.core.record_check import CheckedRecord, RecordCheck
 from mesh.core.tree_order import ordered
 from mesh.errors import RecordRefusedError
@@ -70,20 +70,20 @@ def theirs(data: bytes) -> str:
 both = pytest.mark.parametrize("verdict", [ours, theirs])
 
 
-def exported(ledger: Ledger, *signers: Person) -> Record:
+def exported(ledger: Ledger, *signers: Person) -> RecordFile:
     """The record of all that is in a ledger, signed by Anna or by these."""
     return of_entries(ordered(ledger.entries, [ledger.heads()]), *signers)
 
 
-def of_entries(entries: Sequence[Entry], *signers: Person, checkpoint: Checkpoint | None = None) -> Record:
+def of_entries(entries: Sequence[Entry], *signers: Person, checkpoint: Checkpoint | None = None) -> RecordFile:
     """The record of these entries, in this order."""
     note = Note(checkpoint or snapshot_of(entries))
     for person in signers or (ANNA,):
         note = note.signed(person.seed, name=notes.key_name(entries[0].community))
-    return Record(entries, note)
+    return RecordFile(entries, note)
 
 
-def written(record: Record) -> bytes:
+def written(record: RecordFile) -> bytes:
     """The file."""
     return b"".join(record.pieces())
 
@@ -204,7 +204,7 @@ def test_the_note_must_be_of_these_entries(verdict: Verdict) -> None:
     both_signed = of_entries(entries, ANNA, BEN)
     assert verdict(written(both_signed)) == ""
     twice = Note(right, both_signed.note.signatures[:1] * 2)
-    assert verdict(written(Record(entries, twice))).startswith("checkpoint: ")
+    assert verdict(written(RecordFile(entries, twice))).startswith("checkpoint: ")
 
 
 def test_one_who_has_left_does_not_vouch_alone() -> None:
