@@ -16,6 +16,7 @@ from mesh.core.ledger import Ledger
 from mesh.core.membership import INVITE_BUDGET, OBSERVER, fold
 from mesh.identity import Identity
 from tests.bench.rows import Row
+from tests.bench.shaped_sharing import Member
 from tests.mesh.core.world import Person, of_the_future
 from tests.mesh_lab.nodes import settle
 
@@ -172,7 +173,7 @@ def _handing_over() -> Row:
     """Let a node that has been away for long catch up with one that has not."""
     with tempfile.TemporaryDirectory(prefix="hearth-bench-") as name, ExitStack() as stack:
         folder = Path(name)
-        here, there = (_Member(folder / one, one) for one in ("ember", "spark"))
+        here, there = (Member(folder / one, one) for one in ("ember", "spark"))
         settle(here, there)
         size = _write_notes(here, MISSING)
         command = [sys.executable, "-m", "tests.bench.ledger_node", name]
@@ -198,15 +199,7 @@ def _line(node: "subprocess.Popen[str]") -> dict[str, float]:
     return said
 
 
-class _Member:
-    """Where a node's data lies."""
-
-    def __init__(self, data_dir: Path, name: str) -> None:
-        self.data_dir = data_dir
-        self.name = name
-
-
-def _write_notes(member: _Member, count: int) -> int:
+def _write_notes(member: Member, count: int) -> int:
     """Sign so many entries as a node that does not run; return how many its ledger has then."""
     identity = Identity.open(member.data_dir / "mesh" / "identity")
     store = CommunityStore(member.data_dir / "mesh" / "community.db", identity)

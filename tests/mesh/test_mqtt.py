@@ -279,9 +279,8 @@ async def test_messages_that_were_not_asked_for_are_dropped(authority: BrokerAut
     assert seen == []
 
 
-@pytest.mark.parametrize("body", [b"", b"\x00", b"\xff\xfftopic", b"\x00\x02\xff\xfe", b"\x00\x09ab"])
-async def test_a_message_that_is_none_ends_the_connection(authority: BrokerAuthority, body: bytes) -> None:
-    """A topic that is cut short or no text, where nothing is acknowledged."""
+async def dialled_again(authority: BrokerAuthority, said: bytes) -> None:
+    """Serve as a broker that says this to whoever connects, until the client has come a second time."""
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -289,31 +288,23 @@ async def test_a_message_that_is_none_ends_the_connection(authority: BrokerAutho
         connections += 1
         server = raw_mqtt.RawClient(reader, writer)
         await server.hear()
-        await server.say(CONNACK + b"\x30" + bytes([len(body)]) + body)
+        await server.say(said)
 
     async with hostile_broker(authority, serve) as port, dialling(authority, port):
         await until(lambda: connections >= 2)
+
+
+@pytest.mark.parametrize("body", [b"", b"\x00", b"\xff\xfftopic", b"\x00\x02\xff\xfe", b"\x00\x09ab"])
+async def test_a_message_that_is_none_ends_the_connection(authority: BrokerAuthority, body: bytes) -> None:
+    """A topic that is cut short or no text, where nothing is acknowledged."""
+    await dialled_again(authority, CONNACK + b"\x30" + bytes([len(body)]) + body)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(noise=st.binary(min_size=1, max_size=200), greeted=st.booleans())
 def test_noise_from_a_broker_is_survived(authority: BrokerAuthority, noise: bytes, greeted: bool) -> None:  # noqa: FBT001  drawn
     """Whatever bytes a broker sends, the client loses that connection at most, and dials again."""
-
-    async def scenario() -> None:
-        connections = 0
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal connections
-            connections += 1
-            server = raw_mqtt.RawClient(reader, writer)
-            await server.hear()
-            await server.say((CONNACK if greeted else b"") + noise)
-
-        async with hostile_broker(authority, serve) as port, dialling(authority, port):
-            await until(lambda: connections >= 2)
-
-    asyncio.run(scenario())
+    asyncio.run(dialled_again(authority, (CONNACK if greeted else b"") + noise))
 
 
 async def test_a_stranger_in_place_of_the_broker_is_refused(authority: BrokerAuthority, tmp_path: Path) -> None:
