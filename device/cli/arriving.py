@@ -1,10 +1,10 @@
-"""A model on its way here, shown: of a pull and of an import alike."""
+"""Long work, shown while it goes on: a model on its way here, by a pull or an import; and work of other kinds."""
 
 import sys
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from device.cli.printing import print_json, print_note
 from device.cli.progress import PullLine
@@ -12,6 +12,8 @@ from device.wording import size
 
 if TYPE_CHECKING:
     from device.api_of_models import Model, PullProgress, Removed
+
+Result = TypeVar("Result")
 
 
 async def arrived(
@@ -44,3 +46,22 @@ async def arrived(
     finally:
         line.end()
     return model
+
+
+async def ended(items: "AsyncGenerator[PullProgress | Result, None]", *, name: str, as_json: bool) -> "Result":
+    """Show how far some other long work is as it goes on; give what comes of it, which comes last."""
+    from device.api_of_models import PullProgress  # noqa: PLC0415  loaded anyway by then
+
+    line = PullLine(name, sys.stderr)
+    try:
+        async with aclosing(items):
+            async for item in items:
+                if not isinstance(item, PullProgress):
+                    result = item
+                elif as_json:
+                    print_json(item)
+                else:
+                    line.show(item, now=time.monotonic())
+    finally:
+        line.end()
+    return result

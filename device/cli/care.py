@@ -1,19 +1,15 @@
 """`hearth models pin`, `unpin`, `verify` and `ls --mesh`: what an owner does for the models, and sees of others'."""
 
 import argparse
-import sys
-import time
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from device.cli import session
+from device.cli.arriving import ended
 from device.cli.printing import print_json, print_note, print_table
-from device.cli.progress import PullLine
 from device.wording import count, short_id, size
 
 if TYPE_CHECKING:
-    from device.api_of_models import MeshModel, MeshModels, Verification, Verified
-    from device.client import DaemonClient
+    from device.api_of_models import MeshModel, MeshModels, Verified
 
 FAILED = 1
 SHOWN_HOLDERS = 3
@@ -36,7 +32,9 @@ def run_unpin(args: argparse.Namespace) -> int:
 
 def run_verify(args: argparse.Namespace) -> int:
     """Verify one model or all."""
-    found = session.run(args, lambda client: _verify(client, args))
+    found = session.run(
+        args, lambda client: ended(client.verify(args.name), name=args.name or "models", as_json=args.json)
+    )
     if args.json:
         print_json({"stage": "done", "verification": found})
     else:
@@ -45,24 +43,6 @@ def run_verify(args: argparse.Namespace) -> int:
         if not found.models:
             print("No model is here yet.")
     return 0 if found.sound else FAILED
-
-
-async def _verify(client: "DaemonClient", args: argparse.Namespace) -> "Verification":
-    from device.api_of_models import PullProgress  # noqa: PLC0415  loaded anyway by then
-
-    line = PullLine(args.name or "models", sys.stderr)
-    try:
-        async with aclosing(client.verify(args.name)) as items:
-            async for item in items:
-                if not isinstance(item, PullProgress):
-                    found = item
-                elif args.json:
-                    print_json(item)
-                else:
-                    line.show(item, now=time.monotonic())
-    finally:
-        line.end()
-    return found
 
 
 def _print_verified(model: "Verified") -> None:

@@ -1,19 +1,11 @@
 """`hearth models publish` and `retire`: what the community's record says of a model."""
 
 import argparse
-import sys
-import time
-from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from device.cli import session
+from device.cli.arriving import ended
 from device.cli.printing import print_json, print_note
-from device.cli.progress import PullLine
 from device.wording import named
-
-if TYPE_CHECKING:
-    from device.api_of_record import OnRecord
-    from device.client import DaemonClient
 
 
 def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
@@ -40,30 +32,12 @@ def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: 
 
 def run_publish(args: argparse.Namespace) -> int:
     """Publish one model."""
-    said = session.run(args, lambda client: _publish(client, args))
+    said = session.run(args, lambda client: ended(client.publish(args.name), name=args.name, as_json=args.json))
     if args.json:
         print_json({"stage": "done", "on_record": said})
     else:
         print(f"{named(said.name, said.digest)} is published by {', '.join(said.published_by)}.")
     return 0
-
-
-async def _publish(client: "DaemonClient", args: argparse.Namespace) -> "OnRecord":
-    from device.api_of_models import PullProgress  # noqa: PLC0415  loaded anyway by then
-
-    line = PullLine(args.name, sys.stderr)
-    try:
-        async with aclosing(client.publish(args.name)) as items:
-            async for item in items:
-                if not isinstance(item, PullProgress):
-                    said = item
-                elif args.json:
-                    print_json(item)
-                else:
-                    line.show(item, now=time.monotonic())
-    finally:
-        line.end()
-    return said
 
 
 def run_retire(args: argparse.Namespace) -> int:
