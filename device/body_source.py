@@ -30,6 +30,8 @@ class BodySource:
     def read(self, size: int, /) -> bytes:
         """Give at most `size` bytes; nothing at the end of the body."""
         if not self._held:
+            if self._closed.is_set():  # what had come meanwhile would be handed out before a cancellation is heard
+                raise concurrent.futures.CancelledError
             self._pending = asyncio.run_coroutine_threadsafe(self._gather(), self._loop)
             if self._closed.is_set():
                 self._pending.cancel()
