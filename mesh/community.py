@@ -18,7 +18,7 @@ from mesh.core.entries import Entry, Genesis, Known, write_entry, write_genesis
 from mesh.core.epochs import BY_OBSERVER, BY_VOTER, EpochKey, KeyRing
 from mesh.core.frames import KEY_ID_BYTES
 from mesh.core.ledger import Ledger
-from mesh.core.membership import INVITE_BUDGET, VOTER, FounderMembership, Member
+from mesh.core.membership import INVITE_BUDGET, VOTER, Member, Membership
 from mesh.errors import (
     BoardChangedError,
     FeedBehindError,
@@ -55,12 +55,12 @@ class CommunityStore:
         self._database.close()
 
     @property
-    def folded(self) -> FounderMembership | None:
+    def folded(self) -> Membership | None:
         """The community as the ledger here has it, though this node may have been removed."""
         return self.ledger.membership() if self.ledger is not None else None
 
     @property
-    def membership(self) -> FounderMembership | None:
+    def membership(self) -> Membership | None:
         """The community as the ledger has it, if this node belongs to it."""
         folded = self.folded
         return folded if folded is not None and self._identity.raw_id in folded.members else None
@@ -263,7 +263,7 @@ class CommunityStore:
                     self._database.execute("ROLLBACK")
 
 
-def fold_admission(entries: Iterable[Entry]) -> tuple[Ledger, FounderMembership]:
+def fold_admission(entries: Iterable[Entry]) -> tuple[Ledger, Membership]:
     """Make a ledger of entries, the genesis first, and fold it.  Errors: MalformedError."""
     ledger: Ledger | None = None
     for entry in entries:

@@ -8,7 +8,7 @@ from mesh.community import CommunityStore
 from mesh.core import notes
 from mesh.core.entries import Entry, PublishModel, RetireModel
 from mesh.core.ledger import Head
-from mesh.core.membership import FounderMembership
+from mesh.core.membership import Membership
 from mesh.core.notes import Note
 from mesh.core.record import RecordFile, snapshot_of
 from mesh.core.tree_order import ordered
@@ -21,7 +21,7 @@ class RecordView:
     """All that a node holds of one community's record: entries in the order in which they came, and who belongs."""
 
     entries: tuple[Entry, ...]
-    membership: FounderMembership
+    membership: Membership
 
 
 class Record:

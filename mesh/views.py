@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mesh.core import crypto
-from mesh.core.membership import FounderMembership, state_hash
+from mesh.core.membership import Membership, state_hash
 
 BLOCKED: Final = "blocked"  # a neighbour's state
 
@@ -65,7 +65,7 @@ class CommunityView:
     entries: int
 
     @classmethod
-    def of(cls, membership: FounderMembership, entries: int) -> "CommunityView":
+    def of(cls, membership: Membership, entries: int) -> "CommunityView":
         """Show what the ledger says."""
         members = tuple(MemberView(one.node_id, one.name, one.role) for one in membership.members.values())
         state = state_hash(membership).hex()

@@ -22,10 +22,11 @@ class Publication:
 
 @dataclass(frozen=True, kw_only=True)
 class Retirement:
-    """One member's word against a model.  by: the public key that signed it."""
+    """One member's word against a model.  by: the public key that signed it; of_voter: whether for everyone."""
 
     by: bytes
     reason: str
+    of_voter: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +65,13 @@ def fold_models(entries: Iterable[Entry], standing: Standing) -> Mapping[bytes, 
 
 def may_retire(key: bytes, model: PublishedModel, standing: Standing) -> bool:
     """Whether a retirement signed with this key would take something back: its owner's own word, or a voter's say."""
-    return standing.is_voter(key) or any(standing.goes_on_from(key, one.publisher) for one in model.publications)
+    return standing.votes(key) or any(standing.goes_on_from(key, one.publisher) for one in model.publications)
 
 
 def may_publish(key: bytes, model: PublishedModel | None, standing: Standing) -> bool:
     """Whether a publication signed with this key would stand: what a voter retired, a voter publishes again."""
     retirement = model.retirement if model else None
-    return retirement is None or standing.is_voter(key) or not standing.is_voter(retirement.by)
+    return retirement is None or standing.votes(key) or not retirement.of_voter
 
 
 def _model(
@@ -85,8 +86,8 @@ def _model(
     retirement = None
     if not left:  # the voters' words come before the publishers' own
         taking = [one for ones in against.values() for one in ones]
-        by, body = min(taking, key=lambda one: (not standing.is_voter(one[0].author), one[0].id))
-        retirement = Retirement(by=by.author, reason=body.reason)
+        by, body = min(taking, key=lambda one: (not standing.is_voters(one[0]), one[0].id))
+        retirement = Retirement(by=by.author, reason=body.reason, of_voter=standing.is_voters(by))
     shown = tuple(_publication(entry, body) for entry, body in _last_of_each(left or publications))
     return PublishedModel(digest=digest, publications=shown, retirement=retirement)
 
@@ -97,14 +98,14 @@ def _publication(entry: Entry, body: PublishModel) -> Publication:
 
 def _is_overruled(retirement: Entry, publications: list[tuple[Entry, PublishModel]], standing: Standing) -> bool:
     """Whether a voter's retirement is over: a voter who knew of it has published the model again."""
-    return standing.is_voter(retirement.author) and any(
-        standing.is_voter(entry.author) and standing.knows(entry, retirement) for entry, _ in publications
+    return standing.is_voters(retirement) and any(
+        standing.is_voters(entry) and standing.knows(entry, retirement) for entry, _ in publications
     )
 
 
 def _takes_back(retirement: Entry, publication: Entry, standing: Standing) -> bool:
     """Whether a retirement in force is a voter's, or the publisher's own that the publication does not know of."""
-    return standing.is_voter(retirement.author) or (
+    return standing.is_voters(retirement) or (
         standing.goes_on_from(retirement.author, publication.author) and not standing.knows(publication, retirement)
     )
 

@@ -6,9 +6,9 @@ from typing import Final
 
 from device.api_of_record import LogLine, OnRecord
 from device.core.governance import PublishedModel
-from device.wording import named, short_id
-from mesh.core import crypto
-from mesh.core.ballots import Ballot, Lock, Proposal, Vote
+from device.wording import count, named, short_id
+from mesh.core import ballots, crypto
+from mesh.core.ballots import Amendment, Ballot, Commit, Lock, Proposal, Recovery, Vote
 from mesh.core.entries import Admit, Entry, Genesis, PublishModel, Remove, RetireModel, RotateKey, Unknown
 from mesh.core.standing import Standing
 from models.core.licences import UNKNOWN
@@ -114,21 +114,44 @@ class Scribe:
                 return self._voted(ballot)
 
     def _voted(self, ballot: Ballot) -> str:
-        if isinstance(ballot, Proposal):
-            return _because(f"proposes to {_quoted(ballot.what)} {self.person(ballot.public)}", ballot.reason)
-        slot = f"{_quoted(ballot.slot.series)} {ballot.slot.number}"
-        value = "none of them" if ballot.value is None else f"proposal {short_id(ballot.value.hex())}"
         match ballot:
-            case Vote(round=number):
-                return f"votes on {slot}, round {number}, for {value}"
-            case Lock(round=number):
-                return f"is bound on {slot}, round {number}, to {value}"
-            case _:
-                return f"writes down that {slot} is decided: {value}"
+            case Proposal(what=what, public=public, reason=reason):
+                return _because(self._proposed(what, public), reason)
+            case Amendment() as rules:
+                return _because(f"proposes other rules: {_rules(rules)}", rules.reason)
+            case Recovery():
+                return "has a paper with a recovery key from now on"
+            case Vote(slot=slot, round=number, value=value):
+                return f"votes on decision {slot.number}, round {number}, for {_value(value)}"
+            case Lock(slot=slot, round=number, value=value):
+                return f"is bound on decision {slot.number}, round {number}, to {_value(value)}"
+            case Commit(slot=slot, value=value):
+                return f"writes down that decision {slot.number} is {_value(value)}"
+
+    def _proposed(self, what: str, public: bytes) -> str:
+        match what:
+            case ballots.MAKE_VOTER:
+                return f"proposes to make {self.person(public)} a voter"
+            case ballots.MAKE_OBSERVER:
+                return f"proposes to make {self.person(public)} an observer"
+            case ballots.SHOW_OUT:
+                return f"proposes to remove {self.person(public)}"
+            case ballots.REFRESH:
+                return "proposes to take up new keys of voters, and who of them has left"
+        return f"proposes to {_quoted(what)} {self.person(public)}"
 
     def _model(self, digest: bytes) -> str:
         model = self._models.get(digest)
         return _named(model.name, digest.hex()) if model else f"model {short_id(digest.hex())}"
+
+
+def _value(value: bytes | None) -> str:
+    return "none of them" if value is None else f"proposal {short_id(value.hex())}"
+
+
+def _rules(rules: Amendment) -> str:
+    notice = f"seen by {count(rules.notice, 'voter')} first, " if rules.notice else ""
+    return f"{rules.margin} more than two thirds decide, {notice}{count(rules.invitations, 'invitation')} a voter"
 
 
 def _model_in(entry: Entry) -> bytes:

@@ -100,8 +100,8 @@ class Publishing:
 
     def _takes_anything(self, model: PublishedModel, reading: Reading) -> bool:
         """Whether it still stands, or only its publishers took it back and a voter speaks for everyone."""
-        votes = reading.standing.is_voter
-        return model.retirement is None or (votes(self._own) and not votes(model.retirement.by))
+        retirement = model.retirement
+        return retirement is None or (reading.standing.votes(self._own) and not retirement.of_voter)
 
     def _find(self, key: str, models: Mapping[bytes, PublishedModel]) -> PublishedModel:
         here = self._here(key)

@@ -58,8 +58,7 @@ class Cbor:
             return value if major == 0 else -1 - value
         if major == 4:
             return [self.item(depth + 1) for _ in range(value)]
-        text = self.take(value)
-        return text if major == 2 else text.decode()
+        return self.take(value) if major == 2 else self.take(value).decode()
 
 
 def from_base64(text: bytes) -> bytes:
@@ -122,12 +121,11 @@ class Record:
         if deps != sorted(set(deps)) or prev in deps:
             refuse("its deps are not in ascending order")
         entry_id = hashlib.sha256(payload).digest()
+        self.community = self.community or entry_id
         if self.places:
             self.check_place(entry_id, kind, fields)
         elif kind != "genesis" or community != ZEROS or deps or prev is not None:
             refuse("the first entry is not a genesis")
-        else:
-            self.community = entry_id
         self.let_in_by(kind, body, author)
         self.places[entry_id] = (author, seq)
         self.grow(hashlib.sha256(b"\0" + payload).digest())
@@ -149,11 +147,13 @@ class Record:
 
     def let_in_by(self, kind: str, body: list[Any], author: bytes) -> None:
         """Note the key that an entry lets in."""
-        shape = {"genesis": 6, "admit": 5, "rotate-key": 4}
-        if kind not in shape:
-            return
-        if len(body) != shape[kind]:
+        shape = {"genesis": 6, "admit": 5, "rotate-key": 4, "recovery": 1}
+        if kind in shape and (len(body) != shape[kind] or not are_bytes(*body[: kind == "recovery"])):
             refuse("its body is not one of its kind")
+        if kind == "recovery":
+            self.let_in[body[0]] = self.let_in[author]
+        if kind == "recovery" or kind not in shape:
+            return
         if kind == "rotate-key":
             body = [*body[1:], self.let_in[author]]
         key, static, signature, name = [author, *body[1:4]] if kind == "genesis" else body[:4]

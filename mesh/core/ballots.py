@@ -1,12 +1,15 @@
 r"""What voters sign to decide on something: bodies of ledger entries (decisions 22 and 23 of docs/protocol.md).
 
     proposal  [what, public(32), reason]
+    charter   [margin, notice, invitations, reason]
+    recovery  [public(32)]
     vote      [series, number, round, value(32)|null]
     lock      [series, number, round, value(32)|null, [id of a vote...]]
     commit    [series, number, round, value(32), [id of a lock...]]
 
-A slot, `series` and `number`, can take one value only: the id of a proposal.  Null is a vote for none of them.  Ids
-stand in ascending order.  tally.py says what they prove, voting.py what an honest voter signs.
+A slot, `series` and `number`, can take one value only: the id of a proposal or a charter.  Null is a vote for none of
+them.  Ids stand in ascending order.  tally.py says what they prove, voting.py what an honest voter signs, charter.py
+what a decision changes.
 """
 
 from dataclasses import dataclass
@@ -23,6 +26,12 @@ MAX_CITED: Final = 256  # votes or locks: one of each voter
 MAX_WORD: Final = 64
 MAX_REASON: Final = 200
 VALUE_BYTES: Final = 32
+MAKE_VOTER: Final = "voter"
+MAKE_OBSERVER: Final = "observer"
+SHOW_OUT: Final = "remove"
+REFRESH: Final = "refresh"  # take up what needs nobody's consent: new keys of voters, and which of them have left
+MAX_VOTERS: Final = 100
+MAX_INVITATIONS: Final = 256
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -45,6 +54,37 @@ class Proposal:
     def to_items(self) -> list[Item]:
         """Write the body."""
         return [self.what, self.public, self.reason]
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """Other rules that a voter would like.
+
+    margin: how many voters more than two thirds decide; notice: how many must have seen a proposal before anybody locks
+    it (no more than decide need it anyway); invitations: how many nodes each voter may let in that was chosen.
+    """
+
+    KIND: ClassVar[str] = "charter"
+    margin: int
+    notice: int
+    invitations: int
+    reason: str
+
+    def to_items(self) -> list[Item]:
+        """Write the body."""
+        return [self.margin, self.notice, self.invitations, self.reason]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A voter names the key on its paper, which can give its seat another key when its board is lost."""
+
+    KIND: ClassVar[str] = "recovery"
+    public: bytes
+
+    def to_items(self) -> list[Item]:
+        """Write the body."""
+        return [self.public]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +131,7 @@ class Commit:
         return [self.slot.series, self.slot.number, self.round, self.value, [*self.locks]]
 
 
-Ballot = Proposal | Vote | Lock | Commit
+Ballot = Proposal | Amendment | Recovery | Vote | Lock | Commit
 
 
 def parse_ballot(kind: str, items: list[Item]) -> Ballot:
@@ -103,6 +143,15 @@ def parse_ballot(kind: str, items: list[Item]) -> Ballot:
                 codec.fixed_bytes(public, crypto.KEY_BYTES),
                 codec.short_text(reason, MAX_REASON),
             )
+        case Amendment.KIND, [margin, notice, invitations, reason]:
+            return Amendment(
+                codec.unsigned(margin, MAX_VOTERS),
+                codec.unsigned(notice, MAX_VOTERS),
+                codec.unsigned(invitations, MAX_INVITATIONS),
+                codec.short_text(reason, MAX_REASON),
+            )
+        case Recovery.KIND, [public]:
+            return Recovery(codec.fixed_bytes(public, crypto.KEY_BYTES))
         case Vote.KIND, [series, number, count, value]:
             return Vote(_slot(series, number), _round(count), _value(value))
         case Lock.KIND, [series, number, count, value, votes]:
@@ -113,7 +162,7 @@ def parse_ballot(kind: str, items: list[Item]) -> Ballot:
     raise MalformedError(f"a ledger entry of kind {kind} with another body")
 
 
-BALLOT_KINDS: Final = frozenset({Proposal.KIND, Vote.KIND, Lock.KIND, Commit.KIND})
+BALLOT_KINDS: Final = frozenset(one.KIND for one in (Proposal, Amendment, Recovery, Vote, Lock, Commit))
 
 
 def _slot(series: Item, number: Item) -> Slot:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from mesh.core import codec, crypto
-from mesh.core.ballots import BALLOT_KINDS, Commit, Lock, Proposal, Vote, parse_ballot
+from mesh.core.ballots import BALLOT_KINDS, Ballot, Recovery, parse_ballot
 from mesh.core.codec import Item
 from mesh.core.statement import IdentityStatement
 from mesh.errors import MalformedError
@@ -125,7 +125,7 @@ class Unknown:
     kind: str
 
 
-Known = Genesis | Admit | Remove | RotateKey | PublishModel | RetireModel | Proposal | Vote | Lock | Commit
+Known = Genesis | Admit | Remove | RotateKey | PublishModel | RetireModel | Ballot
 Body = Known | Unknown
 KINDS: Final = BALLOT_KINDS | {one.KIND for one in (Genesis, Admit, Remove, RotateKey, PublishModel, RetireModel)}
 
@@ -164,6 +164,8 @@ class Entry:
     @property
     def lets_in(self) -> bytes | None:
         """The key whose entries a ledger takes because of this one, if it lets any in."""
+        if isinstance(self.body, Recovery):
+            return self.body.public
         statement = _statement_in(self.body)
         return statement.public if statement is not None else None
 

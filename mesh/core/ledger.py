@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from mesh.core import codec, crypto
+from mesh.core.decisions import Epoch
 from mesh.core.entries import ID_BYTES, MAX_DEPS, MAX_SEQ, Entry, Genesis, Place, Remove, RotateKey
 from mesh.core.equivocation import Equivocation
-from mesh.core.membership import FounderMembership, Roll
+from mesh.core.membership import Membership
+from mesh.core.roll import Roll
 from mesh.errors import MalformedError
 
 MAX_WAITING: Final = 512
 MAX_HEADS: Final = 4096
 # What one feed may hold, counted along `prev`.  The feeds of a founder and of all it may admit fit an admission.
 MAX_FEED_BYTES: Final = 16 * 1024
-MAX_VOTER_FEED_BYTES: Final = 2 * 1024 * 1024
+MAX_VOTER_FEED_BYTES: Final = 256 * 1024  # a decision costs a voter some 1.5 KB
+MAX_FOUNDER_FEED_BYTES: Final = 2 * 1024 * 1024
 LAST_WORDS_BYTES: Final = 4 * 1024  # kept free for leaving and for going on under another key
 
 
@@ -54,7 +57,6 @@ class Mark:
 
     size: int
     authors: frozenset[bytes]
-    voters: frozenset[bytes]
     tips: frozenset[bytes]
     waiting: tuple[Entry, ...]
 
@@ -73,7 +75,6 @@ class Ledger:
         self._spent: dict[bytes, int] = {}  # by the end of a feed: the bytes of that feed
         self._keys = {genesis.author: genesis.author}  # of authors: by what equals them, so that each is kept once
         self._authors = {genesis.author}
-        self._voters = {genesis.author}
         self._tips: set[bytes] = set()
         self._waiting: OrderedDict[bytes, Entry] = OrderedDict()
         self._roll = Roll(self._entries)
@@ -115,9 +116,13 @@ class Ledger:
             progress = bool(ready)
         return admitted
 
-    def membership(self) -> FounderMembership:
+    def membership(self) -> Membership:
         """Say who belongs, by the entries that are here; the same object until that may have changed."""
         return self._roll.membership()
+
+    def epoch(self) -> Epoch:
+        """Return the charter in force, and the votes on what comes next."""
+        return self._roll.epoch()
 
     @property
     def equivocations(self) -> Mapping[bytes, Equivocation]:
@@ -127,17 +132,20 @@ class Ledger:
     def mark(self) -> Mark:
         """Note how far it is."""
         waiting = tuple(self._waiting.values())
-        return Mark(len(self), frozenset(self._authors), frozenset(self._voters), frozenset(self._tips), waiting)
+        return Mark(len(self), frozenset(self._authors), frozenset(self._tips), waiting)
 
     def back_to(self, mark: Mark) -> None:
         """Forget what was admitted since, as if it had never come."""
         if len(self) > mark.size:
             while len(self) > mark.size:
                 self._withdraw(self._entries.popitem()[1])
+            left = [*self._entries.values()]
+            self._entries.clear()
             self._roll = Roll(self._entries)
-            for entry in self._entries.values():
+            for entry in left:
+                self._entries[entry.id] = entry
                 self._enrol(entry)
-        self._authors, self._voters, self._tips = set(mark.authors), set(mark.voters), set(mark.tips)
+        self._authors, self._tips = set(mark.authors), set(mark.tips)
         self._waiting = OrderedDict((entry.id, entry) for entry in mark.waiting)
 
     def heads(self) -> list[Head]:
@@ -195,7 +203,8 @@ class Ledger:
 
     def has_room_for(self, entry: Entry) -> bool:
         """Whether an author has not said too much yet; leaving and rotating have room of their own."""
-        limit = MAX_VOTER_FEED_BYTES if entry.author in self._voters else MAX_FEED_BYTES
+        limit = MAX_VOTER_FEED_BYTES if self._roll.is_voters(entry.author) else MAX_FEED_BYTES
+        limit = MAX_FOUNDER_FEED_BYTES if self._roll.is_founders(entry.author) else limit
         body = entry.body
         own = body.public if isinstance(body, Remove) else body.old if isinstance(body, RotateKey) else None
         return self._spent_with(entry) <= limit + (LAST_WORDS_BYTES if own == entry.author else 0)
@@ -274,5 +283,3 @@ class Ledger:
         self._tips.add(entry.id)
         if entry.lets_in is not None:
             self._authors.add(entry.lets_in)
-        if isinstance(entry.body, RotateKey) and entry.author in self._voters and entry.body.old == entry.author:
-            self._voters.add(entry.body.new.public)

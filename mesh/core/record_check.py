@@ -13,10 +13,11 @@ from typing import Final
 from mesh.core import crypto, notes
 from mesh.core.entries import Entry, Genesis
 from mesh.core.equivocation import Equivocation
-from mesh.core.membership import FounderMembership, Roll
+from mesh.core.membership import Membership
 from mesh.core.merkle import GrowingTree
 from mesh.core.notes import MAX_NOTE_BYTES, Checkpoint, Note
 from mesh.core.record import END_OF_ENTRIES, HEADER, MAX_LINE_BYTES, leaf_of
+from mesh.core.roll import Roll
 from mesh.errors import CryptoError, MalformedError, RecordRefusedError
 
 MAX_ENTRIES: Final = 131_072  # of 300 bytes each: some 180 MiB while they are checked, which a board of 512 MB has
@@ -34,7 +35,7 @@ class CheckedRecord:
 
     history: tuple[Entry, ...]
     authors: int
-    membership: FounderMembership
+    membership: Membership
     checkpoint: Checkpoint
     signers: tuple[bytes, ...]
     equivocations: Mapping[bytes, Equivocation]
@@ -86,7 +87,7 @@ class RecordCheck:
         proofs = self._roll.equivocations
         return CheckedRecord(tuple(self._entries.values()), len(authors), membership, checkpoint, signers, proofs)
 
-    def _check_note(self, membership: FounderMembership) -> tuple[Checkpoint, tuple[bytes, ...]]:
+    def _check_note(self, membership: Membership) -> tuple[Checkpoint, tuple[bytes, ...]]:
         """Compare the note with the entries.  Errors: MalformedError, CryptoError."""
         note = Note.parse(bytes(self._buffer))
         checkpoint, name = note.checkpoint, notes.key_name(membership.community)

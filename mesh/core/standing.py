@@ -6,25 +6,17 @@ A pure, total function of the set of entries and of the membership it folds to, 
 2. From the first seq on for which a key signed two entries, nothing of it counts; of a key that was rotated away, what
    the rotation was built on does, whatever is signed with that key afterwards.
 3. Of somebody who was removed, or left, that counts which every removal knows of: who backdates an entry gains nothing.
-   Somebody let in again also counts from there on.
+   Somebody let in again also counts from there on.  The removal that was decided on is the proposal.
+4. A voter's say has what was signed in its term: by who knew of the decision that gave it, and known to what ended it.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
 
 from mesh.core.acts import Acts
 from mesh.core.causality import Causality, parents_first
 from mesh.core.entries import Admit, Entry, Genesis, PublishModel, Remove, RetireModel, RotateKey
 from mesh.core.equivocation import equivocations
-
-
-class Admissions(Protocol):
-    """What is asked of the membership that the entries fold to."""
-
-    @property
-    def admitted(self) -> Mapping[bytes, tuple[bytes, ...]]:
-        """Ids of the admissions that count, by the key they let in."""
-        ...
+from mesh.core.membership import Membership, Term
 
 
 class Standing:
@@ -34,24 +26,29 @@ class Standing:
     one key can be that of several.
     """
 
-    def __init__(self, entries: Iterable[Entry], membership: Admissions) -> None:
-        """Take a ledger's entries, in any order and however often each comes, the one genesis among them."""
+    def __init__(self, entries: Iterable[Entry], membership: Membership) -> None:
+        """Take a ledger's entries, in any order and however often each comes, and the membership they fold to."""
         by_id = {entry.id: entry for entry in entries}  # not kept: what is, is small
-        self._admitted = membership.admitted
+        self._membership = membership
         self._equivocations = equivocations(by_id.values())
         self._acts = _acts_in(by_id)
-        [(self._founder, genesis)] = [(e.author, e.body) for e in by_id.values() if isinstance(e.body, Genesis)]
+        self._acts.accepted = membership.recovered
+        genesis = by_id[membership.community]
         admits = {entry.id: entry.body for entry in by_id.values() if isinstance(entry.body, Admit)}
-        names = {person: admits[ids[-1]].node_name for person, ids in self._admitted.items()}
-        names[self._founder] = genesis.node_name
-        self._chains = {key: self._acts.built_on(key, by_id) for key in self._acts.rotations}
+        names = {person: admits[ids[-1]].node_name for person, ids in membership.admitted.items()}
+        names[genesis.author] = genesis.body.node_name if isinstance(genesis.body, Genesis) else ""
+        voters = {public: member.name for public, member in membership.voters.items()}
+        names |= {term.public: voters.get(term.public, "") for term in membership.terms if term.public not in names}
+        turns = {entry.author: self._acts.successor(entry.author) for entry in by_id.values()}
+        self._chains = {key: self._acts.built_on(turn, by_id) for key, turn in turns.items() if turn is not None}
         self._keys = {person: self._acts.keys_from(person) for person in names}
         self._people: dict[bytes, list[bytes]] = {}  # by key
         for person in sorted(names):
             for key in self._keys[person]:
                 self._people.setdefault(key, []).append(person)
-        self._names = {key: names.get(key, names[people[-1]]) for key, people in self._people.items()}
-        self._names |= dict.fromkeys(self._keys[self._founder], genesis.node_name)
+        self._names = {key: names.get(key) or names[people[-1]] for key, people in self._people.items()}
+        self._names |= dict.fromkeys(self._keys[genesis.author], names[genesis.author])
+        self._removed = {person: self._removals_of(person, by_id) for person in names}
         self._causality = self._compare(by_id)
 
     def name_of(self, key: bytes) -> str:
@@ -69,9 +66,13 @@ class Standing:
         """
         return later in self.keys_from(earlier)
 
-    def is_voter(self, key: bytes) -> bool:
-        """Whether a key is, or was, that of somebody who votes: in this version the founder."""
-        return key in self._keys[self._founder]
+    def votes(self, key: bytes) -> bool:
+        """Whether this is the key that a voter uses now."""
+        return self._membership.votes(key)
+
+    def is_voters(self, entry: Entry) -> bool:
+        """Whether a publication or retirement of the set was signed by somebody who voted then."""
+        return any(self._is_within(entry, term) for term in self._membership.terms if entry.author in term.keys)
 
     def counts(self, entry: Entry) -> bool:
         """Whether an entry of the set has the say that its author claims; one of an unknown kind has none."""
@@ -79,13 +80,11 @@ class Standing:
             case Genesis():
                 return True
             case Admit(subject=subject):
-                return entry.id in self._admitted.get(subject.public, ())
+                return entry.id in self._membership.admitted.get(subject.public, ())
             case Remove(public=public):
-                return any(entry in self._removals_of(person) for person in self._people.get(public, ()))
-            case RotateKey():
-                return entry.author in self._people and entry.id in {
-                    one for one, _ in self._acts.rotations.get(entry.author, ())
-                }
+                return any(entry.id in self._removed[person] for person in self._people.get(public, ()))
+            case RotateKey(old=old):
+                return old in self._people and entry.id in {turn.id for turn in self._acts.rotations(old)}
             case PublishModel() | RetireModel():
                 return self._is_heard(entry) and any(
                     self._stands(entry, person) for person in self._people.get(entry.author, ())
@@ -96,29 +95,43 @@ class Standing:
         """Whether a publication of the set comes causally after a retirement of the set."""
         return self._causality.knows(publication.id, retirement.id)
 
-    def _removals_of(self, person: bytes) -> list[Entry]:
-        """Return the removals of somebody that somebody entitled to it signed: the person, or the founder."""
-        keys = self._keys[person]
-        return self._acts.removals_of(keys, keys | self._keys[self._founder])
+    def _removals_of(self, person: bytes, by_id: Mapping[bytes, Entry]) -> set[bytes]:
+        """Return what ended somebody's membership: own words, an inviter's, and proposals that were decided on."""
+        keys, membership = self._keys[person], self._membership
+        entitled = set(keys)
+        if not any(term.public in keys for term in membership.terms):
+            inviters = {by_id[one].author for one in membership.admitted.get(person, ())}
+            entitled |= {key for term in membership.terms if not term.keys.isdisjoint(inviters) for key in term.keys}
+        signed = {entry.id for entry in self._acts.removals_of(keys, entitled)}
+        return signed | {one.proposal for one in membership.oustings if one.public in keys}
 
     def _compare(self, by_id: Mapping[bytes, Entry]) -> Causality:
         """Learn what entries know of those few that will be asked about."""
         of = set[bytes]()
         said: dict[bytes, set[bytes]] = {}  # by person
+        terms = self._membership.terms
         for entry in by_id.values():
             if isinstance(entry.body, PublishModel | RetireModel):
-                if isinstance(entry.body, RetireModel):
+                if isinstance(entry.body, RetireModel) or any(
+                    entry.author in term.keys for term in terms if term.until
+                ):
                     of.add(entry.id)
                 for person in self._people.get(entry.author, ()):
                     said.setdefault(person, set()).add(entry.id)
         for person, ids in said.items():
-            if removals := {entry.id for entry in self._removals_of(person)}:
-                of |= ids | removals | {*self._admitted.get(person, ())}
+            if removals := self._removed[person]:
+                of |= ids | removals | {*self._membership.admitted.get(person, ())}
+        if said:
+            of |= {term.since for term in terms if term.commits}
         causality = Causality()
         if of:
             for entry in parents_first(by_id):
                 causality.add(entry, marked=entry.id in of)
         return causality
+
+    def _is_within(self, entry: Entry, term: Term) -> bool:
+        begun = not term.commits or self._causality.knows(entry.id, term.since)
+        return begun and (term.until is None or self._causality.knows(term.until, entry.id))
 
     def _is_heard(self, entry: Entry) -> bool:
         chain = self._chains.get(entry.author)
@@ -130,14 +143,14 @@ class Standing:
     def _stands(self, entry: Entry, person: bytes) -> bool:
         """Whether somebody belonged when signing this, as far as every removal and some admission can tell."""
         knows = self._causality.knows
-        removals = [removal.id for removal in self._removals_of(person)]
+        removals = self._removed[person]
         before = [removal for removal in removals if knows(removal, entry.id)]
         if len(before) == len(removals):
             return True
-        after = set(removals) - set(before)
+        after = removals - set(before)
         return any(
             knows(entry.id, admission) and all(knows(admission, removal) for removal in after)
-            for admission in self._admitted.get(person, ())
+            for admission in self._membership.admitted.get(person, ())
         )
 
 

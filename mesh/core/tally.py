@@ -3,15 +3,16 @@
 Decisions 22 and 23 of docs/protocol.md.  The rules are Tendermint's (arXiv:1807.04938) with entries for messages.  A
 lock counts if the votes it cites make a quorum, a commit if the locks it cites do; both are judged by what they cite
 alone, so nothing that is learned later can undo them.  What cites an entry that is not here yet counts as soon as that
-comes.
+comes.  A voter who has left agrees with whatever the others decide: the removal it signed of itself is its vote and its
+lock, in every round.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from mesh.core.ballots import Commit, Lock, Slot, Vote
-from mesh.core.entries import Entry
+from mesh.core.entries import Entry, Remove
 
 Value = bytes | None
 
@@ -23,18 +24,15 @@ def quorum_of(voters: int) -> int:
 
 @dataclass(frozen=True)
 class Electorate:
-    """Who decides on a slot: voters by the keys they sign with.  A voter that has changed its key has several.
+    """Who decides on a slot.
 
-    quorum: how many must agree; never fewer than `quorum_of` says.
+    voters: each by the key it was chosen under; quorum: how many must agree, never fewer than `quorum_of` says;
+    voter_of: whose ballot an entry is, None if nobody's; it must say the same whatever else is known.
     """
 
-    voter_of: Mapping[bytes, bytes]
+    voters: frozenset[bytes]
     quorum: int
-
-    @property
-    def size(self) -> int:
-        """How many voters there are."""
-        return len(set(self.voter_of.values()))
+    voter_of: Callable[[Entry], bytes | None]
 
 
 class Tally:
@@ -44,9 +42,10 @@ class Tally:
         self.slot = slot
         self.electorate = electorate
         self._seen: set[bytes] = set()
-        self._votes: dict[bytes, tuple[bytes, Vote]] = {}  # by entry id: the voter, and what it signed
-        self._locks: dict[bytes, tuple[bytes, Lock]] = {}  # those that count: what counts once, counts for good
-        self._decided: set[bytes] = set()
+        self._votes: dict[bytes, tuple[bytes, Vote | Remove]] = {}  # by entry id: the voter, and what it signed
+        self._locks: dict[bytes, tuple[bytes, Lock | Remove]] = {}  # those that count, and they count for good
+        self._left: dict[bytes, bytes] = {}
+        self._decided: defaultdict[bytes, set[bytes]] = defaultdict(set)
         self._waiting: defaultdict[bytes, list[tuple[bytes, bytes, Lock | Commit]]] = defaultdict(list)
         self._voted: defaultdict[int, defaultdict[Value, dict[bytes, bytes]]] = defaultdict(_by_value)
         self._locked: defaultdict[int, defaultdict[Value, dict[bytes, bytes]]] = defaultdict(_by_value)
@@ -54,19 +53,31 @@ class Tally:
             self.add(entry)
 
     def add(self, entry: Entry) -> None:
-        """Take an entry; a second time it changes nothing."""
-        body, voter = entry.body, self.electorate.voter_of.get(entry.author)
-        if not isinstance(body, Vote | Lock | Commit) or body.slot != self.slot or entry.id in self._seen:
+        """Take an entry; a second time it changes nothing.  A removal is a voter's own, who votes no more."""
+        body = entry.body
+        if not isinstance(body, Vote | Lock | Commit | Remove) or entry.id in self._seen:
+            return
+        if not isinstance(body, Remove) and body.slot != self.slot:
             return
         self._seen.add(entry.id)
-        if isinstance(body, Commit):
-            self._weigh(entry.id, b"", body)
-        elif voter is not None and isinstance(body, Lock):
+        voter = b"" if isinstance(body, Commit) else self.electorate.voter_of(entry)
+        if voter is None:
+            return
+        if isinstance(body, Lock | Commit):
             self._weigh(entry.id, voter, body)
-        elif voter is not None and isinstance(body, Vote):
-            self._votes[entry.id] = voter, body
+            return
+        self._votes[entry.id] = voter, body
+        if isinstance(body, Vote):
             _count(self._voted[body.round][body.value], voter, entry.id)
-            self._here(entry.id)
+        else:
+            self._locks[entry.id] = voter, body
+            _count(self._left, voter, entry.id)
+        self._here(entry.id)
+
+    @property
+    def left(self) -> Mapping[bytes, bytes]:
+        """The voters who have left, and an entry of each that says so."""
+        return self._left
 
     def votes(self, number: int) -> Mapping[Value, Mapping[bytes, bytes]]:
         """Give the votes of a round: by value, the voters and an entry of each that says so."""
@@ -86,6 +97,10 @@ class Tally:
         """The values that a certificate here stands for; more than one means that the community is forked."""
         return frozenset(self._decided)
 
+    def certificates(self, value: bytes) -> frozenset[bytes]:
+        """Give the ids of the commits here that stand for a value."""
+        return frozenset(self._decided.get(value, ()))
+
     def _weigh(self, entry_id: bytes, voter: bytes, body: Lock | Commit) -> None:
         """Judge what cites others by those, once all of them are here."""
         cited, here = (body.votes, self._votes) if isinstance(body, Lock) else (body.locks, self._locks)
@@ -93,7 +108,7 @@ class Tally:
         if missing is not None:
             self._waiting[missing].append((entry_id, voter, body))
         elif isinstance(body, Commit) and self._is_certified(body):
-            self._decided.add(body.value)
+            self._decided[body.value].add(entry_id)
         elif isinstance(body, Lock) and self._is_justified(body):
             self._locks[entry_id] = voter, body
             _count(self._locked[body.round][body.value], voter, entry_id)
@@ -106,19 +121,25 @@ class Tally:
     def _is_justified(self, lock: Lock) -> bool:
         """Whether the cited votes are a quorum for the value; for none: a quorum's, and none has a quorum in them."""
         voters: defaultdict[Value, set[bytes]] = defaultdict(set)
+        left = set[bytes]()
         for voter, vote in (self._votes[vote_id] for vote_id in lock.votes):
-            if vote.round != lock.round:
+            if isinstance(vote, Remove):
+                left.add(voter)
+            elif vote.round == lock.round:
+                voters[vote.value].add(voter)
+            else:
                 return False
-            voters[vote.value].add(voter)
         quorum = self.electorate.quorum
         if lock.value is not None:
-            return set(voters) == {lock.value} and len(voters[lock.value]) >= quorum
-        agreed = any(len(found) >= quorum for value, found in voters.items() if value is not None)
-        return not agreed and len({voter for found in voters.values() for voter in found}) >= quorum
+            return set(voters) <= {lock.value} and len(voters[lock.value] | left) >= quorum
+        agreed = any(len(found | left) >= quorum for value, found in voters.items() if value is not None)
+        return not agreed and len(left.union(*voters.values())) >= quorum
 
     def _is_certified(self, commit: Commit) -> bool:
         locks = [self._locks[lock_id] for lock_id in commit.locks]
-        agrees = all((lock.round, lock.value) == (commit.round, commit.value) for _, lock in locks)
+        agrees = all(
+            isinstance(lock, Remove) or (lock.round, lock.value) == (commit.round, commit.value) for _, lock in locks
+        )
         return agrees and len({voter for voter, _ in locks}) >= self.electorate.quorum
 
 

@@ -9,19 +9,31 @@ round, then in the first later round in which a quorum votes for another value, 
 among them; it voted against its lock, so it was shown such a quorum in an earlier round: a contradiction.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mesh.core.ballots import Commit, Lock, Vote
+from mesh.core.ballots import Commit, Lock, Slot, Vote
+from mesh.core.entries import Body
 from mesh.core.tally import Tally, Value
 
 
 @dataclass(frozen=True)
 class VotingLog:
-    """What this voter has signed for the slot, by round.  It is on the disk before anything is signed."""
+    """What this voter has signed for the slot, by round.  It is on the disk before anybody sees it."""
 
     votes: Mapping[int, Value] = field(default_factory=dict)
     locks: Mapping[int, Value] = field(default_factory=dict)
+    commits: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, slot: Slot, signed: Iterable[Body]) -> "VotingLog":
+        """Read it from what this voter has signed, of whatever kind."""
+        ballots = [body for body in signed if isinstance(body, Vote | Lock | Commit) and body.slot == slot]
+        return cls(
+            {body.round: body.value for body in ballots if isinstance(body, Vote)},
+            {body.round: body.value for body in ballots if isinstance(body, Lock)},
+            frozenset(body.round for body in ballots if isinstance(body, Commit)),
+        )
 
     @property
     def last_round(self) -> int:
@@ -53,7 +65,7 @@ def next_step(
     number = max(_open_round(tally), log.last_round)
     commit = _commit(tally)
     if commit is not None:
-        return commit
+        return None if commit.round in log.commits else commit
     lock = _lock(tally, number, impatient=impatient)
     if lock is not None and log.allows(lock):
         return lock
@@ -73,7 +85,7 @@ def _open_round(tally: Tally) -> int:
 
 def _is_lost(tally: Tally, number: int) -> bool:
     locks = tally.locks(number)
-    voters = {voter for voters in locks.values() for voter in voters}
+    voters = {*tally.left, *(voter for voters in locks.values() for voter in voters)}
     return _agreed(tally, locks) is None and len(voters) >= tally.electorate.quorum
 
 
@@ -91,8 +103,11 @@ def _lock(tally: Tally, number: int, *, impatient: bool) -> Lock | None:
     if value is not None:
         return Lock(tally.slot, number, value, _cited(tally, votes[value]))
     one_of_each = {voter: entry_id for voters in votes.values() for voter, entry_id in voters.items()}
-    missing = tally.electorate.size - len(one_of_each)
-    most = max((len(voters) for value, voters in votes.items() if value is not None), default=0)
+    one_of_each |= tally.left
+    missing = len(tally.electorate.voters) - len(one_of_each)
+    most = max(
+        (len({*voters, *tally.left}) for value, voters in votes.items() if value is not None), default=len(tally.left)
+    )
     if len(one_of_each) >= quorum and (impatient or most + missing < quorum):
         return Lock(tally.slot, number, None, _cited(tally, one_of_each))
     return None
@@ -112,9 +127,11 @@ def _choice(tally: Tally, log: VotingLog, number: int, approved: Sequence[bytes]
 
 def _agreed(tally: Tally, found: Mapping[Value, Mapping[bytes, bytes]]) -> Value:
     """Return the value that a quorum stands for; None where there is no such value."""
-    quorum = tally.electorate.quorum
-    return min((value for value, voters in found.items() if value is not None and len(voters) >= quorum), default=None)
+    quorum, left = tally.electorate.quorum, tally.left
+    values = (value for value, voters in found.items() if value is not None and len({*voters, *left}) >= quorum)
+    return min(values, default=None)
 
 
 def _cited(tally: Tally, voters: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
-    return tuple(sorted(voters.values())[: tally.electorate.quorum])
+    """Give the entries to cite: those of a quorum, one of each voter, of those who have left their last."""
+    return tuple(sorted({**voters, **tally.left}.values())[: tally.electorate.quorum])

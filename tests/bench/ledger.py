@@ -13,7 +13,8 @@ from pathlib import Path
 from mesh.community import CommunityStore
 from mesh.core.entries import Admit, Entry, Genesis, Remove, RotateKey, write_genesis
 from mesh.core.ledger import Ledger
-from mesh.core.membership import INVITE_BUDGET, OBSERVER, fold
+from mesh.core.membership import INVITE_BUDGET, OBSERVER
+from mesh.core.roll import fold
 from mesh.identity import Identity
 from tests.bench.rows import Row
 from tests.bench.shaped_sharing import Member

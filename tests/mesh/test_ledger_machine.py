@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from mesh.community import CommunityStore
 from mesh.core.entries import Admit, Remove, RotateKey, write_entry
 from mesh.core.ledger import Ledger
-from mesh.core.membership import OBSERVER, fold, state_hash
+from mesh.core.membership import OBSERVER, state_hash
+from mesh.core.roll import fold
 from mesh.identity import Identity
 from tests.mesh.core.world import Person, copy_of, of_the_future
 

@@ -31,6 +31,13 @@ class Pen:
         return entry
 
 
+def electorate_of(pens: Sequence[Pen], *others: tuple[Pen, Pen]) -> Electorate:
+    """Let each of these vote, and each first of the others for its second."""
+    voter_of = {pen.public: pen.public for pen in pens} | {pen.public: voter.public for pen, voter in others}
+    voters = frozenset(voter_of.values())
+    return Electorate(voters, quorum_of(len(voters)), lambda entry: voter_of.get(entry.author))
+
+
 class Voter:
     """An honest one: signs what `next_step` says, and remembers it first."""
 
@@ -60,7 +67,7 @@ class Assembly:
     def __init__(self, honest: int, liars: int, *, chance: random.Random, approved: Sequence[Sequence[bytes]]) -> None:
         """approved: what each honest voter agrees with, in turn."""
         pens = [Pen(number) for number in range(honest + liars)]
-        electorate = Electorate({pen.public: pen.public for pen in pens}, quorum_of(len(pens)))
+        electorate = electorate_of(pens)
         self.electorate = electorate
         self.voters = [Voter(pen, electorate, approved[n % len(approved)]) for n, pen in enumerate(pens[:honest])]
         self.liars = pens[honest:]

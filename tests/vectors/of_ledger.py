@@ -1,14 +1,27 @@
 """Vectors of the ledger: entries of each kind, what they fold to, epoch keys, and the exchange of both."""
 
 from mesh.core import codec, crypto
-from mesh.core.entries import MAX_DEPS, MAX_ENTRY_BYTES, Admit, Entry
+from mesh.core.ballots import (
+    EPOCH,
+    MAKE_VOTER,
+    SHOW_OUT,
+    Amendment,
+    Commit,
+    Lock,
+    Proposal,
+    Recovery,
+    Slot,
+    Vote,
+)
+from mesh.core.entries import MAX_DEPS, MAX_ENTRY_BYTES, Admit, Entry, RotateKey
 from mesh.core.epochs import BY_OBSERVER, BY_VOTER, EpochKey
 from mesh.core.ledger import Ledger
-from mesh.core.membership import fold
+from mesh.core.roll import fold
+from tests.mesh.core.council import decided, refreshed, voters
 from tests.mesh.core.world import Person, copy_of
 from tests.vectors.family import Family, Json, as_json, case, flipped, invalid, varied
 
-ADA, BEN, CLEO = Person("ada"), Person("ben"), Person("cleo")
+ADA, BEN, CLEO, PAPER = Person("ada"), Person("ben"), Person("cleo"), Person("ben's paper")
 ID = b"\7" * 32
 
 
@@ -20,8 +33,16 @@ def entries() -> Family:
     named["rotate-key"] = ADA.becomes(ledger, CLEO)
     named["model"] = CLEO.publishes(ledger, "tiny")
     named["retire"] = CLEO.retires(ledger, "tiny", "it lies")
+    named["proposal"] = CLEO.signs(ledger, Proposal(MAKE_VOTER, BEN.public, "she asked"))
+    named["charter"] = CLEO.signs(ledger, Amendment(1, 2, 3, "we are many"))
+    named["recovery"] = CLEO.signs(ledger, Recovery(b"\3" * 32))
+    slot = Slot(EPOCH, 1)
+    named["vote"] = CLEO.signs(ledger, Vote(slot, 0, named["proposal"].id))
+    named["a vote for nothing"] = CLEO.signs(ledger, Vote(slot, 1, None))
+    named["lock"] = CLEO.signs(ledger, Lock(slot, 0, named["proposal"].id, (named["vote"].id,)))
+    named["commit"] = CLEO.signs(ledger, Commit(slot, 0, named["proposal"].id, (named["lock"].id,)))
     named["a kind of the future, with two deps"] = _signed(
-        ADA, [1, ledger.community, ADA.public, 9, ID, [b"\1" * 32, b"\2" * 32], 1_700_000_000, "charter", [1, [b"x"]]]
+        ADA, [1, ledger.community, ADA.public, 9, ID, [b"\1" * 32, b"\2" * 32], 1_700_000_000, "policy", [1, [b"x"]]]
     )
     cases: list[Json] = []
     for name, entry in named.items():
@@ -129,6 +150,22 @@ def _ledgers() -> dict[str, Ledger]:
         forked.add(entry)
     not_the_founder = copy_of(admitted)
     BEN.admits(not_the_founder, CLEO)
+    decided_on = voters(ADA.founds(), ADA, BEN, CLEO)
+    shown_out = copy_of(decided_on)
+    decided(shown_out, [ADA, BEN, CLEO], SHOW_OUT, CLEO)
+    voter_left = copy_of(decided_on)
+    CLEO.removes(voter_left, CLEO)
+    refreshed(voter_left, [ADA, BEN])
+    recovered = voters(ADA.founds(), ADA, BEN)
+    BEN.signs(recovered, Recovery(PAPER.public))
+    refreshed(recovered, [ADA, BEN])
+    ADA.admits(recovered, CLEO)
+    PAPER.signs(recovered, RotateKey(BEN.public, CLEO.statement))
+    split, elsewhere = copy_of(decided_on), copy_of(decided_on)
+    decided(split, [ADA, BEN, CLEO], SHOW_OUT, CLEO)
+    decided(elsewhere, [ADA, BEN, CLEO], SHOW_OUT, BEN)
+    for entry in elsewhere.entries:
+        split.add(entry)
     return {
         "the founder alone": founded,
         "one admitted": admitted,
@@ -139,6 +176,11 @@ def _ledgers() -> dict[str, Ledger]:
         "the founder goes on under another key": rotated,
         "two entries of one seq: neither admission counts": forked,
         "an observer admits nobody": not_the_founder,
+        "three voters, by decision": decided_on,
+        "three voters show one of them out": shown_out,
+        "one of three voters leaves, the others take that up": voter_left,
+        "a voter's paper gives its seat to another key": recovered,
+        "two decisions for one slot: neither is in force": split,
     }
 
 
@@ -157,6 +199,9 @@ def _folded(name: str, ledger: Ledger) -> Json:
         "entries": [entry.raw.hex() for entry in ledger.entries],
         "members": members,
         "number": membership.number,
+        "epoch": membership.charter.number,
+        "quorum": membership.charter.quorum,
+        "rivals": len(membership.rivals),
     }
 
 

@@ -12,7 +12,7 @@ from mesh.core.entries import Entry
 from mesh.core.envelope import Envelope
 from mesh.core.epochs import EpochKey, KeyRing
 from mesh.core.ledger import Ledger
-from mesh.core.membership import fold
+from mesh.core.roll import fold
 from mesh.errors import MalformedError, PeerMisbehavedError
 from mesh.identity import Identity
 from mesh.sync import LedgerSync
@@ -45,6 +45,8 @@ def test_membership(case: Case) -> None:
         ledger.add(entry)
     folded = fold(ledger.entries)
     assert folded.number == case["number"]
+    assert (folded.charter.number, folded.charter.quorum) == (case["epoch"], case["quorum"])
+    assert len(folded.rivals) == case["rivals"]
     assert {
         raw_id.hex(): {"name": one.name, "role": one.role, "public": one.public.hex(), "static": one.static.hex()}
         for raw_id, one in folded.members.items()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from device.core.governance import PublishedModel, fold_models, may_publish, may_retire
 from mesh.core.entries import Entry
 from mesh.core.ledger import Ledger
-from mesh.core.membership import fold
+from mesh.core.roll import fold
 from mesh.core.standing import Standing
 from tests.mesh.core.world import Person, copy_of, digest_of
 

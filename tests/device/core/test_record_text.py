@@ -7,10 +7,10 @@ from device.core.governance import fold_models
 from device.core.record_text import Scribe, Wanted
 from device.wording import short_id
 from mesh.core import crypto
-from mesh.core.ballots import Commit, Lock, Proposal, Slot, Vote
+from mesh.core.ballots import Amendment, Commit, Lock, Proposal, Recovery, Slot, Vote
 from mesh.core.entries import Admit, PublishModel, Remove, write_entry
 from mesh.core.ledger import Ledger
-from mesh.core.membership import fold
+from mesh.core.roll import fold
 from mesh.core.standing import Standing
 from tests.mesh.core.world import Person, digest_of, of_the_future
 
@@ -73,6 +73,13 @@ def test_what_is_voted_on_is_a_sentence_too(ledger: Ledger) -> None:
     slot, value = Slot("epoch", 3), bytes(range(32))
     for ballot in (
         Proposal("promote", BEN.public, "she asked"),
+        Proposal("voter", BEN.public, ""),
+        Proposal("observer", BEN.public, ""),
+        Proposal("remove", BEN.public, "gone"),
+        Proposal("refresh", ANNA.public, ""),
+        Amendment(1, 2, 3, "we are many"),
+        Amendment(0, 0, 1, ""),
+        Recovery(BEN.public),
         Vote(slot, 0, value),
         Vote(slot, 1, None),
         Lock(slot, 1, value, ()),
@@ -81,10 +88,20 @@ def test_what_is_voted_on_is_a_sentence_too(ledger: Ledger) -> None:
         ledger.add(write_entry(ANNA.seed, ledger.community, ledger.next_place(ANNA.public), ballot))
     assert said(ledger)[2:] == [
         f"{node(ANNA)} proposes to promote {node(BEN)}: she asked",
-        f"{node(ANNA)} votes on epoch 3, round 0, for proposal 00010203",
-        f"{node(ANNA)} votes on epoch 3, round 1, for none of them",
-        f"{node(ANNA)} is bound on epoch 3, round 1, to proposal 00010203",
-        f"{node(ANNA)} writes down that epoch 3 is decided: proposal 00010203",
+        f"{node(ANNA)} proposes to make {node(BEN)} a voter",
+        f"{node(ANNA)} proposes to make {node(BEN)} an observer",
+        f"{node(ANNA)} proposes to remove {node(BEN)}: gone",
+        f"{node(ANNA)} proposes to take up new keys of voters, and who of them has left",
+        (
+            f"{node(ANNA)} proposes other rules: 1 more than two thirds decide, seen by 2 voters first,"
+            " 3 invitations a voter: we are many"
+        ),
+        f"{node(ANNA)} proposes other rules: 0 more than two thirds decide, 1 invitation a voter",
+        f"{node(ANNA)} has a paper with a recovery key from now on",
+        f"{node(ANNA)} votes on decision 3, round 0, for proposal 00010203",
+        f"{node(ANNA)} votes on decision 3, round 1, for none of them",
+        f"{node(ANNA)} is bound on decision 3, round 1, to proposal 00010203",
+        f"{node(ANNA)} writes down that decision 3 is proposal 00010203",
     ]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mesh.core.causality import Causality, parents_first
 from mesh.core.entries import Admit, Entry, Place, Remove
 from mesh.core.ledger import Ledger
-from mesh.core.membership import fold
+from mesh.core.roll import fold
 from tests.mesh.core.world import Person, copy_of, of_the_future
 
 PEOPLE = [Person(name) for name in ("Anna", "Ben", "Cleo", "Dara")]

@@ -123,8 +123,8 @@ def test_ballots_of_another_shape_are_refused_though_well_signed(kind: str, item
 def test_unknown_kinds_are_kept_unread() -> None:
     """A later version's entry is an entry."""
     admit = ANNA.admits(ANNA.founds(), BEN)
-    entry = Entry.parse(resigned(admit, 7, "charter"))
-    assert (entry.body, entry.kind) == (Unknown("charter"), "charter")
+    entry = Entry.parse(resigned(admit, 7, "policy"))
+    assert (entry.body, entry.kind) == (Unknown("policy"), "policy")
 
 
 @pytest.mark.parametrize(

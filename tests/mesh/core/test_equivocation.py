@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mesh.core.entries import Entry, Remove
 from mesh.core.equivocation import Equivocation
 from mesh.core.ledger import Ledger
-from mesh.core.membership import fold
+from mesh.core.roll import fold
 from tests.mesh.core.world import Person
 
 PEOPLE = [Person(name) for name in ("Anna", "Ben", "Cleo")]

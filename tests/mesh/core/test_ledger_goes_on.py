@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.core.ledger import Ledger
-from mesh.core.membership import fold
+from mesh.core.roll import fold
 from tests.mesh.core.test_ledger_order import ACTIONS, lived
 from tests.mesh.core.world import Person, copy_of
 

@@ -7,18 +7,39 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.core import codec, crypto
+from mesh.core.ballots import MAKE_OBSERVER, MAKE_VOTER, REFRESH, SHOW_OUT, Proposal, Recovery
 from mesh.core.entries import Admit, Entry, Place, Remove, RotateKey, write_entry
 from mesh.core.ledger import LAST_WORDS_BYTES, MAX_FEED_BYTES, MAX_VOTER_FEED_BYTES, MAX_WAITING, Head, Ledger
-from mesh.core.membership import INVITE_BUDGET, OBSERVER, VOTER, FounderMembership, fold
+from mesh.core.membership import INVITE_BUDGET, OBSERVER, VOTER, Membership
 from mesh.core.pairing import MAX_ADMISSION_BYTES
+from mesh.core.roll import fold
 from mesh.errors import MalformedError
+from tests.mesh.core.council import agree
 from tests.mesh.core.world import Person, copy_of, of_the_future
 
 PEOPLE = [Person(name) for name in ("Anna", "Ben", "Cleo", "Dara", "Eli", "Finn")]
 ANNA, BEN, CLEO, DARA, ELI, FINN = PEOPLE
 
+PAPERS = [Person(f"{person.name}'s paper") for person in PEOPLE]
+DECIDED = {"voter": MAKE_VOTER, "observer": MAKE_OBSERVER, "oust": SHOW_OUT, "refresh": REFRESH}
+
 ACTIONS = st.tuples(
-    st.sampled_from(["admit", "admit", "remove", "rotate", "fork"]),
+    st.sampled_from(
+        [
+            "admit",
+            "admit",
+            "remove",
+            "rotate",
+            "fork",
+            "voter",
+            "voter",
+            "observer",
+            "oust",
+            "refresh",
+            "paper",
+            "recover",
+        ]
+    ),
     st.integers(0, 5),
     st.integers(0, 5),
     st.integers(0, 1),
@@ -37,10 +58,19 @@ def lived(actions: list[tuple[str, int, int, int]]) -> Ledger:
             entry = person.removes(ledger, other)
         elif what == "rotate":
             entry = person.becomes(ledger, other)
+        elif what == "paper":
+            entry = person.signs(ledger, Recovery(PAPERS[subject].public))
+        elif what == "recover":
+            entry = PAPERS[author].signs(ledger, RotateKey(person.public, other.statement))
+        elif what in DECIDED:
+            entry = person.signs(ledger, Proposal(DECIDED[what], other.public, ""))
+            agree(ledger, PEOPLE, entry)
         else:
             place = ledger.next_place(person.public)
             first = Place(0, None, (ledger.community,)) if place.seq == 0 else place
             entry = person.signs(ledger, Remove(other.public, f"fork {side}"), place=first)
+        everything.add(entry)
+    for entry in (entry for ledger in copies for entry in ledger.entries):
         everything.add(entry)
     return everything
 
@@ -83,11 +113,13 @@ def test_ledger_heads_are_enough_to_meet(
 def test_ledger_fold_is_total_over_parts_in_order(actions: list[tuple[str, int, int, int]], count: int) -> None:
     """Every part that begins with the genesis folds, and keeps its own laws."""
     membership = fold(lived(actions).entries[: count + 1])
-    voters = [member for member in membership.members.values() if member.role == VOTER]
-    assert len(voters) <= 1
+    voters = {member.public for member in membership.members.values() if member.role == VOTER}
+    assert voters == {member.public for member in membership.voters.values()}
+    assert {seat.public for seat in membership.charter.seats} >= membership.voters.keys()
+    assert membership.charter.quorum <= len(membership.charter.seats)
     assert all(raw == member.raw_id == crypto.raw_id(member.public) for raw, member in membership.members.items())
     assert membership.number >= 0
-    assert membership.invites_left >= 0
+    assert all(left >= 0 for left in membership.invitations.values())
 
 
 @settings(max_examples=200, deadline=None)
@@ -118,7 +150,7 @@ def test_ledger_growth_gives_nothing_back(actions: list[tuple[str, int, int, int
         before = after
 
 
-def folded(ledger: Ledger) -> FounderMembership:
+def folded(ledger: Ledger) -> Membership:
     """Fold a ledger's entries."""
     return fold(ledger.entries)
 
@@ -273,7 +305,7 @@ def test_who_signs_two_entries_of_one_seq_is_heard_no_more_from_there() -> None:
     ANNA.admits(ledger, ELI)
     assert names(ledger) == {"Anna", "Ben"}
     assert other.id in ledger
-    assert folded(ledger).invites_left > 0
+    assert folded(ledger).invitations[ANNA.public] > 0
     assert not folded(ledger).may_admit(ANNA.public)
 
 

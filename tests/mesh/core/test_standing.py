@@ -4,7 +4,7 @@ import pytest
 
 from mesh.core.entries import Entry, RotateKey
 from mesh.core.ledger import Ledger
-from mesh.core.membership import fold
+from mesh.core.roll import fold
 from mesh.core.standing import Standing
 from tests.mesh.core.world import Person, copy_of, of_the_future
 
@@ -36,7 +36,8 @@ def test_members_count(ledger: Ledger) -> None:
     assert counted(ledger, *entries) == [True, True, True]
     judge = standing(ledger)
     assert [judge.name_of(one.public) for one in (ANNA, BEN, CLEO)] == ["Anna", "Ben", ""]
-    assert [judge.is_voter(one.public) for one in (ANNA, BEN, CLEO)] == [True, False, False]
+    assert [judge.votes(one.public) for one in (ANNA, BEN, CLEO)] == [True, False, False]
+    assert [judge.is_voters(one) for one in entries] == [True, False, False]
 
 
 def test_strangers_do_not_count(ledger: Ledger) -> None:
@@ -136,7 +137,7 @@ def test_rotating_to_anothers_key_gains_nothing(ledger: Ledger) -> None:
     CLEO.becomes(ledger, ANNA)
     DARA.becomes(ledger, BEN)
     judge = standing(ledger)
-    assert not judge.is_voter(CLEO.public)
+    assert not judge.votes(CLEO.public)
     assert [judge.name_of(one.public) for one in (ANNA, BEN, CLEO)] == ["Anna", "Ben", "Cleo"]
     assert not judge.goes_on_from(DARA.public, BEN.public)
 

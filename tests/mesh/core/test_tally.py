@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from mesh.core.ballots import Commit, Lock, Proposal, Slot, Vote
 from mesh.core.entries import Entry
-from mesh.core.tally import Electorate, Tally, quorum_of
-from tests.sim.assembly import ALE, BEER, SLOT, Pen
+from mesh.core.tally import Tally, quorum_of
+from tests.sim.assembly import ALE, BEER, SLOT, Pen, electorate_of
 
 PENS = [Pen(number) for number in range(5)]
-FOUR = Electorate({pen.public: pen.public for pen in PENS[:4]}, quorum_of(4))
+FOUR = electorate_of(PENS[:4])
 VOTES = [pen.sign(Vote(SLOT, 0, ALE)) for pen in PENS[:3]]
 IDS = tuple(sorted(vote.id for vote in VOTES))
 LOCKS = [pen.sign(Lock(SLOT, 0, ALE, IDS)) for pen in PENS[:3]]
@@ -101,12 +101,13 @@ def test_who_has_no_vote_is_not_counted() -> None:
 
 def test_a_voter_with_two_keys_has_one_vote() -> None:
     """Of two votes of a value it is the one with the lower id that is shown; two values make no two voters of it."""
-    electorate = Electorate({PENS[0].public: b"a", PENS[1].public: b"a", PENS[2].public: b"b"}, quorum_of(2))
-    assert electorate.size == 2
+    anna, ben = PENS[1], PENS[2]
+    electorate = electorate_of([anna, ben], (PENS[0], anna))
+    assert (len(electorate.voters), electorate.quorum) == (2, 2)
     votes = [PENS[0].sign(Vote(SLOT, 0, ALE)), PENS[1].sign(Vote(SLOT, 0, ALE))]
     lock = PENS[2].sign(Lock(SLOT, 0, ALE, tuple(sorted(vote.id for vote in votes))))
     tally = Tally(SLOT, electorate, [*votes, lock])
-    assert tally.votes(0) == {ALE: {b"a": min(vote.id for vote in votes)}}
+    assert tally.votes(0) == {ALE: {anna.public: min(vote.id for vote in votes)}}
     assert not tally.locks(0)
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from mesh.core.ballots import Commit, Lock, Vote
 from mesh.core.entries import Entry
-from mesh.core.tally import Electorate, Tally, quorum_of
+from mesh.core.tally import Tally, quorum_of
 from mesh.core.voting import VotingLog, next_step
-from tests.sim.assembly import ALE, BEER, SLOT, Assembly, Pen
+from tests.sim.assembly import ALE, BEER, SLOT, Assembly, Pen, electorate_of
 
 APPROVALS = [[ALE], [BEER], [ALE, BEER], [BEER, ALE]]
 
@@ -91,7 +91,7 @@ class Table:
 
     def __init__(self) -> None:
         self.pens = [Pen(number) for number in range(4)]
-        self.tally = Tally(SLOT, Electorate({pen.public: pen.public for pen in self.pens}, quorum_of(4)))
+        self.tally = Tally(SLOT, electorate_of(self.pens))
 
     def votes(self, number: int, *values: bytes | None) -> list[Entry]:
         """Have the first ones vote."""
