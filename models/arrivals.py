@@ -4,8 +4,9 @@
     STORE/arrivals/DIGEST/SHA.*          a blob that is not here yet: see models/arriving_blob.py
 
 What a release promises is read by `promised_by`, which also verifies it, each time one is read from the disk.  A blob
-that the store has already does not arrive again.  When all have arrived, `finish` checks each as a whole and moves it
-into the store.  Methods block; one process at a time uses a store, its threads may share the object.
+that the store has already does not arrive again.  When all have arrived, `finish` checks each as a whole, as far as
+that was not done while it came, and moves it into the store.  Methods block; one process at a time uses a store, its
+threads may share the object.
 """
 
 import logging
@@ -13,7 +14,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -225,8 +226,8 @@ class Arrivals:
 
         done: called with the bytes checked.  Raises NotWholeError while something is missing, ArrivalNotFoundError when
         it is not open; ChecksumMismatchError when the blobs are not those of the manifest although all chunks fit the
-        tree: whoever signed the release made a mistake or lied, and the arrival is deleted.  It stays, and can be
-        resumed, when the store raises anything else.
+        tree: whoever signed the release made a mistake or lied, or the disk changed a chunk before it was hashed (see
+        `ArrivingBlob.sha256`), and the arrival is deleted.  It stays, and can be resumed, when anything else is raised.
         """
         with self._lock:
             arrival = self._open.get(digest)
@@ -235,13 +236,11 @@ class Arrivals:
             if not arrival.is_whole:
                 raise NotWholeError(f"{arrival.bytes_total - arrival.bytes_here} bytes of {name} are still missing")
             del self._open[digest]
-            arrival.close()
-            checked = 0
+            found = self._hashed(arrival, done)
             try:
-                for blob in arrival.blobs.values():
+                for sha256, blob in arrival.blobs.items():
                     self._trees.keep(blob.blob, blob.tree)
-                    self.store.take(blob.path, blob.blob, done=_after(checked, done))
-                    checked += blob.blob.size
+                    self.store.take(blob.path, blob.blob, sha256=found[sha256])
             except ChecksumMismatchError:
                 self._delete(self._directory(digest))
                 self.store.abandon(arrival.promise.manifest.blobs)
@@ -250,6 +249,16 @@ class Arrivals:
             model = self.store.install(name, arrival.promise.manifest, details)
             self._delete(self._directory(digest))
         return model
+
+    @staticmethod
+    def _hashed(arrival: Arrival, done: BytesDone) -> dict[str, str]:
+        """Say what each blob really is, by what it should be, and let go of their files."""
+        with closing(arrival):
+            found, checked = {}, 0
+            for sha256, blob in arrival.blobs.items():
+                found[sha256] = blob.sha256(done=_after(checked, done))
+                checked += blob.blob.size
+            return found
 
     def _directory(self, digest: str) -> Path:
         if not is_sha256(digest):

@@ -8,9 +8,16 @@ What costs a card its life is many small forced writes: data is forced out every
 that claims it.  A killed process loses nothing, as the kernel has what was written; a power cut loses what came since.
 Neither the bitmap nor the data is believed when the work goes on: whatever lies in the file is hashed, and what fits
 the tree is taken.
+
+The SHA-256 of the whole goes on while chunks come, so that a large file need not be read again at the end, from a slow
+card: whenever a chunk is there, up to two are hashed of those that follow what has been hashed, each read from the file
+in its turn, once, after it was written and found right.  Just written, it is still in the kernel's memory.  What comes
+out of order is caught up with in that way, or at the end.  Nothing is kept of it over a restart: looking at what lies
+there begins it anew.
 """
 
 import errno
+import hashlib
 import logging
 import os
 import threading
@@ -20,11 +27,12 @@ from typing import BinaryIO, Final
 
 from models.core.hash_tree import CHUNK_BYTES, PAGE_BYTES, Bytes, Geometry, KnownTree, PageId, record
 from models.core.manifest import Blob
-from models.errors import ChecksumMismatchError, CorruptStoreError
+from models.errors import ChecksumMismatchError, CorruptStoreError, NotWholeError
 from models.files import BytesDone, open_for_update, open_regular, write_atomically, writing
 
 SYNC_BYTES: Final = 32 * 1024 * 1024
 SYNC_S: Final = 10.0
+HASHED_AT_ONCE: Final = 2  # chunks for one that came: more than come are hashed, and nobody waits for long
 CLOSED: Final = -1  # no file's number: that of a closed one may soon be another file's
 
 log = logging.getLogger(__name__)
@@ -53,6 +61,10 @@ class ArrivingBlob:
         self._synced_at = clock()
         self._lock = threading.Lock()  # of what is noted, never held while the disk works
         self._syncing = threading.Lock()
+        self._digest = hashlib.sha256()
+        self._hashed = 0  # the chunks that are in it
+        self._hash_at_end = False
+        self._hashing = threading.Lock()
         self._data = self._reserve()
         try:
             self._pages = open_for_update(self._tree_path)
@@ -164,6 +176,22 @@ class ArrivingBlob:
                 adopted.append(index)
         return adopted
 
+    def sha256(self, *, done: BytesDone = lambda _: None) -> str:
+        """Return the SHA-256 of the whole file in hexadecimal, after hashing what has not been yet.
+
+        It is that of what was read from the file, every chunk once, after it had been written; what happens to a chunk
+        on the disk after its turn, it does not tell: that is found as in any blob of the store, by scrubbing.
+        done: called with the bytes hashed.  Raises NotWholeError, CorruptStoreError.
+        """
+        if not self.is_whole:
+            raise NotWholeError(f"{self.blob.size - self.bytes_here} bytes of {self.blob.sha256[:12]} are missing")
+        with self._hashing:
+            while self._hashed < self.tree.geometry.chunks:
+                self._hash_next()
+                done(min(self._hashed * CHUNK_BYTES, self.blob.size))
+            done(self.blob.size)
+            return self._digest.hexdigest()
+
     def sync(self) -> None:
         """Force out what was written, then the bitmap that claims it.  Raises DiskFullError, StoreWriteError."""
         if self._syncing.acquire(
@@ -262,7 +290,25 @@ class ArrivingBlob:
             size = self.tree.geometry.chunk_bytes(index)
             self._bytes_here += size
             self._unsynced_bytes += size
+        self._hash_on()
         return True
+
+    def _hash_on(self) -> None:
+        if self._hash_at_end or not self._hashing.acquire(blocking=False):  # else another thread is at it
+            return
+        try:
+            for _ in range(HASHED_AT_ONCE):
+                if self.has(self._hashed):
+                    self._hash_next()
+        except CorruptStoreError as error:  # no reason not to take what comes, nor to try it each time
+            log.warning("a chunk cannot be read back, and is tried again at the end: %s", error)
+            self._hash_at_end = True
+        finally:
+            self._hashing.release()
+
+    def _hash_next(self) -> None:
+        self._digest.update(self._read(self._hashed))
+        self._hashed += 1
 
     def _read(self, index: int) -> bytes:
         try:

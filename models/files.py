@@ -160,17 +160,12 @@ def copy_verified(source: Source, target: Path, *, sha256: str, size: int, done:
 
 def matches(path: Path, sha256: str, *, done: BytesDone) -> bool:
     """Whether a file's content hashes to `sha256`."""
-    with path.open("rb") as file:
-        return is_content(file, sha256, done=done)
-
-
-def is_content(file: Source, sha256: str, *, done: BytesDone) -> bool:
-    """Whether what an open file holds from here on hashes to `sha256`."""
     digest, read = hashlib.sha256(), 0
-    while chunk := file.read(CHUNK_BYTES):
-        digest.update(chunk)
-        read += len(chunk)
-        done(read)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            read += len(chunk)
+            done(read)
     return digest.hexdigest() == sha256
 
 

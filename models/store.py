@@ -41,7 +41,6 @@ from models.files import (
     BytesDone,
     Source,
     copy_verified,
-    is_content,
     open_regular,
     sync_directory,
     write_atomically,
@@ -214,19 +213,16 @@ class ModelStore:
             self._arriving.difference_update(blob.sha256 for blob in blobs)
         self.collect()
 
-    def take(self, file: Path, blob: Blob, *, done: BytesDone = lambda _: None) -> None:
-        """Move a file on the same disk into the store as a blob, after looking that it is that blob.
+    def take(self, file: Path, blob: Blob, *, sha256: str) -> None:
+        """Move a file on the same disk into the store as a blob.
 
-        It stays until `install` names it or the process ends without.  Raises ChecksumMismatchError and
-        CorruptStoreError, and `file` stays where it is; StoreWriteError.
+        sha256: what its content was found to be, in hexadecimal; the file is not read again.  It stays until `install`
+        names it or the process ends without.  Raises ChecksumMismatchError when that is not the blob and
+        CorruptStoreError when it is no plain file of its size, and `file` stays where it is; StoreWriteError.
         """
-        try:
-            with open_regular(file, size=blob.size) as content:
-                is_right = is_content(content, blob.sha256, done=done)
-                os.fsync(content.fileno())
-        except OSError as error:
-            raise CorruptStoreError(f"cannot read {file}: {error.strerror}") from error
-        if not is_right:
+        with open_regular(file, size=blob.size) as content, writing(file):
+            os.fsync(content.fileno())
+        if sha256 != blob.sha256:
             raise ChecksumMismatchError(f"{file.name}: what arrived is not the file that was promised")
         self.expect([blob])
         target = self.blob_path(blob.sha256)

@@ -9,7 +9,8 @@ nothing that a source says is believed beyond that.
               a chunk can give the pages that it is checked by
 
 Times are monotonic seconds.  `below(n)` draws a number from 0 to n - 1: the order is drawn, so that those who fetch the
-same model at the same time get different parts of it and can give them to each other.
+same model at the same time get different parts of it and can give them to each other.  While there is but one source,
+and nobody is known to fetch it too, the order is that of the file, which can be hashed as a whole while it comes.
 """
 
 import math
@@ -115,6 +116,11 @@ class Swarm:
             one.saw(Saw.RESTED)
         for number in [number for number in one.asks if not one.has >> number & 1]:
             self._release(one, number)  # it has changed its mind
+
+    def wants_too(self, peer: str, *, now: float) -> None:
+        """Note that a node fetches the same and may soon give some of it; what it said that it holds stays said."""
+        if peer not in self.sources:
+            self.source_has(peer, {}, now=now)
 
     def gone(self, source: str, *, now: float) -> None:
         """Note that a source cannot be reached; it is asked again once `source_has` says so."""
@@ -332,7 +338,8 @@ class Swarm:
         again = free & source.expected
         pages = free & self._parts.page_bits
         among = again or pages or self._rarity.rarest(free)
-        return draw(among, self._below(among.bit_length()))
+        is_alone = len(self._reachable()) == 1
+        return draw(among, 0 if is_alone else self._below(among.bit_length()))
 
     def _is_end_game(self) -> bool:
         """Whether all that can be asked for is on its way, be it late."""

@@ -103,6 +103,11 @@ class Fetch:
         self._holdings_at = 0.0
         self._stirred.set()
 
+    def wants_too(self, peer: str) -> None:
+        """Note that a neighbour asks what is here of it: it fetches the same, and best gets other parts first."""
+        if self._swarm is not None:
+            self._swarm.wants_too(peer, now=self._now())
+
     async def begin(self, admit: Callable[[Manifest], Awaitable[None]]) -> Arrival:
         """Go on with what is here of the model, or learn from a neighbour what it is, and reserve its space.
 

@@ -261,6 +261,8 @@ class Sharing:
             case None:
                 pass
             case WantRelease() | WantHolding() | WantChunks() | WantPage() if self._enabled:
+                if isinstance(message, WantHolding) and message.model in self._transfers:
+                    self._transfers[message.model].fetch.wants_too(received.peer)
                 self._server.want(received.peer, received.message_id, message)
             case WantRelease() | WantHolding() | WantChunks() | WantPage():
                 self._server.refuse(received.peer, received.message_id, Refused("not_shared"))

@@ -23,6 +23,7 @@ from models.errors import (
     NotWholeError,
     StoreWriteError,
 )
+from models.scrubbing import Scrubbed, scrub
 from models.store import ModelStore
 from tests.models.files import names_in
 from tests.models.journeys import DETAILS, Cargo, deliver, noise, promise_of
@@ -134,7 +135,8 @@ def test_blobs_moved_before_a_crash_are_not_garbage(tmp_path: Path) -> None:
     arrivals = arrivals_in(tmp_path)
     deliver(arrivals.begin(b"0"), WEIGHTS, TEMPLATE)
     arrivals.close(DIGEST)
-    arrivals.store.take(arrivals.root / DIGEST / f"{WEIGHTS.blob.sha256}.part", WEIGHTS.blob)
+    part = arrivals.root / DIGEST / f"{WEIGHTS.blob.sha256}.part"
+    arrivals.store.take(part, WEIGHTS.blob, sha256=WEIGHTS.blob.sha256)
     again = arrivals_in(tmp_path)
     again.store.collect()
     arrival = again.resume(DIGEST)
@@ -270,6 +272,53 @@ def test_a_tree_that_is_not_of_the_blob_installs_nothing(tmp_path: Path) -> None
     assert not arrivals.store.tree_path(WEIGHTS.blob.sha256).exists()
     with pytest.raises(ModelNotFoundError):
         arrivals.store.find("tiny")
+
+
+def test_a_file_that_changes_before_it_is_hashed_installs_nothing(tmp_path: Path) -> None:
+    """Every chunk was right when it was written; what the disk has made of one of them since is not the blob."""
+    arrivals = arrivals_in(tmp_path)
+    arrival = arrivals.begin(b"0")
+    deliver(arrival, TEMPLATE)
+    blob = arrival.blobs[WEIGHTS.blob.sha256]
+    WEIGHTS.send(blob, [1, 2, 3])
+    with blob.path.open("r+b") as file:
+        file.seek(2 * CHUNK_BYTES)
+        file.write(b"?")
+    deliver(arrival, WEIGHTS)
+    assert arrival.is_whole
+    with pytest.raises(ChecksumMismatchError):
+        arrivals.finish(DIGEST, "tiny", DETAILS)
+    assert names_in(arrivals.root) == []
+    assert arrivals.store.models() == ()
+
+
+def test_what_changes_once_it_is_hashed_is_found_by_scrubbing(tmp_path: Path) -> None:
+    """As in any model of the store: the file is not read again before it is moved there."""
+    arrivals = arrivals_in(tmp_path)
+    arrival = arrivals.begin(b"0")
+    deliver(arrival, WEIGHTS, TEMPLATE)
+    with arrival.blobs[WEIGHTS.blob.sha256].path.open("r+b") as file:
+        file.seek(CHUNK_BYTES)
+        file.write(b"?")
+    model = arrivals.finish(DIGEST, "tiny", DETAILS)
+    store = arrivals.store
+    found = scrub(store, WEIGHTS.blob, tree=BlobTrees(store).kept(WEIGHTS.blob))
+    assert found == Scrubbed(sound=False, chunks=(1,))
+    assert not store.is_whole(model)
+
+
+def test_what_cannot_be_read_in_the_end_can_be_resumed(tmp_path: Path) -> None:
+    """The files are let go of, and nothing is deleted."""
+    arrivals = arrivals_in(tmp_path)
+    arrival = arrivals.begin(b"0")
+    deliver(arrival, TEMPLATE)
+    WEIGHTS.send(arrival.blobs[WEIGHTS.blob.sha256], [3, 2, 1, 0])
+    arrival.close()  # whatever is read from it now fails
+    with pytest.raises(CorruptStoreError):
+        arrivals.finish(DIGEST, "tiny", DETAILS)
+    assert arrivals.store.models() == ()
+    arrivals.resume(DIGEST)
+    assert arrivals.finish(DIGEST, "tiny", DETAILS).digest == DIGEST
 
 
 def test_another_release_of_the_same_model_takes_over(tmp_path: Path) -> None:

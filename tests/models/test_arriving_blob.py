@@ -3,13 +3,17 @@
 import errno
 import io
 import os
+import random
+import tracemalloc
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from models.arriving_blob import SYNC_BYTES, SYNC_S, ArrivingBlob, claimed_bytes
 from models.core.hash_tree import CHUNK_BYTES, KnownTree, PageId, leaf_hash
-from models.errors import ChecksumMismatchError, CorruptStoreError, StoreWriteError
+from models.errors import ChecksumMismatchError, CorruptStoreError, NotWholeError, StoreWriteError
 from tests.models.files import names_in
 from tests.models.journeys import Cargo, noise
 
@@ -46,6 +50,22 @@ def opened(directory: Path, cargo: Cargo = CARGO, clock: Hours | None = None) ->
 def here(blob: ArrivingBlob) -> list[int]:
     """List the chunks that are here."""
     return [index for index in range(blob.tree.geometry.chunks) if blob.has(index)]
+
+
+def hashed_at_the_end(blob: ArrivingBlob, cargo: Cargo = CARGO) -> list[int]:
+    """Look that the digest is right; list the chunks that had not been hashed before."""
+    hashed: list[int] = []
+    assert blob.sha256(done=hashed.append) == cargo.blob.sha256
+    assert hashed == sorted(hashed)
+    assert hashed[-1] == cargo.blob.size
+    return [-(-end // CHUNK_BYTES) - 1 for end in hashed[:-1]]
+
+
+def alter(path: Path, chunk: int) -> None:
+    """Let a byte of a chunk change on the disk."""
+    with path.open("r+b") as file:
+        file.seek(chunk * CHUNK_BYTES + 7)
+        file.write(b"?")
 
 
 def test_the_space_is_taken_before_the_first_byte(tmp_path: Path) -> None:
@@ -121,9 +141,7 @@ def test_what_is_claimed_and_wrong_does_not_count(tmp_path: Path) -> None:
     blob = opened(tmp_path)
     CARGO.send(blob)
     blob.close()
-    with blob.path.open("r+b") as file:
-        file.seek(2 * CHUNK_BYTES + 7)
-        file.write(b"?")
+    alter(blob.path, 2)
     assert claimed_bytes(tmp_path, CARGO.blob) == CARGO.blob.size
     looked_at: list[int] = []
     again = ArrivingBlob(tmp_path, CARGO.blob, CARGO.tree.root, clock=Hours())
@@ -294,3 +312,137 @@ def test_a_file_that_shrank_is_as_long_as_it_must_be(tmp_path: Path) -> None:
 def test_leaves_are_those_of_the_chunks() -> None:
     """The tests' own cargo is cut as blobs are."""
     assert CARGO.tree.leaf(5) == leaf_hash(CARGO.chunk(5))
+
+
+@pytest.mark.parametrize(
+    ("order", "left"),
+    [
+        ((0, 1, 2, 3, 4, 5), []),
+        ((1, 0, 2, 3, 4, 5), []),
+        ((1, 2, 3, 0, 4, 5), []),  # two for each that comes: it catches up
+        ((0, 2, 3, 4, 1, 5), [5]),
+        ((5, 4, 3, 2, 1, 0), [2, 3, 4, 5]),
+        ((0, 1, 2, 4, 5, 3), [5]),
+    ],
+)
+def test_the_whole_is_hashed_while_it_comes(order: Sequence[int], left: list[int], tmp_path: Path) -> None:
+    """Each chunk in its turn, once what is before it is there; only what came too late for that is left to the end."""
+    blob = opened(tmp_path)
+    CARGO.send_pages(blob)
+    for index in order:
+        with pytest.raises(NotWholeError):
+            blob.sha256()
+        blob.write_chunk(index, CARGO.chunk(index))
+    assert hashed_at_the_end(blob) == left
+    assert hashed_at_the_end(blob) == []
+    blob.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_chunk_is_read_back_once_and_none_is_kept(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whatever order they come, and however long the first one is waited for."""
+    cargo = Cargo(noise(40 * CHUNK_BYTES + 5))
+    order = random.Random(seed).sample(range(1, 41), 40)  # noqa: S311  an order, not a secret
+    read, places = os.pread, list[int]()
+
+    def noted(descriptor: int, size: int, offset: int) -> bytes:
+        places.append(offset // CHUNK_BYTES)
+        return read(descriptor, size, offset)
+
+    blob = opened(tmp_path, cargo)
+    monkeypatch.setattr(os, "pread", noted)
+    chunks = {index: cargo.chunk(index) for index in (*order, 0)}
+    cargo.send_pages(blob)
+    tracemalloc.start()
+    try:
+        for index, data in chunks.items():
+            blob.write_chunk(index, data)
+        assert blob.sha256() == cargo.blob.sha256
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert places == list(range(41))
+    assert most < 3 * CHUNK_BYTES
+    blob.close()
+
+
+def test_chunks_that_several_threads_write_are_hashed_in_order(tmp_path: Path) -> None:
+    """Whichever of them comes to hash them."""
+    cargo = Cargo(noise(64 * CHUNK_BYTES))
+    blob = opened(tmp_path, cargo)
+    cargo.send_pages(blob)
+    order = random.Random(5).sample(range(64), 64)  # noqa: S311  an order, not a secret
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(lambda index: blob.write_chunk(index, cargo.chunk(index)), order))
+    hashed_at_the_end(blob, cargo)
+    blob.close()
+
+
+@pytest.mark.parametrize(("before", "left"), [((0, 1, 2), []), ((0, 2, 3, 5), [5]), ((1, 2, 3, 4, 5), [2, 3, 4, 5])])
+def test_looking_at_what_lies_there_hashes_it_too(before: Sequence[int], left: list[int], tmp_path: Path) -> None:
+    """After kill -9: what is read anyway from the beginning on need not be read again at the end."""
+    CARGO.send(opened(tmp_path), before)
+    again = opened(tmp_path)
+    CARGO.send(again)
+    assert hashed_at_the_end(again) == left
+    again.close()
+
+
+def test_a_whole_file_that_lies_there_is_read_once(tmp_path: Path) -> None:
+    """With the first look at it everything is done."""
+    blob = opened(tmp_path)
+    CARGO.send(blob)
+    blob.close()
+    again = opened(tmp_path)
+    assert hashed_at_the_end(again) == []
+    again.close()
+
+
+def test_a_chunk_that_is_repaired_is_hashed_as_it_came(tmp_path: Path) -> None:
+    """What the card had made of it is in no digest."""
+    blob = opened(tmp_path)
+    CARGO.send(blob)
+    blob.close()
+    alter(blob.path, 2)
+    again = opened(tmp_path)
+    assert here(again) == [0, 1, 3, 4, 5]
+    again.write_chunk(2, CARGO.chunk(2))
+    assert hashed_at_the_end(again) == [4, 5]
+    again.close()
+
+
+def test_what_changes_before_its_turn_is_in_the_digest(tmp_path: Path) -> None:
+    """The file is hashed, not what was written to it: that a chunk was right when it came does not count."""
+    blob = opened(tmp_path)
+    CARGO.send(blob, [1, 2, 3, 4, 5])
+    alter(blob.path, 3)
+    blob.write_chunk(0, CARGO.chunk(0))
+    assert blob.is_whole
+    assert blob.sha256() != CARGO.blob.sha256
+    blob.close()
+
+
+def test_a_chunk_that_cannot_be_read_back_is_tried_again_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others are taken meanwhile; the card is not asked again with each of them."""
+    blob = opened(tmp_path)
+    CARGO.send_pages(blob)
+    read, tried = os.pread, list[int]()
+
+    def failing(descriptor: int, size: int, offset: int) -> bytes:
+        if offset == 2 * CHUNK_BYTES:
+            tried.append(offset)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(descriptor, size, offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", failing)
+        CARGO.send(blob)
+        assert (blob.is_whole, len(tried), caplog.text.count("Input/output error")) == (True, 1, 1)
+        with pytest.raises(CorruptStoreError, match="Input/output error"):
+            blob.sha256()
+    assert hashed_at_the_end(blob) == [2, 3, 4, 5]
+    blob.close()

@@ -121,9 +121,10 @@ class Sharer:
                 steps.append(step)
         raise AssertionError("the pull had no end")
 
-    def asked_for(self) -> list[int]:
-        """The chunks that this node was asked for, in order."""
-        wants = [parse_message(one.kind, one.body) for one in self.mesh.seen[WantChunks.KIND]]
+    def asked_for(self, by: "Sharer | None" = None) -> list[int]:
+        """The chunks that this node was asked for, in order: by everybody, or by one other."""
+        seen = [one for one in self.mesh.seen[WantChunks.KIND] if by is None or one.peer == by.mesh.node_id]
+        wants = [parse_message(one.kind, one.body) for one in seen]
         return [index for want in wants if isinstance(want, WantChunks) for index in want.indexes]
 
     def _models_of(self, node_id: str) -> tuple[HeldModel, ...]:

@@ -64,6 +64,7 @@ class Asked:
     def __init__(self, swarm: Swarm) -> None:
         self.swarm = swarm
         self.of: dict[str, list[Part]] = {}
+        self.given: list[Part] = []
         self.now = 0.0
 
     def decide(self) -> Decision:
@@ -78,7 +79,8 @@ class Asked:
         for _ in range(count):
             self.decide()
             self.now += LATENCY_S
-            self.swarm.arrived(source, self.of[source].pop(0), now=self.now)
+            self.given.append(self.of[source].pop(0))
+            self.swarm.arrived(source, self.given[-1], now=self.now)
 
 
 def state_of(swarm: Swarm, source: str, *, now: float = 0.0) -> str:
@@ -87,8 +89,18 @@ def state_of(swarm: Swarm, source: str, *, now: float = 0.0) -> str:
     return found
 
 
-def test_pages_come_first_then_chunks_in_a_drawn_order() -> None:
-    """Nothing is asked for that could not be checked when it comes."""
+def order_of(swarm: Swarm, source: str, chunks: int) -> list[int]:
+    """Let a source give so many chunks; return which, in the order in which it was asked for them."""
+    asked = Asked(swarm)
+    asked.give(source, chunks)
+    asked.decide()
+    order = [chunk.index for chunk in asked.given if isinstance(chunk, Chunk)]
+    assert len(order) == chunks
+    return order
+
+
+def test_pages_come_first_then_chunks_in_the_order_of_the_file() -> None:
+    """Nothing is asked for that could not be checked when it comes; what comes can be hashed as a whole."""
     swarm = Swarm([WantedBlob(BLOB, 30 * CHUNK_BYTES)], below=random.Random(3).randrange)  # noqa: S311
     assert swarm.decide(now=0.0) == Decision()
     swarm.source_has("ada", ALL, now=0.0)
@@ -101,9 +113,42 @@ def test_pages_come_first_then_chunks_in_a_drawn_order() -> None:
         asked.decide()
         order.append(asked.of["ada"][0].index)
         asked.give("ada")
-    assert sorted(order) == list(range(30))
-    assert order != list(range(30))
+    assert order == list(range(30))
     assert asked.decide() == Decision()
+
+
+@pytest.mark.parametrize("other", [ALL, {BLOB: b""}, None])
+def test_the_order_is_drawn_where_somebody_else_holds_it_or_wants_it_too(other: Holding | None) -> None:
+    """So that those who fetch at the same time have something to give each other."""
+    swarm = wanted()
+    swarm.source_has("ada", ALL, now=0.0)
+    if other is None:
+        swarm.wants_too("ben", now=0.0)
+    else:
+        swarm.source_has("ben", other, now=0.0)
+    order = order_of(swarm, "ada", 15)
+    assert order != sorted(order)
+
+
+def test_the_order_is_that_of_the_file_again_once_the_others_have_left() -> None:
+    """Nothing is drawn for those who cannot be reached."""
+    swarm = wanted()
+    swarm.source_has("ada", ALL, now=0.0)
+    swarm.wants_too("ben", now=0.0)
+    swarm.gone("ben", now=0.0)
+    assert order_of(swarm, "ada", 40) == list(range(40))
+
+
+def test_whoever_wants_it_too_still_holds_what_it_said() -> None:
+    """And one that is banned stays so."""
+    swarm = wanted()
+    swarm.source_has("ada", ALL, now=0.0)
+    swarm.wants_too("ada", now=0.0)
+    assert swarm.sources == {"ada"}
+    [first, *_] = asked_of("ada", swarm.decide(now=0.0))
+    swarm.corrupt("ada", first, now=0.0)
+    swarm.wants_too("ada", now=0.0)
+    assert (state_of(swarm, "ada"), swarm.sources) == ("banned", frozenset())
 
 
 def test_chunks_can_wait_for_the_trees() -> None:

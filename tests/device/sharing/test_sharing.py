@@ -85,6 +85,21 @@ async def test_who_is_still_fetching_gives_what_it_has(tmp_path: Path, net: Simu
         assert content(attic, got) == content(ember, model)
 
 
+async def test_two_who_begin_together_get_different_parts_from_the_start(tmp_path: Path, net: SimulatedNet) -> None:
+    """Alone, a node asks in the order of the file; not any more once it is asked what it holds."""
+    ember, spark, attic = street(net, tmp_path, "ember", "spark", "attic")
+    model = ember.holds(size=3 * SIZE)
+    async with ember.open(bytes_per_s=10e6), spark.open(), attic.open():
+        first = asyncio.create_task(spark.pulls(model))
+        await until(lambda: len(ember.asked_for()) > 2)
+        alone = ember.asked_for()
+        await attic.pulls(model)
+        await first
+        by_spark = ember.asked_for(spark)
+    assert alone == sorted(alone)
+    assert by_spark != sorted(by_spark)
+
+
 async def test_lost_messages_are_asked_for_again(tmp_path: Path, net: SimulatedNet) -> None:
     """Of bulk messages any may be lost; here every eleventh is."""
     ember, spark = street(net, tmp_path, "ember", "spark")
