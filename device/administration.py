@@ -163,15 +163,15 @@ class Administration:
 
     async def forget(self, prefix: str) -> None:
         """End the membership of a node.  Raises NoSuchNodeError, AmbiguousNodeError, BadRequestError, MeshError."""
-        await self.mesh.forget(self._node_id(prefix))
+        self.mesh.belonging.forget(self._node_id(prefix))
 
     async def block(self, prefix: str) -> None:
         """Cut a node off on this side, at once, member or not.  Raises as `forget` does."""
-        await self.mesh.block(self._node_id(prefix))
+        self.mesh.belonging.block(self._node_id(prefix))
 
     async def unblock(self, prefix: str) -> None:
         """Let a node in again that was cut off on this side.  Raises as `forget` does."""
-        await self.mesh.unblock(self._node_id(prefix))
+        self.mesh.belonging.unblock(self._node_id(prefix))
 
     def _queue(self) -> Queue:
         waiting, offering = self.queries.turns.waiting, self.queries.turns.offering

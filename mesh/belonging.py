@@ -10,9 +10,11 @@ from typing import Final
 from mesh.addresses import parse_door
 from mesh.community import CommunityStore
 from mesh.core import crypto
+from mesh.core.ballots import SHOW_OUT
 from mesh.core.door_messages import Grant
 from mesh.core.entries import Remove
 from mesh.core.pairing import PairingKey
+from mesh.council import Council
 from mesh.errors import (
     AlreadyMemberError,
     FeedBehindError,
@@ -59,6 +61,7 @@ class Belonging:
         visitor: Visitor,
         neighbourhood: Neighbourhood,
         exchange: Exchange,
+        council: Council,
         static_peers: tuple[str, ...],
         events: BelongingEvents,
     ) -> None:
@@ -69,6 +72,7 @@ class Belonging:
         self._visitor = visitor
         self._neighbourhood = neighbourhood
         self._exchange = exchange
+        self._council = council
         self._static_peers = static_peers
         self._events = events
         self._doors: asyncio.Queue[DoorAddress] | None = None  # of a join that is looking for the offer
@@ -94,7 +98,7 @@ class Belonging:
         if membership is None or not membership.may_admit(self._identity.public):
             if membership and self._store.is_voter and self._identity.raw_id in membership.equivocations:
                 raise KeyInDisputeError("this node's key has signed two entries for one place of the ledger")
-            raise InvitingNotAllowedError("only the community's founder lets nodes in")
+            raise InvitingNotAllowedError("only voters with invitations left let nodes in")
         self._reception.offer = await OpenOffer.make(ttl_s=ttl_s)
         return self._reception.offer.shown()
 
@@ -147,18 +151,24 @@ class Belonging:
         self._store.leave()
         self._events.on_ledger()
 
-    def forget(self, node_id: str) -> None:
-        """End a node's membership for everyone.  Errors: UnknownNodeError, NotAllowedError (block it instead)."""
+    def forget(self, node_id: str) -> bool:
+        """End a node's membership for everyone, or propose that; return whether it ended.
+
+        Errors: UnknownNodeError, NotAllowedError (block it instead).
+        """
         membership = self._store.membership
         member = next((one for one in self._store.others if one.node_id == node_id), None)
         if membership is None or member is None:
             raise UnknownNodeError(f"no member has the id {node_id[:8]}")
-        if not membership.may_remove(self._identity.public, member.public):
-            raise NotAllowedError(f"only the founder or {member.name} itself may end its membership")
-        entry = self._store.sign(Remove(member.public, "forgotten"))
-        self._exchange.spread(entry)
-        self._events.on_ledger()
+        if membership.may_remove(self._identity.public, member.public):
+            self._exchange.spread(self._store.sign(Remove(member.public, "forgotten")))
+            self._events.on_ledger()
+        elif self._store.is_voter:
+            self._council.propose(SHOW_OUT, member.raw_id)
+        else:
+            raise NotAllowedError(f"only voters, or {member.name} itself, can end its membership")
         self._exchange.ensure_key()
+        return all(one.node_id != node_id for one in self._store.others)
 
     def block(self, node_id: str) -> None:
         """Cut a node off on this side, at once and for good.  Errors: UnknownNodeError."""

@@ -31,7 +31,7 @@ from mesh.identity import Identity
 from mesh.migrations import migrate
 
 NONCE_BYTES: Final = 16
-OF_ONE_COMMUNITY: Final = ("entries", "epoch_keys", "grants")
+OF_ONE_COMMUNITY: Final = ("entries", "epoch_keys", "grants", "answers")
 
 
 class CommunityStore:
@@ -53,6 +53,11 @@ class CommunityStore:
     def close(self) -> None:
         """Close the database."""
         self._database.close()
+
+    @property
+    def own(self) -> bytes:
+        """This node's public key."""
+        return self._identity.public
 
     @property
     def folded(self) -> Membership | None:
@@ -197,6 +202,17 @@ class CommunityStore:
         with self._transaction():
             row = (raw_id, grant.ca, grant.ctl, grant.bulk)
             self._database.execute("INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?)", row)
+
+    def answers(self) -> dict[bytes, bool]:
+        """Return what the owner said to proposals, by their ids."""
+        with _translated():
+            rows = self._database.execute("SELECT proposal, agrees FROM answers").fetchall()
+        return {proposal: bool(agrees) for proposal, agrees in rows}
+
+    def answer(self, proposal: bytes, *, agrees: bool) -> None:
+        """Keep what the owner says to a proposal, in place of what was said before."""
+        with self._transaction():
+            self._database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (proposal, agrees))
 
     def next_boot(self, *, at_least: int = 1) -> int:
         """Count a start of the daemon, and have the count on the disk before anyone hears of it."""

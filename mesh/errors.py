@@ -140,8 +140,27 @@ class InvitingNotAllowedError(NotAllowedError):
     """This node may not let others in; nothing was changed."""
 
     hint = (
-        "type `hearth pair` at the founder's node, or begin a community of your own: `hearth leave`, then `hearth pair`"
+        "type `hearth pair` at a voter's node (`hearth community`), or begin a community of your own: `hearth leave`,"
+        " then `hearth pair`"
     )
+
+
+class NotVoterError(NotAllowedError):
+    """Only voters propose and decide; nothing was changed."""
+
+    hint = "`hearth community` says who votes; any of them can propose this node: `hearth propose voter ID`"
+
+
+class UnknownProposalError(MeshError):
+    """Nothing that can be decided on has this id."""
+
+    hint = "`hearth community` lists what can be decided on"
+
+
+class WrongPaperError(MeshError):
+    """These are not the twelve words of a recovery paper that this community knows; nothing was changed."""
+
+    hint = "compare them with the paper, one by one; `hearth community` says which voters have one"
 
 
 class FeedBehindError(MeshError):
@@ -153,7 +172,7 @@ class FeedBehindError(MeshError):
 class FeedFullError(FeedBehindError):
     """This node has signed as much as a ledger holds of one author; leaving and a new key still have room."""
 
-    hint = "ask the founder to sign it, whose feed holds more: `hearth log` says what stands there already"
+    hint = "ask a voter to sign it, whose feed holds more: `hearth log` says what stands there already"
 
 
 class BoardChangedError(FeedBehindError):

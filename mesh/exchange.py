@@ -43,6 +43,7 @@ class ExchangeEvents:
     on_announcement: Callable[[str, bytes], None]  # of a member's device
     on_ledger: Callable[[], None]
     on_keys: Callable[[], None]
+    on_compared: Callable[[], None]  # a neighbour has told what it holds of the ledger
     on_reach: Callable[[], None]  # who is in reach has changed
     on_hint: Callable[[Sighting], None]  # where a member says it listens
     on_double: Callable[[], None]  # another board uses this identity
@@ -76,6 +77,7 @@ class Exchange:
             peers=links,
             on_ledger=events.on_ledger,
             on_keys=events.on_keys,
+            on_compared=events.on_compared,
             counters=counters,
         )
         self._announcer = Announcer(
@@ -157,6 +159,11 @@ class Exchange:
     def spread(self, entry: Entry) -> None:
         """Tell every neighbour of a new entry of the ledger."""
         self._sync.spread([entry])
+
+    @property
+    def knows_own_feed(self) -> bool:
+        """Whether a neighbour has confirmed since the start that nothing of what this node signed is missing here."""
+        return self._sync.knows_own_feed
 
     def ensure_key(self) -> None:
         """Make an epoch key if there is none and this node votes."""

@@ -23,6 +23,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """CREATE TABLE boots (number INTEGER NOT NULL)""",
         """INSERT INTO boots VALUES (0)""",
     ),
+    (
+        # What the owner said to proposals, by their id.
+        """CREATE TABLE answers (proposal BLOB PRIMARY KEY, agrees INTEGER NOT NULL) WITHOUT ROWID""",
+    ),
 )
 
 

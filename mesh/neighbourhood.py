@@ -202,10 +202,13 @@ class Neighbourhood:
         """Make links, slots and the broker's access follow the ledger and the blocks."""
         wanted = {member.node_id: member for member in self._wanted()}
         for node_id, slot in list(self._slots.items()):
-            if wanted.get(node_id) != slot.member:
+            member = wanted.get(node_id)
+            if member is None or member.static != slot.member.static:
                 self._stop(slot)
                 del self._slots[node_id]
                 self._sightings.forget(node_id)
+            else:
+                slot.member = member  # who is made a voter keeps its link
         for node_id, member in wanted.items():
             self._slots.setdefault(node_id, Slot(member))
         self._choose()

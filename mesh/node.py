@@ -13,6 +13,7 @@ from mesh.core.door_messages import Grant, Ports
 from mesh.core.entries import Entry
 from mesh.core.frames import Lane
 from mesh.core.routes import Place
+from mesh.council import Council
 from mesh.counters import Counters
 from mesh.diagnosis import Examination
 from mesh.discovery import Discovery
@@ -28,7 +29,7 @@ from mesh.inbox import Inbox
 from mesh.interfaces import choose, routable, survey
 from mesh.links import LinkEvents
 from mesh.neighbourhood import Neighbourhood
-from mesh.offers import Offer
+from mesh.offers import Offer, wordlist
 from mesh.publishing import Publisher
 from mesh.reception import Reception, ReceptionEvents
 from mesh.record import Record
@@ -70,10 +71,11 @@ class MeshNode:
         )
         self._exchange = self._build_exchange()
         self.record = Record(self._identity, self._store, spread=self._exchange.spread, on_change=self._changed)
+        self.council = self._build_council()
         self._neighbourhood = self._build_neighbourhood()
         self._examination = self._build_examination()
         self._host_name = HostName(self._identity.node_id, on_change=self._changed)
-        self._belonging = self._build_belonging()
+        self.belonging = self._build_belonging()
 
     def _build_reception(self) -> Reception:
         return Reception(
@@ -102,11 +104,22 @@ class MeshNode:
                 on_announcement=self._announced,
                 on_ledger=self._ledger_changed,
                 on_keys=self._keys_changed,
+                on_compared=lambda: self.council.act(),  # noqa: PLW0108  as below
                 on_reach=self._changed,
                 on_hint=lambda sighting: self._neighbourhood.hinted(sighting),  # noqa: PLW0108  it is yet to be made
                 on_double=self._double.seen,
             ),
             counters=self._counters,
+        )
+
+    def _build_council(self) -> Council:
+        return Council(
+            self._identity,
+            self._store,
+            wordlist=wordlist,
+            knows_own_feed=lambda: self._exchange.knows_own_feed,
+            spread=self._exchange.spread,
+            on_ledger=self._ledger_changed,
         )
 
     def _build_neighbourhood(self) -> Neighbourhood:
@@ -149,6 +162,7 @@ class MeshNode:
             visitor=self._visitor,
             neighbourhood=self._neighbourhood,
             exchange=self._exchange,
+            council=self.council,
             static_peers=self._config.static_peers,
             events=BelongingEvents(on_ledger=self._ledger_changed, on_met=self._met),
         )
@@ -216,6 +230,7 @@ class MeshNode:
                 static = StaticPeers(self._config.static_peers, self._store, self._visitor, self._neighbourhood)
                 tasks.create_task(static.run(), name="static peers")
                 tasks.create_task(self._double.run(), name="double")
+                tasks.create_task(self.council.run(), name="council")
                 await discovering.wait()
                 ready.set()
         finally:
@@ -308,14 +323,14 @@ class MeshNode:
     def sighted(self, sighting: Sighting) -> None:
         """Take an address found elsewhere: a hint, never trust."""
         self._neighbourhood.sighted(sighting)
-        self._belonging.sighted(sighting)
+        self.belonging.sighted(sighting)
 
     async def open_offer(self, *, ttl_s: float = OFFER_S) -> Offer:
         """Let one node in by words, or show the offer that is open; a lone node founds a community by it.
 
         Errors: NotAllowedError when this node may not invite.
         """
-        return await self._belonging.open_offer(ttl_s=ttl_s)
+        return await self.belonging.open_offer(ttl_s=ttl_s)
 
     async def close_offer(self) -> None:
         """Take the open offer back."""
@@ -326,26 +341,14 @@ class MeshNode:
 
         Errors: AlreadyMemberError, WrongWordsError, NoOfferError, DoorRefusedError, MeshError.
         """
-        return await self._belonging.join(words, at=at)
+        return await self.belonging.join(words, at=at)
 
     async def leave(self) -> None:
         """Leave the community: tell the neighbours, then forget it; the identity stays.
 
         Errors: NoCommunityError, StorageError.
         """
-        await self._belonging.leave()
-
-    async def forget(self, node_id: str) -> None:
-        """End a node's membership for everyone.  Errors: UnknownNodeError, NotAllowedError (block it instead)."""
-        self._belonging.forget(node_id)
-
-    async def block(self, node_id: str) -> None:
-        """Cut a node off on this side, at once and for good.  Errors: UnknownNodeError."""
-        self._belonging.block(node_id)
-
-    async def unblock(self, node_id: str) -> None:
-        """Let a node in again that was cut off on this side.  Errors: UnknownNodeError, StorageError."""
-        self._belonging.unblock(node_id)
+        await self.belonging.leave()
 
     def _ports(self) -> Ports:
         return Ports(self._broker.port, self._door.port)
@@ -386,6 +389,7 @@ class MeshNode:
         self._exchange.ledger_changed()
         self._keys_changed()
         self._links_changed()
+        self.council.act()
 
     def _keys_changed(self) -> None:
         self._neighbourhood.keys_changed()

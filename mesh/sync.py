@@ -11,6 +11,7 @@ entry goes to every neighbour at once, and on from there; what is known already 
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
@@ -36,6 +37,7 @@ COMPARED_BURST: Final = 128.0
 CHECKED_PER_S: Final = 50.0  # entries of one neighbour's, unknown here, whose signatures are looked at
 CHECKED_BURST: Final = 8192.0
 ASK_AGAIN_S: Final = 5.0
+CLAIMED_S: Final = 60.0
 LIMITS: Final[dict[int, tuple[int, int]]] = {  # bytes and items of a body: all that is needed, and looked at first
     MeshKind.HEADS: (384 * 1024, 4 * (1 + MAX_HEADS) + MAX_KEYS),
     MeshKind.ENTRIES: (384 * 1024, 3 + MAX_BATCH_ENTRIES),
@@ -59,6 +61,8 @@ class _Share:
     def __init__(self) -> None:
         self.compared = Allowance(COMPARED_PER_S, COMPARED_BURST)
         self.checked = Allowance(CHECKED_PER_S, CHECKED_BURST)
+        self.claimed: bytes | None = None  # the id of what it says this node signed last; "" where it knows of nothing
+        self.claimed_at = 0.0
 
 
 class LedgerSync:
@@ -72,8 +76,11 @@ class LedgerSync:
         peers: Callable[[], Sequence[Peer]],
         on_ledger: Callable[[], None],
         on_keys: Callable[[], None],
+        on_compared: Callable[[], None] = lambda: None,
         counters: Counters | None = None,
     ) -> None:
+        """on_compared: called when a neighbour has told what it holds."""
+        self._on_compared = on_compared
         self._shares: dict[str, _Share] = {}  # by neighbour: no more than were ever admitted
         self._counters = counters or Counters()
         self._store = store
@@ -91,6 +98,16 @@ class LedgerSync:
             self._missed.clear()
             for peer in self._peers():
                 self.compare(peer)
+
+    @property
+    def knows_own_feed(self) -> bool:
+        """Whether a neighbour has been asked since the start, and nothing is missing here of what this node signed.
+
+        A backup that was put back lacks the end of it.  Who claims what never comes is believed for CLAIMED_S.
+        """
+        ledger, claims = self._store.ledger, [share for share in self._shares.values() if share.claimed is not None]
+        missing = (one for one in claims if ledger is None or (one.claimed and one.claimed not in ledger))
+        return bool(claims) and all(time.monotonic() - one.claimed_at > CLAIMED_S for one in missing)
 
     def compare(self, peer: Peer) -> None:
         """Tell a neighbour what is here; it answers with what is missing."""
@@ -169,10 +186,14 @@ class LedgerSync:
         ledger, ring = self._store.ledger, self._store.keys
         if ledger is None:
             return
+        share = self._shares.setdefault(peer.peer_id, _Share())
+        own = (head.id for head in heads if head.author == self._store.own)
+        share.claimed, share.claimed_at = next(own, b""), time.monotonic()
         missing = ledger.missing_at(heads)
         batch = _batch(missing)
         if batch:
             self._send(peer, MeshKind.ENTRIES, [len(batch) < len(missing), batch])
+        self._on_compared()
         if number > ring.number:
             return  # its entries are on their way; the keys of a past number are nobody's business
         if not ring.current and not key_ids and (self._store.is_voter or self._own_id < peer.peer_id):

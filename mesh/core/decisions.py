@@ -6,7 +6,7 @@ dishonest voters, the community is forked: the epoch before stays in force, and 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mesh.core.acts import Acts, Turn
@@ -71,6 +71,10 @@ class Decisions:
     def count(self) -> int:
         """How much was decided, in all branches; it never falls."""
         return sum(len(epoch.tally.decided) for epoch in self.epochs())
+
+    def ballots(self, number: int) -> Sequence[Entry]:
+        """Return what was signed for an epoch, whoever signed it."""
+        return self._ballots.get(number, ())
 
     def seats(self) -> dict[tuple[bytes, bytes], Seat]:
         """Return all seats ever given, in all branches, as they were last: by public key and by what gave them."""

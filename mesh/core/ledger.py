@@ -5,11 +5,12 @@ out is asked for again at the next exchange of heads).
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from mesh.core import codec, crypto
+from mesh.core.agenda import Motion, motions
 from mesh.core.decisions import Epoch
 from mesh.core.entries import ID_BYTES, MAX_DEPS, MAX_SEQ, Entry, Genesis, Place, Remove, RotateKey
 from mesh.core.equivocation import Equivocation
@@ -123,6 +124,16 @@ class Ledger:
     def epoch(self) -> Epoch:
         """Return the charter in force, and the votes on what comes next."""
         return self._roll.epoch()
+
+    def ballots(self) -> Sequence[Entry]:
+        """Return what was signed for the decision that is open, whoever signed it."""
+        return self._roll.ballots()
+
+    def motions(self) -> list[Motion]:
+        """Return what can be decided on now."""
+        seen = self._roll.proposals()
+        entries = (self._entries[one] for one in seen)
+        return motions(entries, self.membership(), self.epoch().tally, seen)
 
     @property
     def equivocations(self) -> Mapping[bytes, Equivocation]:

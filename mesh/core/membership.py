@@ -61,8 +61,10 @@ class Membership:
 
     number: how often something was taken from somebody; it never falls, and epoch keys belong to one number.
     members: by raw id.  equivocations: the proofs against present keys of members, by raw id.
-    charter: what is in force; rivals: where the community is forked, the ids of what was decided in one place.
+    charter: what is in force; decided: the ids of what led there.
+    rivals: where the community is forked, the ids of what was decided in one place.
     voters: the members who vote, by the key of their seat; of the charter's seats the others are of who has left.
+    is_stale: whether the charter lacks what needs nobody's consent, a voter's new key for instance.
     invitations: how many each key that may invite has left.
     """
 
@@ -73,7 +75,9 @@ class Membership:
     equivocations: Mapping[bytes, Equivocation]
     charter: Charter
     rivals: tuple[bytes, ...]
+    decided: frozenset[bytes]
     voters: Mapping[bytes, Member]
+    is_stale: bool
     invitations: Mapping[bytes, int]
     inviters: Mapping[bytes, frozenset[bytes]]
     """By raw id of who is here by nothing but admissions: the present keys of those who can take all of them back."""
@@ -86,7 +90,11 @@ class Membership:
 
     def votes(self, public: bytes) -> bool:
         """Whether this is the key that a voter uses now."""
-        return any(member.public == public for member in self.voters.values())
+        return self.seat_of(public) is not None
+
+    def seat_of(self, public: bytes) -> bytes | None:
+        """Return the key of the seat whose holder uses this key now."""
+        return next((seat for seat, member in self.voters.items() if member.public == public), None)
 
     def may_admit(self, public: bytes) -> bool:
         """Whether this is a voter's key, with invitations left, and no proof against it."""

@@ -8,7 +8,7 @@ stand: a stolen key must not undo that it was replaced.
 """
 
 from bisect import insort
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -16,6 +16,7 @@ from mesh.core import crypto
 from mesh.core.acts import Acts, ancestors
 from mesh.core.ballots import SHOW_OUT, Amendment, Commit, Proposal, Recovery
 from mesh.core.causality import Causality, parents_first
+from mesh.core.charter import Seat
 from mesh.core.decisions import Decisions, Epoch
 from mesh.core.entries import Admit, Entry, Genesis, Remove, RotateKey
 from mesh.core.equivocation import Equivocation, proof_of
@@ -73,6 +74,8 @@ class Roll:
         self._decisions = Decisions(entries, self._acts, self._causality)
         self._ancestors: dict[bytes, set[bytes]] = {}
         self._seated: dict[bytes, bool] = {}  # keys of voters, then or now: whether the founder's
+        self._proposed: list[bytes] = []
+        self._last: dict[bytes, bytes] = {}  # by voter's key: the entry that came last
         self._folded: Membership | None = None
 
     def add(self, entry: Entry, *, twins: Collection[bytes]) -> None:
@@ -85,11 +88,17 @@ class Roll:
             self._forget()
         if not self._acts.add(entry):
             return
-        if isinstance(body, Genesis | Admit | Remove | RotateKey):
+        if isinstance(body, Recovery):
+            self._folded = None
+        elif isinstance(body, Genesis | Admit | Remove | RotateKey):
             self._folded = None
             if not isinstance(body, Admit):  # which concerns its subject alone
                 self._judged.clear()
             self._note(entry, body)
+        if isinstance(body, Proposal | Amendment):
+            self._proposed.append(entry.id)
+        if entry.author in self._seated:
+            self._last[entry.author] = entry.id
         decided = self._decisions.add(entry)
         if decided:
             self._forget()
@@ -114,13 +123,23 @@ class Roll:
         """Return what is in force, with the votes on what comes next."""
         return self._decisions.in_force[-1]
 
-    def knows(self, entry_id: bytes, other_id: bytes) -> bool:
-        """Whether an entry comes after another, of those that can be decided on."""
-        return self._causality.knows(entry_id, other_id)
+    def ballots(self) -> Sequence[Entry]:
+        """Return what was signed for the slot that is open, whoever signed it."""
+        return self._decisions.ballots(self.epoch().tally.slot.number)
 
-    def voter_of(self, entry: Entry) -> bytes | None:
-        """Return the public key of the seat in force whose holder signed an entry."""
-        return self.epoch().tally.electorate.voter_of(entry)
+    def proposals(self) -> Mapping[bytes, int]:
+        """Return the ids of all proposals, and of how many voters something is here that knows of each."""
+        tally = self.epoch().tally
+        last: dict[bytes, list[bytes]] = {}
+        for entry_id in self._last.values():
+            voter = tally.electorate.voter_of(self._entries[entry_id])
+            if voter is not None:
+                last.setdefault(voter, []).append(entry_id)
+        knows = self._causality.knows
+        return {
+            one: sum(any(two == one or knows(two, one) for two in ids) for ids in last.values())
+            for one in self._proposed
+        }
 
     def _seat_keys(self) -> None:
         """Note which keys are voters'; none that was one is ever forgotten."""
@@ -161,6 +180,8 @@ class Roll:
             cases.setdefault(invitation.admit.subject.public, []).append(invitation)
         observers = {root: self._member(root, found, shown_out) for root, found in sorted(cases.items())}
         members = {member.raw_id: member for member in observers.values() if member}
+        # Of two who go on under one key it is the one whose own that is.
+        members |= {crypto.raw_id(root): one for root, one in observers.items() if one and one.public == root}
         seated = self._seat(chain, terms, shown_out, members)
         present = {term.public: term for term in terms if term.until is None and term.public in seated}
         inviters = {
@@ -179,8 +200,10 @@ class Roll:
                 if member.public in self.equivocations
             },
             charter=chain[-1].charter,
+            decided=frozenset(epoch.charter.decided for epoch in chain),
             rivals=tuple(sorted(chain[-1].tally.decided)),
             voters=seated,
+            is_stale=any(self._is_stale(seat, seated.get(seat.public)) for seat in chain[-1].charter.seats),
             invitations={
                 seated[public].public: budgets[term] - len(invitations[term]) for public, term in present.items()
             },
@@ -274,6 +297,11 @@ class Roll:
             return founding.founder.static, founding.node_name
         named = self._introduced.get(public)
         return (named[1].static, named[2]) if named is not None else (b"", "")
+
+    def _is_stale(self, seat: Seat, holder: Member | None) -> bool:
+        """Whether a seat's holder has left, goes on under another key, or has a paper that no decision knew of."""
+        papers = self._acts.papers.get(seat.recovery or seat.key, ())
+        return holder is None or holder.public != seat.key or any(one.public != seat.recovery for one in papers)
 
     def _under_last_key(self, member: Member) -> Member | None:
         """Return the member under the key it uses now; None if that key has been rotated away too, in a circle."""

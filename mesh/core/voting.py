@@ -9,12 +9,15 @@ round, then in the first later round in which a quorum votes for another value, 
 among them; it voted against its lock, so it was shown such a quorum in an earlier round: a contradiction.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from mesh.core.ballots import Commit, Lock, Slot, Vote
 from mesh.core.entries import Body
 from mesh.core.tally import Tally, Value
+
+TRIES: Final = 2
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,17 @@ class VotingLog:
 
 
 def next_step(
-    tally: Tally, log: VotingLog, *, approved: Sequence[bytes] | None, impatient: bool = False
+    tally: Tally,
+    log: VotingLog,
+    *,
+    approved: Sequence[bytes] | None,
+    noticed: Container[bytes] | None = None,
+    impatient: bool = False,
 ) -> Vote | Lock | Commit | None:
     """Say what this voter signs next; None while there is nothing to do, or the slot is decided.
 
     approved: the values its owner agrees with, the likeliest first; empty: with none; None: the owner has yet to say.
+    noticed: what enough voters have seen to be bound to it; None: anything.
     impatient: a quorum has voted and time enough has passed: whoever has not is not waited for.
     """
     if tally.decided:
@@ -68,11 +77,29 @@ def next_step(
         return None if commit.round in log.commits else commit
     lock = _lock(tally, number, impatient=impatient)
     if lock is not None and log.allows(lock):
-        return lock
-    if log.locked is None and approved is None:
+        return lock if noticed is None or lock.value is None or lock.value in noticed else None
+    if log.locked is None and not _may_vote(tally, log, number, approved):
         return None
     vote = Vote(tally.slot, number, _choice(tally, log, number, approved or ()))
     return vote if log.allows(vote) else None
+
+
+def _may_vote(tally: Tally, log: VotingLog, number: int, approved: Sequence[bytes] | None) -> bool:
+    """Whether a vote could lead anywhere; else owners who differ would open one round after another for ever.
+
+    Each value is tried in TRIES rounds, and again whenever somebody else votes for it first.  None of them helps only
+    to end a round in which others are divided.
+    """
+    if approved is None:
+        return False
+    others = {value for value in tally.votes(number) if value is not None}
+    if not approved:
+        return len(others) > 1
+    return any(value in others or _tries(log, value) < TRIES for value in approved)
+
+
+def _tries(log: VotingLog, value: bytes) -> int:
+    return sum(voted == value for voted in log.votes.values())
 
 
 def _open_round(tally: Tally) -> int:
@@ -118,11 +145,25 @@ def _choice(tally: Tally, log: VotingLog, number: int, approved: Sequence[bytes]
         since, value = log.locked
         shown = [_agreed(tally, tally.votes(later)) for later in range(since + 1, number)]
         return next((other for other in reversed(shown) if other in approved), value)
-    if number == 0 or not approved:
-        return approved[0] if approved else None
-    # After a round that was lost, whoever agrees with several goes with most others: so they meet.
-    before = tally.votes(number - 1)
-    return min(approved, key=lambda value: (-len(before.get(value, ())), value))
+    if not approved:
+        return None
+    here, before = tally.votes(number), tally.votes(number - 1)
+    left = [value for value in approved if value in here or _tries(log, value) < TRIES]
+    if number == 0:
+        return left[0]
+    # After a round that was lost, whoever agrees with several goes with most others: so they meet.  What lost though
+    # everybody could have gone with it has too few who agree.
+    return min(left, key=lambda value: (_failures(tally, value, number), -len(before.get(value, ())), value))
+
+
+def _failures(tally: Tally, value: bytes, number: int) -> int:
+    """Count the lost rounds in which most had voted for the value just before."""
+    lost = 0
+    for earlier in range(number - 1):
+        votes = tally.votes(earlier)
+        most = max((len(voters) for other, voters in votes.items() if other is not None), default=0)
+        lost += most > 0 and len(votes.get(value, ())) == most
+    return lost
 
 
 def _agreed(tally: Tally, found: Mapping[Value, Mapping[bytes, bytes]]) -> Value:

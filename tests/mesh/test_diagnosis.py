@@ -42,7 +42,7 @@ async def test_a_member_that_went_away_is_knocked_at(tmp_path: Path) -> None:
         [away] = (await anna.node.diagnose()).away
         assert (away.name, {one.error for one in (*away.doors, *away.brokers)}) == ("Ben", {"connection refused"})
         assert (away.doors[0].address, away.doors[0].port, away.brokers[0].port) == place
-        await anna.node.block(ben.node.node_id)
+        anna.node.belonging.block(ben.node.node_id)
         facts = await anna.node.diagnose()
         assert (facts.away, facts.blocked) == ((), (("Ben", ben.node.node_id),))
 

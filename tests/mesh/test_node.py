@@ -116,7 +116,7 @@ async def test_why_a_neighbour_is_not_reached_is_known(tmp_path: Path) -> None:
         await anna.until(lambda: anna.state_of(ben) == "unreachable")
         await until(lambda: anna.node.neighbours()[0].trouble == f"{place}: connection refused")
         with pytest.raises(UnknownNodeError):
-            await ben.node.forget("a" * 52)
+            ben.node.belonging.forget("a" * 52)
 
 
 async def test_discovered_and_linked_soon_after_start(tmp_path: Path) -> None:

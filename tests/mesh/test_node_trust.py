@@ -49,8 +49,8 @@ async def test_a_forgotten_node_is_out_and_the_others_go_on_under_a_new_key(tmp_
         await paired(anna, cleo)
         await asyncio.gather(ben.linked_to(cleo), cleo.linked_to(ben))
         with pytest.raises(NotAllowedError):
-            await ben.node.forget(cleo.node.node_id)
-        await anna.node.forget(cleo.node.node_id)
+            ben.node.belonging.forget(cleo.node.node_id)
+        anna.node.belonging.forget(cleo.node.node_id)
         assert cleo.node.node_id not in {one.node_id for one in anna.node.neighbours()}
         await ben.until(lambda: ben.state_of(cleo) is None)
         await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
@@ -72,7 +72,7 @@ async def test_a_change_of_keys_interrupts_nobody(tmp_path: Path) -> None:
         for number in range(60):
             await ben.node.send(anna.node.node_id, PING, bytes([number]))
             if number == 20:
-                await anna.node.forget(cleo.node.node_id)
+                anna.node.belonging.forget(cleo.node.node_id)
                 await ben.until(lambda: (view := ben.node.community()) is not None and view.epoch == 1)
         await anna.until(lambda: len(anna.received) == 60)
         assert [one.body[0] for one in anna.received] == list(range(60))
@@ -83,17 +83,17 @@ async def test_a_blocked_node_is_cut_off_at_once(tmp_path: Path) -> None:
     """On this side alone, without asking anyone."""
     async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
         await paired(anna, ben)
-        await ben.node.block(anna.node.node_id)
+        ben.node.belonging.block(anna.node.node_id)
         assert ben.state_of(anna) == "blocked"
         with pytest.raises(LinkDownError):
             await ben.node.send(anna.node.node_id, PING, b"no")
         await anna.until(lambda: anna.state_of(ben) != "linked")
         with pytest.raises(UnknownNodeError):
-            await ben.node.block("a" * 52)
-        await ben.node.unblock(anna.node.node_id)
+            ben.node.belonging.block("a" * 52)
+        ben.node.belonging.unblock(anna.node.node_id)
         await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
         with pytest.raises(UnknownNodeError):
-            await ben.node.unblock(anna.node.node_id)
+            ben.node.belonging.unblock(anna.node.node_id)
 
 
 async def test_who_left_may_come_back(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ async def test_members_are_believed(tmp_path: Path) -> None:
         assert (ours.believes(ours.public), ours.believes(theirs.public)) == (True, False)
         await paired(anna, ben)
         assert ours.believes(theirs.public)
-        await anna.node.block(ben.node.node_id)
+        anna.node.belonging.block(ben.node.node_id)
         assert not ours.believes(theirs.public)
 
 

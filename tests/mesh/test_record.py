@@ -47,7 +47,7 @@ async def test_who_was_removed_can_still_read(tmp_path: Path) -> None:
     """Why, for example; but signs no more."""
     async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
         await paired(anna, ben)
-        await anna.node.forget(ben.node.node_id)
+        anna.node.belonging.forget(ben.node.node_id)
         await ben.until(lambda: ben.node.community() is None)
         assert len(ben.node.record.view().entries) == 3
         with pytest.raises(NoCommunityError):

@@ -85,11 +85,11 @@ class NodeProgram:
 
     async def forget(self, node_id: str) -> None:
         """Remove a member."""
-        await self._node.forget(node_id)
+        self._node.belonging.forget(node_id)
 
     async def block(self, node_id: str) -> None:
         """Block a node."""
-        await self._node.block(node_id)
+        self._node.belonging.block(node_id)
 
     async def duplicate(self) -> bool:
         """Tell whether it knows of another machine with its identity."""

@@ -277,7 +277,7 @@ def test_a_paper_gives_a_lost_boards_seat_to_another_board() -> None:
     number = folded(ledger).number
     paper.signs(ledger, RotateKey(CLEO.public, DARA.statement))
     membership = folded(ledger)
-    assert roles(membership) == {"Anna": "voter", "Ben": "voter", "Cleo": "voter"}
+    assert roles(membership) == {"Anna": "voter", "Ben": "voter", "Dara": "voter"}
     assert membership.voters[CLEO.public].public == DARA.public
     assert membership.number > number
     membership = decided(ledger, [ANNA, BEN, DARA], REFRESH)

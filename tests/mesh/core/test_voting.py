@@ -11,7 +11,7 @@ from mesh.core.ballots import Commit, Lock, Vote
 from mesh.core.entries import Entry
 from mesh.core.tally import Tally, quorum_of
 from mesh.core.voting import VotingLog, next_step
-from tests.sim.assembly import ALE, BEER, SLOT, Assembly, Pen, electorate_of
+from tests.sim.assembly import ALE, BEER, CIDER, SLOT, Assembly, Pen, electorate_of
 
 APPROVALS = [[ALE], [BEER], [ALE, BEER], [BEER, ALE]]
 
@@ -65,6 +65,34 @@ def test_who_agrees_with_several_meets_in_the_next_round(seed: int, size: int) -
     assembly.run()
     assembly.hurry()
     assert len(assembly.all.decided) == 1
+
+
+@pytest.mark.parametrize(
+    "approved", [[[ALE], [BEER]], [[ALE], [ALE], []], [[ALE], [BEER], []], [[ALE], [BEER], [CIDER]]]
+)
+@pytest.mark.parametrize("size", [3, 6])
+def test_who_differ_for_good_come_to_rest(approved: list[list[bytes]], size: int) -> None:
+    """After a few rounds nobody signs anything more, until an owner thinks again."""
+    assembly = Assembly(size, 0, chance=random.Random(1), approved=approved)  # noqa: S311  the same each time
+    assembly.run()
+    assert not assembly.all.decided
+    assert assembly.all.rounds <= 5
+    for voter in assembly.voters:
+        voter.approved = [ALE, *(voter.approved or ())]
+    assembly.run()
+    assert assembly.all.decided == {ALE}
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32), st.integers(3, 7))
+def test_what_too_few_agree_with_makes_room_for_what_all_do(seed: int, size: int) -> None:
+    """Though most prefer it."""
+    many = quorum_of(size) - 1
+    approved = [[ALE, BEER]] * many + [[BEER]] * (size - many)
+    assembly = Assembly(size, 0, chance=random.Random(seed), approved=approved)  # noqa: S311  drawn
+    assembly.run()
+    assembly.hurry()
+    assert assembly.all.decided == {BEER}
 
 
 @pytest.mark.parametrize("approved", [[], None])

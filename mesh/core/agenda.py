@@ -1,0 +1,80 @@
+"""What voters can decide on now: the proposals that would change something, and how far each has come."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mesh.core import ballots, crypto
+from mesh.core.ballots import Amendment, Proposal
+from mesh.core.charter import Rules
+from mesh.core.entries import Entry
+from mesh.core.membership import OBSERVER, Membership
+from mesh.core.tally import Tally
+from mesh.core.voting import VotingLog
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A proposal on the agenda.
+
+    agreed: the seats that vote for it in the latest round in which anybody voted; seen: how many voters have signed
+    something that knows of it.
+    """
+
+    entry: Entry
+    agreed: frozenset[bytes]
+    seen: int
+
+    @property
+    def id(self) -> bytes:
+        """What is voted for."""
+        return self.entry.id
+
+    @property
+    def is_routine(self) -> bool:
+        """Whether it needs nobody's consent: it takes up what has happened already."""
+        return isinstance(self.entry.body, Proposal) and self.entry.body.what == ballots.REFRESH
+
+
+def motions(
+    proposals: Iterable[Entry], membership: Membership, tally: Tally, seen: Mapping[bytes, int]
+) -> list[Motion]:
+    """List what a voter proposed and would change something, in the order of ids.  seen: by proposal."""
+    votes = tally.votes(max(tally.rounds - 1, 0))
+    found = [
+        Motion(entry, frozenset(votes.get(entry.id, ())), seen.get(entry.id, 0))
+        for entry in proposals
+        if entry.id not in membership.decided  # what is proposed anew has an id of its own
+        and tally.electorate.voter_of(entry)
+        and _changes_anything(entry, membership)
+    ]
+    return sorted(found, key=lambda motion: motion.id)
+
+
+def own_log(ballots_here: Iterable[Entry], tally: Tally, seat: bytes) -> VotingLog:
+    """Read what the holder of a seat has signed for a slot, under whichever key."""
+    own = (entry for entry in ballots_here if tally.electorate.voter_of(entry) == seat)
+    return VotingLog.of(tally.slot, (entry.body for entry in own))
+
+
+def has_quorum_of_votes(tally: Tally) -> bool:
+    """Whether enough have voted in the latest round for it to end, agreed or not."""
+    votes = tally.votes(max(tally.rounds - 1, 0))
+    return len({*tally.left, *(voter for voters in votes.values() for voter in voters)}) >= tally.electorate.quorum
+
+
+def _changes_anything(entry: Entry, membership: Membership) -> bool:
+    match entry.body:
+        case Proposal(what=ballots.MAKE_VOTER, public=public):
+            member = membership.members.get(crypto.raw_id(public))
+            return member is not None and member.role == OBSERVER
+        case Proposal(what=ballots.MAKE_OBSERVER, public=public):
+            return len(membership.charter.seats) > 1 and any(
+                public in {seat.public, seat.key} for seat in membership.charter.seats
+            )
+        case Proposal(what=ballots.SHOW_OUT, public=public):
+            return crypto.raw_id(public) in membership.members and len(membership.members) > 1
+        case Proposal(what=ballots.REFRESH):
+            return membership.is_stale
+        case Amendment() as rules:
+            return Rules(rules.margin, rules.notice, rules.invitations) != membership.charter.rules
+    return False

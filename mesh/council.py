@@ -1,0 +1,251 @@
+"""This node's part in what voters decide: proposing, answering, and signing whatever is due by then.
+
+What it signs follows from the ledger, from what its owner answered, and from what it has signed itself, all of which is
+on the disk; so a power cut at any moment changes nothing.  Until a neighbour has confirmed that nothing of its own is
+missing here, as in a backup that was put back, it signs only what its owner asks for.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mesh.community import CommunityStore
+from mesh.core import crypto
+from mesh.core.agenda import Motion, has_quorum_of_votes, own_log
+from mesh.core.ballots import (
+    MAKE_OBSERVER,
+    MAKE_VOTER,
+    REFRESH,
+    SHOW_OUT,
+    Amendment,
+    Commit,
+    Lock,
+    Proposal,
+    Recovery,
+    Vote,
+)
+from mesh.core.entries import Entry, Known, RotateKey, write_entry
+from mesh.core.ledger import Ledger
+from mesh.core.membership import Member, Membership
+from mesh.core.paper import ENTROPY_BYTES, seed_of_paper, write_paper
+from mesh.core.voting import next_step
+from mesh.errors import (
+    FeedBehindError,
+    KeyInDisputeError,
+    NoCommunityError,
+    NotVoterError,
+    StorageError,
+    UnknownNodeError,
+    UnknownProposalError,
+    WrongPaperError,
+)
+from mesh.identity import Identity
+
+log = logging.getLogger(__name__)
+
+TICK_S: Final = 5.0
+PATIENCE_S: Final = 60.0  # with voters who have not voted, once enough have
+ROUTINE_S: Final = 20.0  # after which others than the first voter propose what needs nobody's consent
+
+
+@dataclass(frozen=True)
+class Agenda:
+    """What this node's owner can look at.
+
+    members: by raw id; motions: what can be decided now; answers: what the owner said so far, by proposal;
+    deciding: how many of `seats` decide; left: the seats whose holders have left.
+    """
+
+    membership: Membership
+    motions: Sequence[Motion]
+    answers: dict[bytes, bool]
+    left: frozenset[bytes]
+    is_voter: bool
+
+
+class Council:
+    """Signs ballots; `act` is called whenever the ledger may have changed, `run` must be running."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        store: CommunityStore,
+        *,
+        wordlist: Callable[[], Sequence[str]],
+        knows_own_feed: Callable[[], bool],
+        spread: Callable[[Entry], None],
+        on_ledger: Callable[[], None],
+    ) -> None:
+        """knows_own_feed: whether neighbours confirmed it; spread: called with each entry that is signed."""
+        self._identity = identity
+        self._store = store
+        self._wordlist = wordlist
+        self._knows_own_feed = knows_own_feed
+        self._spread = spread
+        self._on_ledger = on_ledger
+        self._acting = False
+        self._since = (b"", time.monotonic())  # of what the slot looked like when it changed last
+
+    async def run(self) -> None:
+        """Lose patience where time calls for it, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.act()
+
+    def agenda(self) -> Agenda:
+        """Show what can be decided.  Errors: NoCommunityError."""
+        ledger, membership = self._require()
+        left = frozenset(ledger.epoch().tally.left)
+        return Agenda(membership, ledger.motions(), self._store.answers(), left, self._store.is_voter)
+
+    def propose(self, what: str, whom: bytes | None = None, reason: str = "") -> Entry:
+        """Propose something about a member, by raw id, and agree with it.
+
+        Errors: NotVoterError, UnknownNodeError, KeyInDisputeError, FeedBehindError, BoardChangedError, StorageError.
+        """
+        _, membership = self._require_voter()
+        member = membership.members.get(whom or self._identity.raw_id)
+        if member is None or what not in {MAKE_VOTER, MAKE_OBSERVER, SHOW_OUT}:
+            raise UnknownNodeError("no member has this id")
+        return self._proposed(Proposal(what, member.public, reason))
+
+    def amend(self, amendment: Amendment) -> Entry:
+        """Propose other rules, and agree with them.  Errors: as `propose`."""
+        self._require_voter()
+        return self._proposed(amendment)
+
+    def answer(self, proposal: bytes, *, agrees: bool) -> None:
+        """Say whether this node's owner agrees with a proposal; what is signed already stays.
+
+        Errors: UnknownProposalError, and as `propose`.
+        """
+        ledger, _ = self._require_voter()
+        if all(motion.id != proposal for motion in ledger.motions()):
+            raise UnknownProposalError("nothing of this id can be decided on now")
+        self._store.answer(proposal, agrees=agrees)
+        self._act(asked=True)
+
+    def make_paper(self) -> str:
+        """Register a recovery key, and return its twelve words, which are kept nowhere.  Errors: as `propose`."""
+        _, membership = self._require_voter()
+        seat = membership.seat_of(self._identity.public)
+        if any(one.recovery for one in membership.charter.seats if one.public == seat):
+            raise WrongPaperError("this node has a paper already; only that can name another")
+        words = write_paper(secrets.token_bytes(ENTROPY_BYTES), self._wordlist())
+        self._sign(Recovery(crypto.ed25519_public(seed_of_paper(words, self._wordlist()))))
+        self._act(asked=True)
+        return words
+
+    def recover(self, words: str) -> Member:
+        """Take over the seat that these words stand for; return its holder as it is now.
+
+        Errors: WrongPaperError, NotVoterError where this node votes itself, NoCommunityError, StorageError.
+        """
+        ledger, membership = self._require()
+        seed = seed_of_paper(words, self._wordlist())
+        paper = crypto.ed25519_public(seed)
+        seat = next((one for one in membership.charter.seats if one.recovery == paper), None)
+        if seat is None:
+            raise WrongPaperError("no voter of this community has this paper")
+        if self._store.is_voter:
+            raise NotVoterError("this node votes itself: type the words at a node that does not")
+        holder = membership.voters.get(seat.public)
+        old = holder.public if holder is not None else seat.key
+        body = RotateKey(old, self._identity.statement)
+        for entry in self._store.take([write_entry(seed, ledger.community, ledger.next_place(paper), body)]):
+            self._spread(entry)
+        self._on_ledger()
+        return self._require()[1].members[self._identity.raw_id]
+
+    def act(self) -> None:
+        """Sign whatever is due; what cannot be signed now is tried again later."""
+        if self._store.is_voter and (self._knows_own_feed() or not self._store.others):
+            try:
+                self._act()
+            except FeedBehindError as error:
+                log.debug("no ballots now: %s", error)
+            except StorageError as error:
+                log.error("%s; %s", error, error.hint)  # noqa: TRY400  a message for people; the cause is in it
+
+    def _act(self, *, asked: bool = False) -> None:
+        """Sign what is due, one entry after another, each on top of the one before."""
+        if self._acting:  # by what the signing of an entry has set off
+            return
+        self._acting = True
+        changed = False
+        try:
+            while (body := self._due()) is not None:
+                self._sign(body)
+                changed = True
+        finally:
+            self._acting = False
+        if changed or asked:
+            self._on_ledger()
+
+    def _due(self) -> Vote | Lock | Commit | Proposal | None:
+        ledger, membership = self._store.ledger, self._store.membership
+        seat = membership.seat_of(self._identity.public) if membership is not None else None
+        if ledger is None or membership is None or seat is None or not self._store.may_sign:
+            return None
+        if membership.rivals or self._identity.raw_id in membership.equivocations:
+            return None
+        motions, tally = ledger.motions(), ledger.epoch().tally
+        patient = self._patient_for(b"".join([membership.charter.decided, *sorted(one.id for one in ledger.ballots())]))
+        body = next_step(
+            tally,
+            own_log(ledger.ballots(), tally, seat),
+            approved=self._approved(motions),
+            noticed={motion.id for motion in motions if motion.seen >= membership.charter.rules.notice},
+            impatient=patient >= PATIENCE_S and has_quorum_of_votes(tally),
+        )
+        if body is None and membership.is_stale and not any(motion.is_routine for motion in motions):
+            first = seat == min(membership.voters)
+            return Proposal(REFRESH, self._identity.public, "") if first or patient >= ROUTINE_S else None
+        return body
+
+    def _approved(self, motions: Sequence[Motion]) -> list[bytes] | None:
+        """Return what the owner agrees with, what most agree with first; None while something waits for an answer."""
+        answers = self._store.answers()
+        agreed = [motion for motion in motions if motion.is_routine or answers.get(motion.id)]
+        if not agreed and any(motion.id not in answers for motion in motions):
+            return None
+        refused = any(not answers.get(motion.id, True) for motion in motions)
+        if not agreed and not refused:
+            return None
+        return [motion.id for motion in sorted(agreed, key=lambda one: (-len(one.agreed), one.id))]
+
+    def _patient_for(self, situation: bytes) -> float:
+        """Say for how long nothing has been signed on what is open."""
+        if situation != self._since[0]:
+            self._since = situation, time.monotonic()
+        return time.monotonic() - self._since[1]
+
+    def _proposed(self, body: Proposal | Amendment) -> Entry:
+        entry = self._sign(body)
+        self._store.answer(entry.id, agrees=True)
+        self._act(asked=True)
+        return entry
+
+    def _sign(self, body: Known) -> Entry:
+        entry = self._store.sign(body)
+        self._spread(entry)
+        return entry
+
+    def _require(self) -> tuple[Ledger, Membership]:
+        ledger, membership = self._store.ledger, self._store.membership
+        if ledger is None or membership is None:
+            raise NoCommunityError("this node belongs to no community")
+        return ledger, membership
+
+    def _require_voter(self) -> tuple[Ledger, Membership]:
+        ledger, membership = self._require()
+        if not self._store.is_voter:
+            raise NotVoterError("this node does not vote")
+        if self._identity.raw_id in membership.equivocations:
+            raise KeyInDisputeError("this node's key has signed two entries for one place of the ledger")
+        self._store.require_signing()
+        return ledger, membership
