@@ -16,6 +16,7 @@ from typing import Final
 from mesh.core import codec, crypto
 from mesh.core.ballots import BALLOT_KINDS, Commit, Lock, Proposal, Vote, parse_ballot
 from mesh.core.codec import Item
+from mesh.core.contributions import Contribution, parse_contribution
 from mesh.core.statement import IdentityStatement
 from mesh.errors import MalformedError
 
@@ -125,9 +126,13 @@ class Unknown:
     kind: str
 
 
-Known = Genesis | Admit | Remove | RotateKey | PublishModel | RetireModel | Proposal | Vote | Lock | Commit
+Known = (
+    Genesis | Admit | Remove | RotateKey | PublishModel | RetireModel | Contribution | Proposal | Vote | Lock | Commit
+)
 Body = Known | Unknown
-KINDS: Final = BALLOT_KINDS | {one.KIND for one in (Genesis, Admit, Remove, RotateKey, PublishModel, RetireModel)}
+KINDS: Final = BALLOT_KINDS | {
+    one.KIND for one in (Genesis, Admit, Remove, RotateKey, PublishModel, RetireModel, Contribution)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +203,8 @@ class Entry:
             statement = _statement_in(body)
             if statement is not None:
                 statement.verify()
+            if isinstance(body, Contribution):
+                body.verify(named, signer)
         home = identity if isinstance(body, Genesis) else named
         return cls(raw, identity, home, signer, place, codec.unsigned(ts, codec.INT_MAX), body)
 
@@ -246,6 +253,8 @@ def _check_genesis(named: bytes, place: Place, body: Body) -> None:
 def _parse_body(author: bytes, kind: str, items: list[Item]) -> Body:
     if kind in BALLOT_KINDS:
         return parse_ballot(kind, items)
+    if kind == Contribution.KIND:
+        return parse_contribution(author, items)
     body = _parse_membership(author, kind, items) or _parse_models(kind, items)
     if body is None and kind in KINDS:
         raise MalformedError(f"a ledger entry of kind {kind} with another body")

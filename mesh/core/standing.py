@@ -14,6 +14,7 @@ from typing import Protocol
 
 from mesh.core.acts import Acts
 from mesh.core.causality import Causality, parents_first
+from mesh.core.contributions import Contribution
 from mesh.core.entries import Admit, Entry, Genesis, PublishModel, Remove, RetireModel, RotateKey
 from mesh.core.equivocation import equivocations
 
@@ -58,6 +59,11 @@ class Standing:
         """Return what somebody was called who was let in under this key, or went on under it; "" where nobody was."""
         return self._names.get(key, "")
 
+    def people_of(self, key: bytes) -> tuple[bytes, ...]:
+        """Return the people whose key it is, or was, the one first whom others take for its owner."""
+        people = sorted(self._people.get(key, ()), reverse=True)  # the last of them gives the key its name
+        return tuple(sorted(people, key=lambda person: person != key))
+
     def keys_from(self, key: bytes) -> set[bytes]:
         """Return a key and all that any of its rotations, and theirs, go on under."""
         return self._acts.keys_from(key)
@@ -86,7 +92,7 @@ class Standing:
                 return entry.author in self._people and entry.id in {
                     one for one, _ in self._acts.rotations.get(entry.author, ())
                 }
-            case PublishModel() | RetireModel():
+            case PublishModel() | RetireModel() | Contribution():
                 return self._is_heard(entry) and any(
                     self._stands(entry, person) for person in self._people.get(entry.author, ())
                 )
@@ -106,7 +112,7 @@ class Standing:
         of = set[bytes]()
         said: dict[bytes, set[bytes]] = {}  # by person
         for entry in by_id.values():
-            if isinstance(entry.body, PublishModel | RetireModel):
+            if isinstance(entry.body, PublishModel | RetireModel | Contribution):
                 if isinstance(entry.body, RetireModel):
                     of.add(entry.id)
                 for person in self._people.get(entry.author, ()):
