@@ -204,6 +204,7 @@ class HearthNode:
             library=library,
             log=RecordLog(mesh.record, readings, on_change=mesh.on_change),
             publishing=Publishing(library=library, releases=releases, record=mesh.record, readings=readings),
+            readings=readings,
             guests=Guests(keyring, self.lan, mesh=mesh, port=port, always_open=config.http.lan, https=https),
             http=HttpAddress(host=HOST, port=port),
             https=https,

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
+from device.api_of_record import Contributions, Giver, Receipt
+from mesh.core import crypto
 from mesh.core.contributions import NOTHING, Amount, Contribution
 from mesh.core.entries import Entry
 from mesh.core.standing import Standing
@@ -43,6 +45,33 @@ def fold_contributions(entries: Iterable[Entry], standing: Standing) -> tuple[Co
     return tuple(
         Contributor(key=giver, by_receiver=dict(sorted(by_receiver.items())))
         for giver, by_receiver in sorted(given.items())
+    )
+
+
+def shown(contributors: Iterable[Contributor], standing: Standing, present: frozenset[bytes]) -> Contributions:
+    """Write down who gave what, whoever gave to most members first; `present`: the keys that members use now."""
+
+    def order(one: Contributor) -> tuple[int, int, int, bytes]:
+        return (-len(one.by_receiver), -one.total.tokens, -one.total.model_bytes, one.key)
+
+    givers = [
+        Giver(
+            **vars(_receipt(one.key, one.total, standing)),  # who gave, and how much in all
+            member=not present.isdisjoint(standing.keys_from(one.key)),
+            receivers=tuple(_receipt(key, amount, standing) for key, amount in one.by_receiver.items()),
+        )
+        for one in sorted(contributors, key=order)
+    ]
+    return Contributions(givers=tuple(givers))
+
+
+def _receipt(key: bytes, amount: Amount, standing: Standing) -> Receipt:
+    return Receipt(
+        node_id=crypto.node_id(crypto.raw_id(key)),
+        name=standing.name_of(key),
+        answers=amount.answers,
+        tokens=amount.tokens,
+        model_bytes=amount.model_bytes,
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.core.contributions import Contributor, fold_contributions
+from device.core.contributions import Contributor, fold_contributions, shown
 from mesh.core.contributions import Amount
 from mesh.core.entries import Entry
 from mesh.core.ledger import Ledger
@@ -111,6 +111,20 @@ def test_who_rotates_to_anothers_key_gains_nothing(ledger: Ledger) -> None:
     CLEO.receives(ledger, ANNA, 4)
     CLEO.becomes(ledger, BEN)
     assert tokens(ledger) == {"Anna": {"Cleo": 4}, "Ben": {"Anna": 30}}
+
+
+def test_who_gave_to_most_is_shown_first(ledger: Ledger) -> None:
+    """With what each says that it received, and whether the giver is still a member."""
+    BEN.receives(ledger, CLEO, 1000)
+    BEN.receives(ledger, ANNA, 10)
+    CLEO.receives(ledger, ANNA, 20)
+    ANNA.removes(ledger, CLEO)
+    members = fold(ledger.entries)
+    present = frozenset(member.public for member in members.members.values())
+    anna, cleo = shown(folded(ledger), Standing(ledger.entries, members), present).givers
+    assert (anna.name, anna.member, anna.answers, anna.tokens, anna.model_bytes) == ("Anna", True, 2, 30, 0)
+    assert {(one.name, one.tokens) for one in anna.receivers} == {("Ben", 10), ("Cleo", 20)}
+    assert (cleo.node_id, cleo.member, len(cleo.receivers)) == (CLEO.statement.node_id, False, 1)
 
 
 STEPS = st.lists(
