@@ -48,6 +48,7 @@ class Contributions:
         self._tally = tally
         self._pace = pace or Pace()
         self._clock = clock
+        self._write_at = clock() + self._pace.write_every_s
         self._inbox: dict[tuple[str, type[ContributionMessage]], tuple[bytes, ContributionMessage]] = {}
         self._asked_at: dict[str, float] = {}
         self._allowed: dict[str, TokenBucket] = {}
@@ -70,11 +71,11 @@ class Contributions:
         """Listen, and look as often as there is something to do, until cancelled."""
         self.listen()
         while True:
+            self._stirred.clear()
+            await self.look()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pace.look_every_s):
                     await self._stirred.wait()
-            self._stirred.clear()
-            await self.look()
 
     async def look(self) -> None:
         """Do what there is to do now; what cannot be done is tried again later."""
@@ -92,12 +93,14 @@ class Contributions:
             if peer in members:
                 await self._tried(self._answer(members[peer], message_id, message))
         await self._tried(self._claim())
-        await self._tried(self._tally.write())
+        if self._clock() >= self._write_at:
+            self._write_at = self._clock() + self._pace.write_every_s
+            await self._tried(self._tally.write_age())
 
     async def aclose(self) -> None:
         """Write what is not written yet."""
         try:
-            await self._tally.aclose()
+            await self._tally.write_age()
         except DeviceError as error:
             log.error("%s; %s", error, error.hint)  # noqa: TRY400  a message for people; the cause is in it
 
@@ -167,6 +170,7 @@ class Contributions:
             self._record.sign(body)
             accounts.settle(peer, answer.period, answer.amount)
             self._tally.said_at_s = self._tally.age()
+            await self._tally.write()
             log.info("a contribution is on the record", extra={"peer": peer, "period": answer.period})
 
     async def _claim(self) -> None:

@@ -72,8 +72,8 @@ class Tally:
         if self._state() != self._written:
             await self._write()
 
-    async def aclose(self) -> None:
-        """Write the counts and the node's age, if there are any.  Raises DataDirectoryError."""
+    async def write_age(self) -> None:
+        """Write the node's age too, where anything is counted.  Raises DataDirectoryError."""
         if self._state() != self._written or self.accounts.all():
             await self._write()
 

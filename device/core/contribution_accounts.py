@@ -23,8 +23,9 @@ class Pace:
     wait_s: float = 24 * 3600.0
     min_tokens: int = 10_000  # half an hour of a small board's work
     min_model_bytes: int = 64 * 1024 * 1024  # the smallest model worth passing on
-    look_every_s: float = 60.0  # for what may be claimed, and what is to be written; a power cut takes no more
+    look_every_s: float = 60.0  # for what may be claimed
     ask_again_s: float = 600.0  # whoever did not answer a claim
+    write_every_s: float = 3600.0  # what is only counted: it wears the card no more, and a power cut takes little
 
     def worth(self, amount: Amount) -> float:
         """Say how many times over there is enough of it."""

@@ -161,7 +161,7 @@ async def test_whoever_dies_at_whatever_moment_nothing_counts_twice(pair: Pair, 
         spark.now_s += DAYS_S
     given = [one.amount for one in spark.said()]
     if moment == "claimed" and who != "receiver":
-        assert given == []  # a minute of the giver's count is lost, and nothing else
+        assert given == []  # the giver's count since it was last written is lost, and nothing else
     else:
         assert given == [ENOUGH]
     before = len(given)
@@ -171,6 +171,22 @@ async def test_whoever_dies_at_whatever_moment_nothing_counts_twice(pair: Pair, 
     assert len({one.period for one in spark.said()}) == before + 1
     [contributor] = ember.folded()
     assert contributor.total == sum((one.amount for one in spark.said()), start=Amount())
+
+
+async def test_what_is_only_counted_is_written_now_and_then(pair: Pair) -> None:
+    """And at the end."""
+    spark, ember = pair
+    ember.gives(spark, Amount(1, 1, 0))
+    await look(spark, ember)
+    assert not spark.path.exists()
+    assert not ember.path.exists()
+    spark.now_s += PACE.write_every_s
+    await look(spark)
+    await ember.contributions.aclose()
+    for side, other in (pair, pair[::-1]):
+        before = account(side, other)
+        side.starts()
+        assert account(side, other) == before != Account()
 
 
 async def test_a_count_that_is_lost_costs_what_was_in_it(pair: Pair) -> None:
