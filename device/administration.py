@@ -34,6 +34,7 @@ from device.library import Library
 from device.queries import Queries
 from device.record.log import RecordLog
 from device.record.publishing import Publishing
+from device.record.reading import Readings
 from device.telemetry import memory
 from mesh.core.record import RecordFile
 from mesh.identity import fingerprint
@@ -49,6 +50,7 @@ class Administration:
     library: Library
     log: RecordLog
     publishing: Publishing
+    readings: Readings
     guests: Guests
     http: HttpAddress
     version: str

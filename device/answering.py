@@ -11,8 +11,9 @@ from device.core.admission import Client, Standing
 from device.core.query_messages import MAX_FAILURE_CHARACTERS, Done, Failed, FailureCode, Query, Queued, Tokens
 from device.errands import Errands
 from device.errors import BusyError
-from device.ports import Mesh
+from device.ports import GiveAndTake, Mesh, Uncounted
 from device.turns import AnswerEvent, Turns
+from mesh.core.contributions import Amount
 from mesh.errors import LinkDownError, MeshError, QueueFullError
 from models.core.pacing import joined
 from models.core.request import GenerationFinished, TokensGenerated
@@ -115,7 +116,9 @@ class Answerer:
         on_end: Callable[[], None],
         still_at_it_s: float = STILL_AT_IT_S,
         full_for_s: float = FULL_FOR_S,
+        counts: GiveAndTake | None = None,
     ) -> None:
+        self._counts = counts or Uncounted()
         self._still_at_it_s = still_at_it_s
         self._full_for_s = full_for_s
         self._on_end = on_end
@@ -190,7 +193,7 @@ class Answerer:
             await asyncio.wait((engine,))
 
     async def _send_all(self, key: tuple[str, bytes], outbox: _Outbox) -> None:
-        n = 0
+        n, answers = 0, 1  # it counts as an answer with its first token
         while outbox.last is None:
             await outbox.wait()
             tokens, place = outbox.take(), outbox.take_place()
@@ -199,6 +202,9 @@ class Answerer:
             elif tokens.ids or tokens.text or outbox.last is None:
                 await self._send(key, Tokens.KIND, Tokens(n, tokens).to_body())
                 n += 1
+            if tokens.ids:
+                self._counts.gave(key[0], Amount(answers, len(tokens.ids)))
+                answers = 0
         await self._send(key, outbox.last.KIND, outbox.last.to_body())
 
     async def _send(self, key: tuple[str, bytes], kind: int, body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What the daemon answers about the community's record: its entries one by one, and what it says of models."""
+"""What the daemon answers about the community's record: its entries, what it says of models, and who gave what."""
 
 from dataclasses import dataclass
 
@@ -43,3 +43,34 @@ class OnRecord:
     licence: str
     published_by: tuple[str, ...]
     retired: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What one member says that another gave it: answers, their tokens, bytes of models."""
+
+    node_id: str
+    name: str
+    answers: int
+    tokens: int
+    model_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Giver:
+    """What a member gave, to all together and to each.  member: whether it still is one."""
+
+    node_id: str
+    name: str
+    member: bool
+    answers: int
+    tokens: int
+    model_bytes: int
+    receivers: tuple[Receipt, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contributions:
+    """Who gave what, by the record: whoever gave to most first."""
+
+    givers: tuple[Giver, ...]

@@ -13,10 +13,11 @@ from device.core.answer_assembly import AnswerAssembly
 from device.core.query_messages import Cancel, Query, QueryMessage
 from device.errands import Errands
 from device.errors import AnswerLostError, BusyError, DeviceError, NeighbourMisbehavedError
-from device.ports import Mesh
+from device.ports import GiveAndTake, Mesh, Uncounted
 from device.turns import AnswerEvent
+from mesh.core.contributions import Amount
 from mesh.errors import MeshError
-from models.core.request import GenerationFinished, GenerationRequest
+from models.core.request import GenerationFinished, GenerationRequest, TokensGenerated
 
 SILENCE_S: Final = 6.0  # the answerer says "still at it" three times as often
 QUERY_TTL_S: Final = 30.0
@@ -79,8 +80,11 @@ class _Reply:
 class Asker:
     """Keeps the questions that neighbours are answering for this node."""
 
-    def __init__(self, mesh: Mesh, errands: Errands, *, silence_s: float = SILENCE_S) -> None:
+    def __init__(
+        self, mesh: Mesh, errands: Errands, *, silence_s: float = SILENCE_S, counts: GiveAndTake | None = None
+    ) -> None:
         self._silence_s = silence_s
+        self._counts = counts or Uncounted()
         self._mesh = mesh
         self._errands = errands
         self._open: dict[bytes, _Reply] = {}
@@ -107,9 +111,12 @@ class Asker:
             unsent.pop_all()
         self._open[message_id] = reply
         try:
-            event = None
+            event, answers = None, 1  # it counts as an answer with its first token
             while not isinstance(event, GenerationFinished):
                 event = await reply.next()
+                if isinstance(event, TokensGenerated) and event.ids:
+                    self._counts.received(peer, Amount(answers, len(event.ids)))
+                    answers = 0
                 yield event
         finally:
             del self._open[message_id]

@@ -50,7 +50,7 @@ from device.api_of_models import (
     Verification,
     Verified,
 )
-from device.api_of_record import LogLine, OnRecord
+from device.api_of_record import Contributions, Giver, LogLine, OnRecord, Receipt
 from device.card_view import ModelCard
 from device.connection import DONE, decode, refusal, segment
 from device.errors import (
@@ -93,6 +93,7 @@ __all__ = [  # what a user interface needs, in one place
     "CatalogueEntry",
     "ChatMessage",
     "Community",
+    "Contributions",
     "DaemonClient",
     "DaemonTimeoutError",
     "DaemonUnreachableError",
@@ -101,6 +102,7 @@ __all__ = [  # what a user interface needs, in one place
     "Diagnosis",
     "Download",
     "Finding",
+    "Giver",
     "GuestAccess",
     "HeldModel",
     "Holder",
@@ -122,6 +124,7 @@ __all__ = [  # what a user interface needs, in one place
     "Peers",
     "PullProgress",
     "Queue",
+    "Receipt",
     "Rekeyed",
     "Removed",
     "RequestRefusedError",
@@ -260,6 +263,10 @@ class DaemonClient(ModelsClient):
             async for fields in events:
                 if fields.get("stage") != DONE:
                     yield self._parse(LogLine, fields.get("entry"))
+
+    async def contributions(self) -> Contributions:
+        """Who gave what to whom, by the community's record."""
+        return self._parse(Contributions, await self._call("GET", "/api/contributions"))
 
     async def ask(
         self,

@@ -6,9 +6,14 @@ from typing import Final
 
 from device import sensors
 from device.config import AUTOMATIC, HearthConfig
+from device.contributions.exchange import Contributions
+from device.contributions.tally import FILE_NAME as CONTRIBUTIONS_NAME
+from device.contributions.tally import Tally
+from device.core.contribution_accounts import Pace
 from device.core.offering import Limits, Offering, offered
 from device.errands import Errands
 from device.library import Library
+from device.ports import GiveAndTake
 from device.queries import Queries
 from device.repairing import Repairer
 from device.sharing.relatives import Relatives
@@ -58,6 +63,11 @@ def library_of(config: HearthConfig, errands: Errands) -> Library:
     )
 
 
+def contributions_of(config: HearthConfig, mesh: MeshNode, pace: Pace | None) -> Contributions:
+    """Go on with what was counted; pace: another than the usual one."""
+    return Contributions(mesh=mesh, record=mesh.record, tally=Tally(config.data_dir / CONTRIBUTIONS_NAME), pace=pace)
+
+
 def sharing_of(
     config: HearthConfig,
     *,
@@ -67,6 +77,7 @@ def sharing_of(
     errands: Errands,
     trees: BlobTrees,
     releases: Releases,
+    counts: GiveAndTake,
 ) -> Sharing:
     """Join mesh and models for models on their way."""
     sharing = Sharing(
@@ -88,6 +99,7 @@ def sharing_of(
         enabled=config.sharing.enabled,
         bytes_per_s=config.sharing.max_mbit * BYTES_PER_MBIT,
         offering=offering_of(config),
+        counts=counts,
     )
     repairer = Repairer(library.store, trees, sharing)
     library.puller.neighbours = sharing

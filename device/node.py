@@ -16,9 +16,11 @@ from typing import Final
 from device.administration import Administration
 from device.api import HttpAddress, HttpsAddress
 from device.config import HearthConfig
+from device.contributions.exchange import Contributions
 from device.core.admission import Bounds
+from device.core.contribution_accounts import Pace
 from device.data_directory import DataDirectory, bind_unix_socket, unusable
-from device.equipment import library_of, offering_of, sharing_of
+from device.equipment import contributions_of, library_of, offering_of, sharing_of
 from device.errands import Errands
 from device.errors import DeviceError, NodeFailedError, PortInUseError
 from device.guests import Guests
@@ -100,9 +102,14 @@ class HearthNode:
         grace_s: float = GRACE_S,
         notifier: ServiceNotifier | None = None,
         networks: Callable[[], tuple[Interface, ...]] = survey,
+        contributions: Pace | None = None,
     ) -> None:
-        """networks: where guests are listened for, of those that the configuration names."""
+        """networks: where guests are listened for, of those that the configuration names.
+
+        contributions: how often they are written down, where that is another pace than the usual one.
+        """
         self.config = config
+        self._contributions = contributions
         self.restarting = False
         """Whether it ends in order to begin anew, with what has been laid ready for the next start."""
         self._notifier = notifier or ServiceNotifier(os.environ)
@@ -154,11 +161,13 @@ class HearthNode:
                     async with parts.errands.open():
                         parts.queries.start()
                         sharing_task = tasks.create_task(parts.sharing.run(), name="sharing")
+                        giving_task = tasks.create_task(parts.contributions.run(), name="contributions")
                         lan_task = tasks.create_task(self.lan.run(parts.apps.lan, *parts.lan_ports), name="lan")
                         parts.administration.guests.start()
                         await self._serve(parts, ready)
                         await asyncio.wait((lan_task,))
                         sharing_task.cancel()
+                        giving_task.cancel()
                     mesh_task.cancel()
                     keyring_task.cancel()
             except ExceptionGroup as group:
@@ -166,6 +175,7 @@ class HearthNode:
             finally:
                 await parts.library.aclose()
                 await parts.keyring.aclose()
+                await parts.contributions.aclose()
         log.info("stopped")
 
     def _build(self, doors: "_Doors", started_at: float) -> "_Parts":
@@ -174,6 +184,7 @@ class HearthNode:
         library = library_of(config, errands)
         mesh = MeshNode(_mesh_config(config))
         keyring = KeyRing(config.data_dir / KEYS_NAME)
+        contributions = contributions_of(config, mesh, self._contributions)
         queries = Queries(
             mesh=mesh,
             library=library,
@@ -182,11 +193,19 @@ class HearthNode:
             meter=keyring.meter,
             offering=offering_of(config),
             waiting=Bounds.of_queue(config.queue.waiting),
+            counts=contributions,
         )
         trees = BlobTrees(library.store)
         releases = Releases(library.cards, trees, mesh.publisher, verify=verify)
         sharing = sharing_of(
-            config, mesh=mesh, library=library, queries=queries, errands=errands, trees=trees, releases=releases
+            config,
+            mesh=mesh,
+            library=library,
+            queries=queries,
+            errands=errands,
+            trees=trees,
+            releases=releases,
+            counts=contributions,
         )
         readings = Readings(mesh.record)
 
@@ -204,6 +223,7 @@ class HearthNode:
             library=library,
             log=RecordLog(mesh.record, readings, on_change=mesh.on_change),
             publishing=Publishing(library=library, releases=releases, record=mesh.record, readings=readings),
+            readings=readings,
             guests=Guests(keyring, self.lan, mesh=mesh, port=port, always_open=config.http.lan, https=https),
             http=HttpAddress(host=HOST, port=port),
             https=https,
@@ -220,6 +240,7 @@ class HearthNode:
             keyring=keyring,
             queries=queries,
             sharing=sharing,
+            contributions=contributions,
             administration=administration,
             apps=apps,
             servers=tuple(HttpServer(app, at, grace_s=self._grace_s + CLOSING_S) for app, at in answers),
@@ -280,6 +301,7 @@ class _Parts:
     keyring: KeyRing
     queries: Queries
     sharing: Sharing
+    contributions: Contributions
     administration: Administration
     apps: Apps
     servers: tuple[HttpServer, ...]

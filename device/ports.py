@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mesh.core.contributions import Amount, Contribution
 from mesh.core.entries import Entry, PublishModel, RetireModel
 from mesh.node import Neighbour, Received
 from mesh.record import RecordView
@@ -85,8 +86,31 @@ class Record(Protocol):
     def view(self) -> RecordView:
         """All of it.  Raises NoCommunityError."""
 
-    def sign(self, body: PublishModel | RetireModel) -> Entry:
-        """Sign something about a model.  Raises MeshError."""
+    def sign(self, body: PublishModel | RetireModel | Contribution) -> Entry:
+        """Sign something about a model, or a contribution.  Raises MeshError."""
+
+    def counter_sign(self, receiver: bytes, period: int, amount: Amount) -> bytes:
+        """Sign, as the giver, what a receiver is about to say.  Raises MeshError."""
+
+
+class GiveAndTake(Protocol):
+    """What counts how much members and this node give each other (`device.contributions.exchange.Contributions`)."""
+
+    def received(self, peer: str, amount: Amount) -> None:
+        """A member gave this node something."""
+
+    def gave(self, peer: str, amount: Amount) -> None:
+        """This node gave a member something."""
+
+
+class Uncounted:
+    """Counts nothing."""
+
+    def received(self, peer: str, amount: Amount) -> None:
+        """A member gave this node something."""
+
+    def gave(self, peer: str, amount: Amount) -> None:
+        """This node gave a member something."""
 
 
 @dataclass(frozen=True, kw_only=True)

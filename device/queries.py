@@ -40,7 +40,7 @@ from device.errors import (
 )
 from device.library import Library
 from device.meter import Meter
-from device.ports import Mesh
+from device.ports import GiveAndTake, Mesh
 from device.turns import AnswerEvent, Turns
 from mesh.errors import MeshError
 from mesh.node import Received
@@ -69,18 +69,24 @@ class Queries:
         waiting: Bounds = DEFAULT_BOUNDS,
         silence_s: float = SILENCE_S,
         still_at_it_s: float = STILL_AT_IT_S,
+        counts: GiveAndTake | None = None,
     ) -> None:
-        """waiting: who may wait for the own engine; twice as many questions are in hand, wherever they are answered."""
+        """waiting: who may wait for the own engine; twice as many questions are in hand, wherever they are answered.
+
+        counts: what counts the answers that neighbours give this node, and it gives them.
+        """
         self._mesh = mesh
         self._library = library
         self._default_model = default_model
         self._errands = errands
-        self._asker = Asker(mesh, errands, silence_s=silence_s)
+        self._asker = Asker(mesh, errands, silence_s=silence_s, counts=counts)
         self._one_ended = asyncio.Event()
         self._turns = Turns(library, offering=offering, bounds=waiting)
         self._in_hand = waiting.doubled()
         self._meter = meter
-        self._answerer = Answerer(mesh, self._turns, errands, on_end=self._one_ended.set, still_at_it_s=still_at_it_s)
+        self._answerer = Answerer(
+            mesh, self._turns, errands, on_end=self._one_ended.set, still_at_it_s=still_at_it_s, counts=counts
+        )
         self._told: dict[str, Status] = {}  # what each member announced last
         self._untold = 0  # models of this node for which the last announcement had no room
         self._reachable: set[str] = set()

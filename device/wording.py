@@ -94,6 +94,13 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def amount(answers: int, tokens: int, model_bytes: int) -> str:
+    """`12 answers of 3456 tokens and 98.1 MB of models`, as much of it as there is."""
+    said = [f"{count(answers, 'answer')} of {count(tokens, 'token')}"] if answers or tokens else []
+    said += [f"{size(model_bytes)} of models"] if model_bytes else []
+    return " and ".join(said) or "nothing"
+
+
 def speed(tokens_per_s: float) -> str:
     """`31 tokens/s`; a slow one with a decimal."""
     return f"{tokens_per_s:.0f} tokens/s" if tokens_per_s >= 9.95 else f"{tokens_per_s:.1f} tokens/s"  # noqa: PLR2004  two figures

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mesh.community import CommunityStore
 from mesh.core import notes
+from mesh.core.contributions import Amount, Contribution, counter_sign
 from mesh.core.entries import Entry, PublishModel, RetireModel
 from mesh.core.ledger import Head
 from mesh.core.membership import Membership
@@ -62,8 +63,8 @@ class Record:
         self._store.require_signing()
         return await asyncio.to_thread(self._write, ledger.entries, [*frontiers, ledger.heads()])
 
-    def sign(self, body: PublishModel | RetireModel) -> Entry:
-        """Sign something about a model, and tell the neighbours; whether it counts is for the caller to know.
+    def sign(self, body: PublishModel | RetireModel | Contribution) -> Entry:
+        """Sign what is about a model or a contribution, and tell the neighbours; if it counts is the caller's to know.
 
         Errors: NoCommunityError, KeyInDisputeError, FeedBehindError, BoardChangedError, StorageError.
         """
@@ -76,6 +77,17 @@ class Record:
         self._spread(entry)
         self._on_change()
         return entry
+
+    def counter_sign(self, receiver: bytes, period: int, amount: Amount) -> bytes:
+        """Sign, as the giver, what a member says that it received; the entry itself is for the receiver to sign.
+
+        Errors: NoCommunityError, BoardChangedError.
+        """
+        membership = self._store.membership
+        if membership is None:
+            raise NoCommunityError("this node belongs to no community")
+        self._store.require_signing()
+        return counter_sign(self._identity.seed, membership.community, receiver, period, amount)
 
     def _write(self, entries: Sequence[Entry], frontiers: Sequence[Sequence[Head]]) -> RecordFile:
         leaves = ordered(entries, frontiers)

@@ -16,6 +16,7 @@ from device.cli import (
     ask,
     bench,
     chat,
+    contributions,
     doctor,
     guests,
     join,
@@ -88,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     for verb in (serve, tui):
         verb.add(verbs, shared)
     asking = (status, doctor, bench, ask, chat, run)
-    belonging = (pair, join, leave, rekey, peers, log, record, verify)
+    belonging = (pair, join, leave, rekey, peers, log, contributions, record, verify)
     for verb in (*asking, *belonging, models, keys, guests):
         verb.add(verbs, printing)
     return parser

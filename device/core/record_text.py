@@ -6,9 +6,10 @@ from typing import Final
 
 from device.api_of_record import LogLine, OnRecord
 from device.core.governance import PublishedModel
-from device.wording import count, named, short_id
+from device.wording import amount, count, named, short_id
 from mesh.core import ballots, crypto
 from mesh.core.ballots import Amendment, Ballot, Commit, Lock, Proposal, Recovery, Vote
+from mesh.core.contributions import Contribution
 from mesh.core.entries import Admit, Entry, Genesis, PublishModel, Remove, RetireModel, RotateKey, Unknown
 from mesh.core.standing import Standing
 from models.core.licences import UNKNOWN
@@ -102,12 +103,15 @@ class Scribe:
             case body:
                 return self._said_else(body)
 
-    def _said_else(self, body: PublishModel | RetireModel | Ballot | Unknown) -> str:
+    def _said_else(self, body: PublishModel | RetireModel | Contribution | Ballot | Unknown) -> str:
         match body:
             case PublishModel(digest=digest, name=name, licence=licence):
                 return f"published {_named(name, digest.hex())}, licence {licence or UNKNOWN}"
             case RetireModel(digest=digest, reason=reason):
                 return _because(f"retired {self._model(digest)}", reason)
+            case Contribution(giver=giver, period=period, amount=much):
+                said = amount(much.answers, much.tokens, much.model_bytes)
+                return f"received {said} from {self.person(giver)}, period {period}"
             case Unknown(kind=kind):
                 return f"signed an entry of kind {_quoted(kind)}, which this version does not know"
             case ballot:

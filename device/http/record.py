@@ -1,4 +1,4 @@
-"""The owner's API for the community's record: its entries, and models that are published and retired in it."""
+"""The owner's API for the community's record: its entries, its models, published and retired, and who gave what."""
 
 from dataclasses import asdict
 from typing import Final
@@ -21,7 +21,7 @@ MAX_LAST_DIGITS: Final = 9
 
 
 def record_routes(administration: Administration) -> list[Route]:
-    """What `hearth log`, `hearth models publish` and `hearth models retire` ask."""
+    """What `hearth log`, `hearth contributions`, `hearth models publish` and `hearth models retire` ask."""
     publishing = administration.publishing
 
     async def log(request: Request) -> StepStream[LogLine | LogEnd]:
@@ -39,7 +39,11 @@ def record_routes(administration: Administration) -> list[Route]:
         reason: str = optional(fields, "reason", str, default="")
         return JSONResponse(asdict(await publishing.retire(text_of(fields, "name"), reason)))
 
+    async def contributions(_: Request) -> Response:
+        return JSONResponse(asdict((await administration.readings.now()).contributions))
+
     return [
+        Route("/api/contributions", contributions, methods=["GET"]),
         Route("/api/log", log, methods=["GET"]),
         Route("/api/models/publish", publish, methods=["POST"]),
         Route("/api/models/retire", retire, methods=["POST"]),

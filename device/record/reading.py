@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from device.api_of_record import OnRecord
+from device.api_of_record import Contributions, OnRecord
+from device.core.contributions import Contributor, fold_contributions, shown
 from device.core.governance import PublishedModel, fold_models
 from device.core.record_text import Scribe
 from device.ports import Record
@@ -18,6 +19,7 @@ class Reading:
 
     standing: Standing
     models: Mapping[bytes, PublishedModel]
+    contributors: tuple[Contributor, ...]
     present: frozenset[bytes]
 
     @property
@@ -28,6 +30,11 @@ class Reading:
     def of(self, model: PublishedModel) -> OnRecord:
         """What it says of a model."""
         return self.scribe.on_record(model, self.present)
+
+    @property
+    def contributions(self) -> Contributions:
+        """What it says of who gave what."""
+        return shown(self.contributors, self.standing, self.present)
 
 
 class Readings:
@@ -55,4 +62,9 @@ def read(view: RecordView) -> Reading:
     """Work out what a record says; this takes its time with a long one."""
     standing = Standing(view.entries, view.membership)
     present = frozenset(member.public for member in view.membership.members.values())
-    return Reading(standing=standing, models=fold_models(view.entries, standing), present=present)
+    return Reading(
+        standing=standing,
+        models=fold_models(view.entries, standing),
+        contributors=fold_contributions(view.entries, standing),
+        present=present,
+    )

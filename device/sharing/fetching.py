@@ -29,9 +29,11 @@ from device.core.sharing_messages import (
 )
 from device.core.swarm import Chunk, Part, Progress, Request, Swarm, TreePage, WantedBlob
 from device.errors import DeviceError, NoHolderError, NotSharedError
+from device.ports import GiveAndTake, Uncounted
 from device.sharing.relatives import Relatives
 from device.sharing.releases import Releases
 from device.sharing.requests import Requests
+from mesh.core.contributions import Amount
 from mesh.core.token_bucket import TokenBucket
 from mesh.errors import LinkDownError, MeshError
 from models.arrivals import Arrival, Arrivals
@@ -65,6 +67,7 @@ class Fetch:
         relatives: Relatives,
         limit: TokenBucket | None,
         patience_s: float = PATIENCE_S,
+        counts: GiveAndTake | None = None,
     ) -> None:
         self.digest = digest
         self.trouble = ""
@@ -80,6 +83,7 @@ class Fetch:
         self._relatives = relatives
         self._limit = limit
         self._patience_s = patience_s
+        self._counts = counts or Uncounted()
         self._swarm: Swarm | None = None
         self._arrival: Arrival | None = None
         self._complete: set[str] = set()  # sources that hold all of it
@@ -247,6 +251,7 @@ class Fetch:
             return
         self._unwritten.append((part, data))
         self.bytes_fetched += len(data)
+        self._counts.received(source, Amount(model_bytes=len(data)))
         swarm.arrived(source, part, now=self._now())
 
     def _write(self, arrival: Arrival) -> None:

@@ -29,7 +29,8 @@ from device.core.sharing_messages import (
     WantRelease,
 )
 from device.errors import BusyError, NotSharedError, StoppingError
-from device.ports import Mesh
+from device.ports import GiveAndTake, Mesh, Uncounted
+from mesh.core.contributions import Amount
 from mesh.errors import MeshError, QueueFullError
 from models.core.hash_tree import Bytes, PageId
 from models.errors import ModelsError
@@ -84,6 +85,7 @@ class Server:
         bytes_per_s: float = 0.0,
         offering: Callable[[], Offering] = lambda: EVERYTHING,
         look_every_s: float = LOOK_EVERY_S,
+        counts: GiveAndTake | None = None,
     ) -> None:
         """bytes_per_s: what goes out at most, to all together; 0: as much as there is room for.
 
@@ -91,6 +93,7 @@ class Server:
         """
         self._mesh = mesh
         self._stock = stock
+        self._counts = counts or Uncounted()
         self._bytes_per_s = bytes_per_s
         self._look, self._look_every_s = offering, look_every_s
         self._look_at = 0.0
@@ -186,6 +189,7 @@ class Server:
             return True
         if isinstance(given, GiveChunk):
             self.bytes_sent += len(given.data)
+            self._counts.gave(peer, Amount(model_bytes=len(given.data)))
         return True
 
     async def _pay(self, given: Given) -> None:

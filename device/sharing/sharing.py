@@ -23,7 +23,7 @@ from device.core.sharing_messages import (
 )
 from device.drops import Drops
 from device.errors import BusyError, NeighbourMisbehavedError, NoHolderError
-from device.ports import Mesh, SharingCounts
+from device.ports import GiveAndTake, Mesh, SharingCounts
 from device.pulling import MIN_PREFIX
 from device.sharing.fetching import Fetch
 from device.sharing.relatives import Relatives
@@ -68,17 +68,19 @@ class Sharing:
         enabled: bool = True,
         bytes_per_s: float = 0.0,
         offering: Callable[[], Offering] = lambda: EVERYTHING,
+        counts: GiveAndTake | None = None,
     ) -> None:
         """stock: makes one that also gives what is arriving.  bytes_per_s: each way at most, 0 = no limit.
 
         enabled: whether anything is given, offering: how much the board can do for others now; what the owner pulls
-        comes in any case.
+        comes in any case.  counts: what counts the bytes that neighbours give this node, and it gives them.
         """
         self._mesh = mesh
         self._arrivals = arrivals
         self._releases = releases
         self._relatives = relatives
         self._models_of = models_of
+        self._counts = counts
         self._on_arrived = on_arrived
         self._room = room
         self._enabled = enabled
@@ -90,7 +92,7 @@ class Sharing:
         self._fetched = 0  # bytes of transfers that have ended
         self._tasks: asyncio.TaskGroup | None = None
         self._stock = stock(self._arriving)
-        self._server = Server(mesh, self._stock, bytes_per_s=bytes_per_s, offering=offering)
+        self._server = Server(mesh, self._stock, bytes_per_s=bytes_per_s, offering=offering, counts=counts)
         self.stopping = False
         """Set before the node ends: what is left of a pull then was not stopped by its owner."""
 
@@ -192,6 +194,7 @@ class Sharing:
             holders=lambda: self._holders(digest),
             relatives=self._relatives,
             limit=self._limit,
+            counts=self._counts,
         )
         self._stopped.pop(digest, None)
         transfer = self._transfers[digest] = Transfer(

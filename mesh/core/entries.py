@@ -16,6 +16,7 @@ from typing import Final
 from mesh.core import codec, crypto
 from mesh.core.ballots import BALLOT_KINDS, Ballot, Recovery, parse_ballot
 from mesh.core.codec import Item
+from mesh.core.contributions import Contribution, parse_contribution
 from mesh.core.statement import IdentityStatement
 from mesh.errors import MalformedError
 
@@ -125,9 +126,11 @@ class Unknown:
     kind: str
 
 
-Known = Genesis | Admit | Remove | RotateKey | PublishModel | RetireModel | Ballot
+Known = Genesis | Admit | Remove | RotateKey | PublishModel | RetireModel | Contribution | Ballot
 Body = Known | Unknown
-KINDS: Final = BALLOT_KINDS | {one.KIND for one in (Genesis, Admit, Remove, RotateKey, PublishModel, RetireModel)}
+KINDS: Final = BALLOT_KINDS | {
+    one.KIND for one in (Genesis, Admit, Remove, RotateKey, PublishModel, RetireModel, Contribution)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +203,8 @@ class Entry:
             statement = _statement_in(body)
             if statement is not None:
                 statement.verify()
+            if isinstance(body, Contribution):
+                body.verify(named, signer)
         home = identity if isinstance(body, Genesis) else named
         return cls(raw, identity, home, signer, place, codec.unsigned(ts, codec.INT_MAX), body)
 
@@ -248,6 +253,8 @@ def _check_genesis(named: bytes, place: Place, body: Body) -> None:
 def _parse_body(author: bytes, kind: str, items: list[Item]) -> Body:
     if kind in BALLOT_KINDS:
         return parse_ballot(kind, items)
+    if kind == Contribution.KIND:
+        return parse_contribution(author, items)
     body = _parse_membership(author, kind, items) or _parse_models(kind, items)
     if body is None and kind in KINDS:
         raise MalformedError(f"a ledger entry of kind {kind} with another body")

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 
 from mesh.core.acts import Acts
 from mesh.core.causality import Causality, parents_first
+from mesh.core.contributions import Contribution
 from mesh.core.entries import Admit, Entry, Genesis, PublishModel, Remove, RetireModel, RotateKey
 from mesh.core.equivocation import equivocations
 from mesh.core.membership import Membership, Term
@@ -55,6 +56,11 @@ class Standing:
         """Return what somebody was called who was let in under this key, or went on under it; "" where nobody was."""
         return self._names.get(key, "")
 
+    def people_of(self, key: bytes) -> tuple[bytes, ...]:
+        """Return the people whose key it is, or was, the one first whom others take for its owner."""
+        people = sorted(self._people.get(key, ()), reverse=True)  # the last of them gives the key its name
+        return tuple(sorted(people, key=lambda person: person != key))
+
     def keys_from(self, key: bytes) -> set[bytes]:
         """Return a key and all that any of its rotations, and theirs, go on under."""
         return self._acts.keys_from(key)
@@ -85,7 +91,7 @@ class Standing:
                 return any(entry.id in self._removed[person] for person in self._people.get(public, ()))
             case RotateKey(old=old):
                 return old in self._people and entry.id in {turn.id for turn in self._acts.rotations(old)}
-            case PublishModel() | RetireModel():
+            case PublishModel() | RetireModel() | Contribution():
                 return self._is_heard(entry) and any(
                     self._stands(entry, person) for person in self._people.get(entry.author, ())
                 )
@@ -110,11 +116,10 @@ class Standing:
         of = set[bytes]()
         said: dict[bytes, set[bytes]] = {}  # by person
         terms = self._membership.terms
+        former = {key for term in terms if term.until for key in term.keys}
         for entry in by_id.values():
-            if isinstance(entry.body, PublishModel | RetireModel):
-                if isinstance(entry.body, RetireModel) or any(
-                    entry.author in term.keys for term in terms if term.until
-                ):
+            if isinstance(entry.body, PublishModel | RetireModel | Contribution):
+                if isinstance(entry.body, RetireModel) or entry.author in former:
                     of.add(entry.id)
                 for person in self._people.get(entry.author, ()):
                     said.setdefault(person, set()).add(entry.id)

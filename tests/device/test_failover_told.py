@@ -17,6 +17,7 @@ from device.http.errors import on_error
 from device.http.gate import OwnersGate
 from device.record.log import RecordLog
 from device.record.publishing import Publishing
+from device.record.reading import Readings
 from mesh.node import MeshNode
 from tests.sim.street import Street
 
@@ -33,6 +34,7 @@ async def program(street: Street) -> AsyncIterator[httpx.AsyncClient]:
         library=spark.library,
         log=cast("RecordLog", None),
         publishing=cast("Publishing", None),
+        readings=cast("Readings", None),
         guests=cast("Guests", None),
         http=HttpAddress(host="127.0.0.1", port=0),
         version="0",

@@ -10,6 +10,7 @@ from device.api import Answerer, AnswerFinished, AnswerLoading, AnswerPart, Answ
 from device.api_of_models import Model, PullProgress
 from device.wording import (
     Pace,
+    amount,
     answered_by,
     budget,
     count,
@@ -33,6 +34,20 @@ from device.wording import (
 def test_size(number: float, said: str) -> None:
     """Decimal units, as disks are sold."""
     assert size(number) == said
+
+
+@pytest.mark.parametrize(
+    ("given_away", "said"),
+    [
+        ((12, 3456, 98_087_104), "12 answers of 3456 tokens and 98.1 MB of models"),
+        ((1, 1, 0), "1 answer of 1 token"),
+        ((0, 0, 5), "5 B of models"),
+        ((0, 0, 0), "nothing"),
+    ],
+)
+def test_amount(given_away: tuple[int, int, int], said: str) -> None:
+    """As much of it as there is."""
+    assert amount(*given_away) == said
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from device.config import FILE_NAME, load_config
-from device.core import sharing_messages
+from device.core import contribution_messages, sharing_messages
 from device.core.access import LOOPBACK_NAMES, check_host
 from device.core.chat_request import ChatRequest, parse_chat_request
 from device.core.completion_request import parse_completion_request
@@ -67,6 +67,17 @@ def parse_shared(data: bytes) -> None:
             assert message == sharing_messages.parse_message(data[0], message.to_body())
 
 
+def parse_claimed(data: bytes) -> None:
+    """A message about a contribution; the first byte is its kind.  What is taken writes itself back."""
+    if not data:
+        return
+    with contextlib.suppress(NeighbourMisbehavedError):
+        message = contribution_messages.parse_message(data[0], data[1:])
+        if message is not None:
+            assert message == contribution_messages.parse_message(data[0], message.to_body())
+            assert message.to_body() == data[1:]
+
+
 def parse_asked(data: bytes) -> None:
     """A body of each of the ways to ask, chosen by the first byte."""
     parsers = (parse_chat_request, parse_completion_request, _ollama_chat, _ollama_generate)
@@ -123,6 +134,12 @@ TARGETS = (
     Target(
         parse_shared,
         lambda: [bytes([case["kind"]]) + data_of(case) for case in (*cases("sharing"), *invalid("sharing"))],
+    ),
+    Target(
+        parse_claimed,
+        lambda: [
+            bytes([case["kind"]]) + data_of(case) for case in (*cases("contributions"), *invalid("contributions"))
+        ],
     ),
     Target(
         parse_asked,

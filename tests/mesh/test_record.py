@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from mesh.community import CommunityStore
+from mesh.core.contributions import Amount, Contribution
 from mesh.core.entries import PublishModel, RetireModel, write_entry
 from mesh.core.record import RecordFile
 from mesh.core.record_check import CheckedRecord, RecordCheck
 from mesh.core.standing import Standing
-from mesh.errors import BoardChangedError, FeedFullError, KeyInDisputeError, NoCommunityError
+from mesh.errors import BoardChangedError, CryptoError, FeedFullError, KeyInDisputeError, NoCommunityError
 from mesh.record import Record
 from tests.mesh.core.world import Person
 from tests.mesh.nodes import paired, running
@@ -41,6 +42,21 @@ async def test_without_a_community_there_is_no_record(tmp_path: Path) -> None:
             anna.node.record.view()
         with pytest.raises(NoCommunityError):
             anna.node.record.sign(MODEL)
+
+
+async def test_both_ends_put_a_contribution_on_the_record(tmp_path: Path) -> None:
+    """The giver signs for a receiver of its community, and the receiver the entry; without one nothing is signed."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        amount = Amount(1, 300, 0)
+        with pytest.raises(NoCommunityError):
+            anna.node.record.counter_sign(ben.node.record.own, 0, amount)
+        await paired(anna, ben)
+        signature = anna.node.record.counter_sign(ben.node.record.own, 0, amount)
+        entry = ben.node.record.sign(Contribution(anna.node.record.own, 0, amount, signature))
+        await anna.until(lambda: entry in anna.node.record.view().entries)
+        with pytest.raises(CryptoError):
+            ben.node.record.sign(Contribution(anna.node.record.own, 1, amount, signature))
+        assert ben.node.record.view() == anna.node.record.view()
 
 
 async def test_who_was_removed_can_still_read(tmp_path: Path) -> None:

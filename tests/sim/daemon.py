@@ -26,6 +26,7 @@ from tests.sim.scripts import (
     BUNDLE,
     CARD,
     CATALOGUE,
+    CONTRIBUTIONS,
     DIAGNOSIS,
     EMBER_ID,
     GUESTS,
@@ -85,6 +86,7 @@ class SimulatedDaemon:
         self.mesh_models: Json = copy.deepcopy(MESH_MODELS)
         self.arriving: list[Json] = []
         self.log: list[Json] = copy.deepcopy(LOG)
+        self.contributions: Json = copy.deepcopy(CONTRIBUTIONS)
         self.on_record: Json = copy.deepcopy(ON_RECORD)
         self.verification: Json = copy.deepcopy(VERIFICATION)
         self.removing: list[Json] = []
@@ -155,6 +157,7 @@ class SimulatedDaemon:
             ("POST", "/api/rekey", self._rekey),
             ("POST", "/api/board", self._done),
             ("GET", "/api/log", self._get_log),
+            ("GET", "/api/contributions", self._get_contributions),
             ("POST", "/api/models/publish", self._publish),
             ("POST", "/api/models/retire", self._retire),
             ("GET", "/api/models", self._get_models),
@@ -342,6 +345,9 @@ class SimulatedDaemon:
         if body["name"] != self.on_record["name"]:
             return _error(404, "no such model is published", code="model_not_published", hint="see hearth log")
         return JSONResponse(self.on_record)
+
+    async def _get_contributions(self, _request: Request, _body: Json) -> Response:
+        return JSONResponse(self.contributions)
 
     async def _get_mesh_models(self, _request: Request, _body: Json) -> Response:
         return JSONResponse(self.mesh_models)

@@ -16,6 +16,7 @@ from device.config import (
     MqttConfig,
     NodeConfig,
 )
+from device.core.contribution_accounts import Pace
 from device.node import GRACE_S, HearthNode
 from mesh.interfaces import Interface, survey
 from models.store import ModelStore
@@ -54,11 +55,12 @@ async def living(
     holds: str = "",
     grace_s: float = GRACE_S,
     networks: Callable[[], tuple[Interface, ...]] = survey,
+    contributions: Pace | None = None,
 ) -> AsyncIterator[HearthNode]:
     """A node from ready to stopped; with a tiny endless model of that name in its store, if one is given."""
     if holds:
         await install_tiny(ModelStore(config.data_dir / "models"), config.data_dir / "files", name=holds)
-    node, ready = HearthNode(config, grace_s=grace_s, networks=networks), asyncio.Event()
+    node, ready = HearthNode(config, grace_s=grace_s, networks=networks, contributions=contributions), asyncio.Event()
     running, waiting = asyncio.create_task(node.run(ready)), asyncio.create_task(ready.wait())
     try:
         async with asyncio.timeout(READY_WITHIN_S):

@@ -82,6 +82,33 @@ ON_RECORD: dict[str, Any] = {
     "published_by": ["kitchen (k3v5x2ab)"],
     "retired": "",
 }
+CONTRIBUTIONS: dict[str, Any] = {
+    "givers": [
+        {
+            "node_id": EMBER_ID,
+            "name": "workshop",
+            "member": True,
+            "answers": 14,
+            "tokens": 3500,
+            "model_bytes": 98_087_104,
+            "receivers": [
+                {"node_id": SPARK_ID, "name": "kitchen", "answers": 12, "tokens": 3456, "model_bytes": 98_087_104},
+                {"node_id": ATTIC_ID, "name": "attic", "answers": 2, "tokens": 44, "model_bytes": 0},
+            ],
+        },
+        {
+            "node_id": ATTIC_ID,
+            "name": "attic",
+            "member": False,
+            "answers": 0,
+            "tokens": 0,
+            "model_bytes": 98_087_104,
+            "receivers": [
+                {"node_id": SPARK_ID, "name": "kitchen", "answers": 0, "tokens": 0, "model_bytes": 98_087_104}
+            ],
+        },
+    ]
+}
 LOG: list[dict[str, Any]] = [
     {
         "number": number,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.vectors import (
+    of_contributions,
     of_doors,
     of_keys,
     of_ledger,
@@ -41,6 +42,7 @@ FAMILIES: Final[Mapping[str, Callable[[], Family]]] = {
     "routes": of_routing.routes,
     "acknowledgements": of_routing.acknowledgements,
     "questions": of_questions.questions,
+    "contributions": of_contributions.contributions,
     "sharing": of_sharing.sharing,
     "hash-trees": of_models.hash_trees,
     "releases": of_releases.releases,

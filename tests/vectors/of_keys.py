@@ -105,7 +105,8 @@ def signatures() -> Family:
     """Signatures of each kind, and what one is not good for."""
     community, data = b"c" * 32, b"payload"
     cases, wrong = list[Json](), list[Json]()
-    for kind, where in (("entry", community), ("identity", crypto.NO_COMMUNITY), ("announcement", community)):
+    kinds = ("entry", "identity", "announcement", "contribution")
+    for kind, where in ((kind, crypto.NO_COMMUNITY if kind == "identity" else community) for kind in kinds):
         signature = crypto.sign(ADA.seed, kind, where, data)
         about: Json = {"kind": kind, "community": where.hex(), "data": data.hex(), "public": ADA.public.hex()}
         cases.append(case(kind, signature, seed=ADA.seed.hex(), **about))

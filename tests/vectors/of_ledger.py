@@ -13,6 +13,7 @@ from mesh.core.ballots import (
     Slot,
     Vote,
 )
+from mesh.core.contributions import NOTHING, Amount, counter_sign
 from mesh.core.entries import MAX_DEPS, MAX_ENTRY_BYTES, Admit, Entry, RotateKey
 from mesh.core.epochs import BY_OBSERVER, BY_VOTER, EpochKey
 from mesh.core.ledger import Ledger
@@ -41,6 +42,7 @@ def entries() -> Family:
     named["a vote for nothing"] = CLEO.signs(ledger, Vote(slot, 1, None))
     named["lock"] = CLEO.signs(ledger, Lock(slot, 0, named["proposal"].id, (named["vote"].id,)))
     named["commit"] = CLEO.signs(ledger, Commit(slot, 0, named["proposal"].id, (named["lock"].id,)))
+    named["contribution"] = CLEO.receives(ledger, BEN, 3456, period=2)
     named["a kind of the future, with two deps"] = _signed(
         ADA, [1, ledger.community, ADA.public, 9, ID, [b"\1" * 32, b"\2" * 32], 1_700_000_000, "policy", [1, [b"x"]]]
     )
@@ -107,7 +109,7 @@ def _no_entries(ledger: Ledger) -> list[Json]:
         ("a retirement without a reason", "retire", [ID]),
         ("a retirement whose reason has 201 characters", "retire", [ID, "r" * 201]),
     ]
-    for reason, kind, said in models:
+    for reason, kind, said in [*models, *_no_contributions(ledger)]:
         wrong.append(invalid(reason, _raw(ADA, codec.encode([*fields[:7], kind, said]))))
     wrong.append(invalid("signed by another key", admit.raw[:-64] + crypto.sign(BEN.seed, "entry", ID, b"")))
     wrong.append(invalid("one bit of the signature flipped", flipped(admit.raw, -1)))
@@ -117,6 +119,25 @@ def _no_entries(ledger: Ledger) -> list[Json]:
     zeros = MAX_ENTRY_BYTES + 1 - len(admit.raw)
     wrong.append(invalid("longer than 64 KiB: as many zeros follow", admit.raw, zeros=zeros))
     return wrong
+
+
+def _no_contributions(ledger: Ledger) -> list[tuple[str, str, list[codec.Item]]]:
+    """Give bodies that ADA signs and that are none, with BEN's counter-signature where there is one."""
+    some = Amount(12, 3456, 98_087_104)
+    most: list[codec.Item] = [BEN.public, 2, *some.to_items()]
+    community = ledger.community
+    bodies: list[tuple[str, list[codec.Item]]] = [
+        ("to itself", [ADA.public, *most[1:], counter_sign(ADA.seed, community, ADA.public, 2, some)]),
+        ("counter-signed by its receiver", [*most, counter_sign(ADA.seed, community, ADA.public, 2, some)]),
+        ("counter-signed for another period", [*most, counter_sign(BEN.seed, community, ADA.public, 3, some)]),
+        ("counter-signed for another receiver", [*most, counter_sign(BEN.seed, community, CLEO.public, 2, some)]),
+        ("counter-signed for another community", [*most, counter_sign(BEN.seed, ID, ADA.public, 2, some)]),
+        ("without a counter-signature", most),
+        ("of nothing", [BEN.public, 2, 0, 0, 0, counter_sign(BEN.seed, community, ADA.public, 2, NOTHING)]),
+        ("of more than there is", [BEN.public, 2, 12, 2**48 + 1, 0, bytes(64)]),
+        ("of a negative period", [BEN.public, -1, *some.to_items(), bytes(64)]),
+    ]
+    return [(f"a contribution {reason}", "contribution", body) for reason, body in bodies]
 
 
 def memberships() -> Family:

@@ -1,4 +1,4 @@
-"""The record at the command line: log, models publish, models retire."""
+"""The record at the command line: log, contributions, models publish, models retire."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import pytest
 from tests.device.cli.conftest import Hearth
 from tests.mesh.core.test_record import ANNA, BEN, exported, small, written
 from tests.sim.daemon import SimulatedDaemon
-from tests.sim.scripts import LOG, ON_RECORD, STORIES
+from tests.sim.scripts import ATTIC_ID, CONTRIBUTIONS, LOG, ON_RECORD, STORIES
 
 pytestmark = pytest.mark.usefixtures("daemon")
 
@@ -88,6 +88,23 @@ def test_retire(hearth: Hearth, daemon: SimulatedDaemon) -> None:
     assert daemon.asked[-1] == ("POST", "/api/models/retire", {"name": "stories-42m", "reason": "it lies"})
     assert json.loads(hearth("models", "retire", "stories-42m", "--json").out)["digest"] == STORIES["digest"]
     assert hearth("models", "retire", "gone").code == 1
+
+
+def test_contributions(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """Who gave what, to all and to each; that there are none is said."""
+    assert [line.split() for line in hearth("contributions").out.splitlines()] == [
+        ["GIVER", "RECEIVED", "BY", "ANSWERS", "TOKENS", "MODELS"],
+        ["workshop", "(mq7wz4td)", "2", "members", "14", "3500", "98.1", "MB"],
+        ["kitchen", "(k3v5x2ab)", "12", "3456", "98.1", "MB"],
+        ["attic", f"({ATTIC_ID[:8]})", "2", "44", "0", "B"],
+        ["attic", f"({ATTIC_ID[:8]}),", "no", "member", "any", "more", "1", "member", "0", "0", "98.1", "MB"],
+        ["kitchen", "(k3v5x2ab)", "0", "0", "98.1", "MB"],
+    ]
+    assert json.loads(hearth("contributions", "--json").out) == CONTRIBUTIONS
+    daemon.contributions["givers"] = []
+    nothing = hearth("contributions")
+    assert (nothing.code, nothing.out) == (0, "")
+    assert "The record has no contributions yet" in nothing.err
 
 
 def test_a_file_is_told_without_a_daemon(hearth: Hearth, daemon: SimulatedDaemon, tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def test_each_kind_is_a_sentence(ledger: Ledger) -> None:
     ANNA.retires(ledger, "unheard of")
     ledger.add(of_the_future(BEN, ledger, 1))
     ANNA.signs(ledger, Remove(BEN.public, "forgotten"))
+    BEN.receives(ledger, ANNA, 300, period=2)
     BEN.removes(ledger, BEN)
     ANNA.becomes(ledger, CLEO)
     ANNA.signs(ledger, Admit(BEN.statement, "Ben", "voter"))
@@ -62,6 +63,7 @@ def test_each_kind_is_a_sentence(ledger: Ledger) -> None:
         f"{node(ANNA)} retired model {digest_of('unheard of').hex()[:8]}",
         f"{node(BEN)} signed an entry of kind “of the future”, which this version does not know",
         f"{node(ANNA)} removed {node(BEN)}: forgotten",
+        f"{node(BEN)} received 1 answer of 300 tokens from {node(ANNA)}, period 2",
         f"{node(BEN)} left the community",
         f"{node(ANNA)} goes on under a new key, as node {short_id(crypto.node_id(CLEO.raw_id))}",
         f"{node(ANNA)} let {node(BEN)} in as a voter",

@@ -8,7 +8,12 @@ from device.node import HearthNode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PATHS = [("GET", "/api/log"), ("POST", "/api/models/publish"), ("POST", "/api/models/retire")]
+PATHS = [
+    ("GET", "/api/log"),
+    ("GET", "/api/contributions"),
+    ("POST", "/api/models/publish"),
+    ("POST", "/api/models/retire"),
+]
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
@@ -43,7 +48,9 @@ async def test_without_a_community_there_is_no_record(node: HearthNode) -> None:
         assert [step async for step in client.publish("tiny")]
     with pytest.raises(RequestRefusedError) as retiring:
         await client.retire("tiny")
-    assert {one.value.code for one in (log, publishing, retiring)} == {"no_community"}
+    with pytest.raises(RequestRefusedError) as giving:
+        await client.contributions()
+    assert {one.value.code for one in (log, publishing, retiring, giving)} == {"no_community"}
     assert (await client.card("tiny")).sharing.published_by == ()
     [model] = (await client.mesh_models()).models
     assert (model.published_by, model.retired) == ((), "")

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from mesh.core import codec, crypto
 from mesh.core.ballots import BALLOT_KINDS, Ballot, Commit, Lock, Proposal, Slot, Vote
+from mesh.core.contributions import Contribution
 from mesh.core.entries import (
     KINDS,
     MAX_ENTRY_BYTES,
@@ -48,8 +49,8 @@ def test_each_kind_survives_the_wire() -> None:
     """What is signed is what is read."""
     ledger = ANNA.founds()
     entries = [ledger.genesis, ANNA.admits(ledger, BEN), BEN.publishes(ledger, "tiny"), BEN.retires(ledger, "tiny")]
-    entries += [BEN.removes(ledger, BEN), ANNA.becomes(ledger, CLEO)]
-    kinds: list[type[Known]] = [Genesis, Admit, PublishModel, RetireModel, Remove, RotateKey]
+    entries += [BEN.receives(ledger, ANNA, 300), BEN.removes(ledger, BEN), ANNA.becomes(ledger, CLEO)]
+    kinds: list[type[Known]] = [Genesis, Admit, PublishModel, RetireModel, Contribution, Remove, RotateKey]
     assert {kind.KIND for kind in kinds} == KINDS - BALLOT_KINDS
     for entry, kind in zip(entries, kinds, strict=True):
         assert isinstance(entry.body, kind)

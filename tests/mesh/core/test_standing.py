@@ -179,3 +179,16 @@ def test_parents_may_be_missing(ledger: Ledger) -> None:
     without = [entry for entry in ledger.entries if (entry.author, entry.seq) != (BEN.public, 1)]
     judge = Standing(without, fold(without))
     assert judge.counts(rotation)
+
+
+def test_whose_a_key_is(ledger: Ledger) -> None:
+    """The one it was made for before whoever rotated to it; nobody's that was never let in."""
+    assert standing(ledger).people_of(BEN.public) == (BEN.public,)
+    ANNA.admits(ledger, CLEO)
+    CLEO.becomes(ledger, BEN)
+    assert standing(ledger).people_of(BEN.public) == (BEN.public, CLEO.public)
+    BEN.becomes(ledger, DARA)
+    judge = standing(ledger)
+    assert set(judge.people_of(DARA.public)) == {BEN.public, CLEO.public}
+    assert judge.name_of(DARA.public) == judge.name_of(judge.people_of(DARA.public)[0])
+    assert judge.people_of(b"nobody's") == ()

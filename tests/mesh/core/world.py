@@ -3,6 +3,7 @@
 import hashlib
 
 from mesh.core import codec, crypto
+from mesh.core.contributions import Amount, Contribution, counter_sign
 from mesh.core.entries import (
     Admit,
     Entry,
@@ -62,6 +63,14 @@ class Person:
     def retires(self, ledger: Ledger, model: str, reason: str = "", *, place: Place | None = None) -> Entry:
         """Retire a model."""
         return self.signs(ledger, RetireModel(digest_of(model), reason), place=place)
+
+    def receives(
+        self, ledger: Ledger, giver: "Person", tokens: int, *, period: int = 0, place: Place | None = None
+    ) -> Entry:
+        """Say that somebody gave an answer of so many tokens, which that one has counter-signed."""
+        amount = Amount(1, tokens, 0)
+        signature = counter_sign(giver.seed, ledger.community, self.public, period, amount)
+        return self.signs(ledger, Contribution(giver.public, period, amount, signature), place=place)
 
 
 def digest_of(name: str) -> bytes:
