@@ -23,11 +23,13 @@ from device.api import (
     Rekeyed,
     Status,
 )
+from device.api_of_council import Forgotten, Proposed
 from device.api_of_models import MeshModels
 from device.core.admission import Standing
 from device.core.diagnosis import diagnose, identity_warnings
 from device.core.mesh_catalogue import with_record
 from device.core.routing import Candidate, find_node
+from device.council import CouncilRoom
 from device.errors import BadRequestError
 from device.guests import Guests
 from device.library import Library
@@ -68,6 +70,11 @@ class Administration:
     def memory(self) -> Memory:
         """What the daemon uses and what the machine has left."""
         return memory(engine_pid=self.library.engine_pid)
+
+    @property
+    def council(self) -> CouncilRoom:
+        """What voters decide."""
+        return CouncilRoom(self.mesh.council, self.readings, self.mesh.node_id)
 
     def status(self) -> Status:
         """This node now."""
@@ -163,9 +170,17 @@ class Administration:
         """Leave the community.  Raises MeshError."""
         await self.mesh.leave()
 
-    async def forget(self, prefix: str) -> None:
-        """End the membership of a node.  Raises NoSuchNodeError, AmbiguousNodeError, BadRequestError, MeshError."""
-        self.mesh.belonging.forget(self._node_id(prefix))
+    def forget(self, prefix: str) -> Forgotten:
+        """End the membership of a node, or propose that.
+
+        Raises NoSuchNodeError, AmbiguousNodeError, BadRequestError, MeshError.
+        """
+        return Forgotten(ended=self.mesh.belonging.forget(self._node_id(prefix)))
+
+    def propose(self, what: str, prefix: str, reason: str) -> Proposed:
+        """Propose something about a node, this one too.  Raises as `forget` does."""
+        own = prefix and self.mesh.node_id.startswith(prefix.lower())
+        return self.council.propose(what, self.mesh.node_id if own else self._node_id(prefix), reason)
 
     async def block(self, prefix: str) -> None:
         """Cut a node off on this side, at once, member or not.  Raises as `forget` does."""

@@ -3,7 +3,7 @@
 It speaks HTTP over the owner's unix socket, so whoever may open the socket is the owner and needs no key.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from urllib.parse import urlencode
 
@@ -36,6 +36,7 @@ from device.api import (
     Sampling,
     Status,
 )
+from device.api_of_council import Council, Forgotten, Paper, Proposed
 from device.api_of_models import (
     CatalogueEntry,
     Damage,
@@ -80,7 +81,7 @@ from device.wording import (
 from models.core.card import Card
 from models.core.lineage import Ancestor
 
-__all__ = [  # what a user interface needs, in one place
+__all__ = [
     "AnswerBrokenOffError",
     "AnswerDelayed",
     "AnswerFinished",
@@ -94,6 +95,7 @@ __all__ = [  # what a user interface needs, in one place
     "ChatMessage",
     "Community",
     "Contributions",
+    "Council",
     "DaemonClient",
     "DaemonTimeoutError",
     "DaemonUnreachableError",
@@ -102,6 +104,7 @@ __all__ = [  # what a user interface needs, in one place
     "Diagnosis",
     "Download",
     "Finding",
+    "Forgotten",
     "Giver",
     "GuestAccess",
     "HeldModel",
@@ -121,7 +124,9 @@ __all__ = [  # what a user interface needs, in one place
     "Offer",
     "OnRecord",
     "Pace",
+    "Paper",
     "Peers",
+    "Proposed",
     "PullProgress",
     "Queue",
     "Receipt",
@@ -195,9 +200,32 @@ class DaemonClient(ModelsClient):
         """Let the node's identity be used on the board it is on now."""
         await self._call("POST", "/api/board")
 
-    async def forget(self, node_id: str) -> None:
-        """Undo the pairing with a node; an unambiguous beginning of its id is enough."""
-        await self._call("DELETE", f"/api/peers/{segment(node_id)}")
+    async def forget(self, node_id: str) -> Forgotten:
+        """Undo the pairing with a node, or propose that; an unambiguous beginning of its id is enough."""
+        return self._parse(Forgotten, await self._call("DELETE", f"/api/peers/{segment(node_id)}"))
+
+    async def council(self) -> Council:
+        """Who decides, by which rules, and on what."""
+        return self._parse(Council, await self._call("GET", "/api/community"))
+
+    async def propose(self, what: str, node: str, reason: str, rules: Mapping[str, int]) -> Proposed:
+        """Propose a "voter", an "observer", to "remove" somebody, or other "rules"."""
+        body = {"what": what, "reason": reason, **({"node": node} if node else {}), **rules}
+        return self._parse(Proposed, await self._call("POST", "/api/proposals", body))
+
+    async def vote(self, proposal: str, *, agrees: bool) -> Council:
+        """Answer a proposal, by the beginning of its id."""
+        return self._parse(
+            Council, await self._call("POST", f"/api/proposals/{segment(proposal)}/vote", {"agrees": agrees})
+        )
+
+    async def make_paper(self) -> Paper:
+        """Make a recovery key; its words come once."""
+        return self._parse(Paper, await self._call("POST", "/api/community/paper"))
+
+    async def recover(self, words: str) -> Council:
+        """Let this node vote in place of a lost one, by the words of its paper."""
+        return self._parse(Council, await self._call("POST", "/api/community/recover", {"words": words}))
 
     async def block(self, node_id: str) -> None:
         """Cut a node off at once."""

@@ -94,6 +94,13 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def deciding(voters: int, quorum: int) -> str:
+    """`3 voters: all must agree`, `5 voters: 4 must agree`."""
+    if voters == 1:
+        return "1 voter, who decides alone"
+    return f"{voters} voters: {'all' if quorum == voters else quorum} must agree"
+
+
 def amount(answers: int, tokens: int, model_bytes: int) -> str:
     """`12 answers of 3456 tokens and 98.1 MB of models`, as much of it as there is."""
     said = [f"{count(answers, 'answer')} of {count(tokens, 'token')}"] if answers or tokens else []

@@ -16,6 +16,7 @@ from device.cli import (
     ask,
     bench,
     chat,
+    community,
     contributions,
     doctor,
     guests,
@@ -26,6 +27,7 @@ from device.cli import (
     models,
     pair,
     peers,
+    propose,
     record,
     rekey,
     run,
@@ -33,6 +35,7 @@ from device.cli import (
     status,
     tui,
     verify,
+    vote,
 )
 from device.cli.printing import print_error
 from device.errors import DeviceError
@@ -89,7 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     for verb in (serve, tui):
         verb.add(verbs, shared)
     asking = (status, doctor, bench, ask, chat, run)
-    belonging = (pair, join, leave, rekey, peers, log, contributions, record, verify)
+    belonging = (pair, join, leave, rekey, peers, community, propose, vote, log, contributions, record, verify)
     for verb in (*asking, *belonging, models, keys, guests):
         verb.add(verbs, printing)
     return parser

@@ -41,8 +41,14 @@ def run_list(args: argparse.Namespace) -> int:
 
 def run_forget(args: argparse.Namespace) -> int:
     """Undo the pairing."""
-    session.run(args, lambda client: client.forget(args.id))
-    print_json({}) if args.json else print(f"Forgot {args.id}: it is no member any more.")
+    forgotten = session.run(args, lambda client: client.forget(args.id))
+    if args.json:
+        print_json(forgotten)
+    elif forgotten.ended:
+        print(f"Forgot {args.id}: it is no member any more.")
+    else:
+        print(f"Proposed to remove {args.id}: the other voters decide with you (hearth community).")
+        print(f"To cut it off on this side at once: hearth peers block {args.id}")
     return 0
 
 

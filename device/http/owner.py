@@ -9,6 +9,7 @@ from starlette.routing import Route
 from device.administration import Administration
 from device.core.json_fields import parse_object
 from device.http.cards import card_routes
+from device.http.council import council_routes
 from device.http.owners_models import owners_model_routes
 from device.http.record import record_routes
 from device.http.requests import read_body, text_of, while_connected
@@ -17,6 +18,7 @@ from device.http.requests import read_body, text_of, while_connected
 def owner_routes(administration: Administration) -> list[Route]:
     """What the command and the terminal interface ask."""
     nodes = [*_node_routes(administration), *_peer_routes(administration)]
+    nodes += council_routes(administration)
     models = [*record_routes(administration), *owners_model_routes(administration), *card_routes(administration)]
     return [*nodes, *models]
 
@@ -83,8 +85,7 @@ def _peer_routes(administration: Administration) -> list[Route]:
         return JSONResponse({})
 
     async def forget(request: Request) -> Response:
-        await administration.forget(request.path_params["node_id"])
-        return JSONResponse({})
+        return JSONResponse(asdict(administration.forget(request.path_params["node_id"])))
 
     return [
         Route("/api/peers", peers, methods=["GET"]),

@@ -1,0 +1,98 @@
+"""`hearth community`: who decides, by which rules, and on what; and the paper that replaces a lost board."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from device.cli import session
+from device.cli.printing import print_json, print_note, print_table
+from device.wording import count, short_id
+
+if TYPE_CHECKING:
+    from device.api_of_council import Council, Motion
+
+
+def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
+    """Add the verb and its actions to the grammar."""
+    parser = verbs.add_parser("community", parents=[shared], help="show who decides on what; a voter's paper key")
+    parser.set_defaults(run=run_show)
+    actions = parser.add_subparsers(metavar="ACTION", title="actions")
+    show = actions.add_parser("show", parents=[shared], help="show voters, rules and proposals (the default)")
+    show.set_defaults(run=run_show)
+    paper = actions.add_parser("paper", parents=[shared], help="make twelve words that replace a lost board")
+    paper.set_defaults(run=run_paper)
+    recover = actions.add_parser("recover", parents=[shared], help="let this board vote in place of a lost one")
+    recover.add_argument("words", nargs="+", metavar="WORD", help="the twelve words of the lost board's paper")
+    recover.set_defaults(run=run_recover)
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Show voters, rules and proposals."""
+    found = session.run(args, lambda client: client.council())
+    print_json(found) if args.json else _print(found)
+    return 0
+
+
+def run_paper(args: argparse.Namespace) -> int:
+    """Show the words, once."""
+    paper = session.run(args, lambda client: client.make_paper())
+    if args.json:
+        print_json(paper)
+        return 0
+    words = paper.words.split()
+    for line in range(0, len(words), 4):
+        print("  " + "  ".join(f"{line + place + 1:2} {word:<8}" for place, word in enumerate(words[line : line + 4])))
+    print_note("Write them down now: they are kept nowhere. If this board is lost, type them at another member's:")
+    print_note("hearth community recover WORDS. Whoever has them can vote for you.")
+    return 0
+
+
+def run_recover(args: argparse.Namespace) -> int:
+    """Take over a lost board's vote."""
+    words = " ".join(args.words)
+    found = session.run(args, lambda client: client.recover(words))
+    if args.json:
+        print_json(found)
+    else:
+        print("This board votes now in place of the lost one, which is no member any more.")
+    return 0
+
+
+def _print(found: "Council") -> None:
+    print(f"“{found.community}”: {found.rule}")
+    if found.forked:
+        print_note(
+            "The community is forked: two decisions were signed for one place, which takes dishonest voters."
+            " Nothing more is decided; links and answers go on."
+        )
+    print()
+    print_table(
+        ("ID", "VOTER", "PAPER", ""),
+        [
+            (
+                short_id(seat.node_id),
+                f"{seat.name} (this node)" if seat.this_node else seat.name,
+                "yes" if seat.paper else "no",
+                "has left" if seat.left else "",
+            )
+            for seat in found.seats
+        ],
+    )
+    if found.votes and any(seat.this_node and not seat.paper for seat in found.seats):
+        print_note("This board's vote dies with it: hearth community paper")
+    print()
+    if found.motions:
+        print_table(
+            ("PROPOSAL", "", "YOU"),
+            [(short_id(one.id), f"{one.says} · {progress(one, found)}", one.answer or "-") for one in found.motions],
+        )
+        if found.votes:
+            print_note("hearth vote PROPOSAL yes|no")
+    else:
+        print_note("Nothing is proposed.")
+
+
+def progress(one: "Motion", found: "Council") -> str:
+    """`2 of 3 agree, waiting for Cleo`."""
+    waiting = f", waiting for {' and '.join(one.waiting)}" if one.waiting else ""
+    notice = f", seen by {count(one.seen, 'voter')} of {found.notice}" if one.seen < found.notice else ""
+    return f"{len(one.agreed)} of {found.quorum} agree{waiting}{notice}"
