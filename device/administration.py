@@ -179,7 +179,7 @@ class Administration:
 
     def propose(self, what: str, prefix: str, reason: str) -> Proposed:
         """Propose something about a node, this one too.  Raises as `forget` does."""
-        own = prefix and self.mesh.node_id.startswith(prefix.lower())
+        own = prefix == self.mesh.name or self.mesh.node_id.startswith(prefix.lower() or "-")
         return self.council.propose(what, self.mesh.node_id if own else self._node_id(prefix), reason)
 
     async def block(self, prefix: str) -> None:
@@ -206,12 +206,15 @@ class Administration:
         return tuple(one.what for one in found)
 
     def _node_id(self, prefix: str) -> str:
-        """The other node, known or only nearby, that `prefix` means."""
+        """The other node, known or only nearby, that a name, if only one has it, or the beginning of an id means."""
         peers = self.peers()
         names = {one.node_id: "a node nearby" for one in peers.nearby}
         names |= {one.node_id: one.name for one in peers.members}
         names |= {one.node_id: one.name for one in peers.neighbours}
         names[self.mesh.node_id] = self.mesh.name
+        called = [node_id for node_id, name in names.items() if name == prefix]
+        if len(called) == 1:
+            prefix = called[0]
         found = find_node(prefix, [Candidate(node_id=one, name=name, models=()) for one, name in names.items()])
         if found.node_id == self.mesh.node_id:
             error = BadRequestError(f"{prefix}: that is this node")

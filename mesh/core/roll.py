@@ -235,15 +235,13 @@ class Roll:
 
     def _invitations(self, term: Term) -> list[Invitation]:
         """Return the admissions of a term, in their order, whatever became of them."""
-        lineage = self._acts.lineage(term.public)
         own = {*term.keys}
         leaving = [one for one in self._acts.removals_of(own, own) if not self._causality.knows(term.since, one.id)]
         return [
             Invitation(entry, admit, term)
-            for key in lineage
+            for key in self._acts.lineage(term.public)
             for entry, admit in self._admissions.get(key, [])
             if self._is_heard(entry)
-            and admit.subject.public not in lineage
             and not any(self._causality.knows(entry.id, one.id) for one in leaving)
             and self._is_within(entry, term)
         ]
