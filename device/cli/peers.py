@@ -26,7 +26,7 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: ar
     unblock = actions.add_parser("unblock", parents=[shared], help="let a blocked node in again")
     unblock.set_defaults(run=run_unblock)
     for action in (forget, block, unblock):
-        action.add_argument("id", metavar="ID", help="its name, its id, or the beginning of that")
+        action.add_argument("id", metavar="ID", help="its name, or how its id begins")
 
 
 def run_list(args: argparse.Namespace) -> int:

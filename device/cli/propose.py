@@ -19,7 +19,7 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: ar
         epilog="hearth propose voter NODE; hearth propose rules --margin 1. The rules: docs/governance.md.",
     )
     parser.add_argument("what", choices=(*WHAT, "rules"), metavar="WHAT", help="voter, observer, remove or rules")
-    parser.add_argument("node", nargs="?", default="", metavar="NODE", help="whom: its name, its id, or the beginning of that")
+    parser.add_argument("node", nargs="?", default="", metavar="NODE", help="whom: its name, or how its id begins")
     parser.add_argument("--reason", default="", metavar="TEXT", help="why; everybody can read it in the record")
     parser.add_argument("--margin", type=int, metavar="N", help="how many more than two thirds must agree")
     parser.add_argument("--notice", type=int, metavar="N", help="how many voters must have seen a proposal first")

@@ -211,3 +211,14 @@ def test_once_it_is_decided_nothing_more_is_signed() -> None:
     assert isinstance(commit, Commit)
     table.tally.add(table.pens[3].sign(commit))
     assert next_step(table.tally, VotingLog(), approved=[BEER]) is None
+
+
+def test_nobody_is_bound_before_notice() -> None:
+    """What too few have seen is not locked, though enough have voted; none of them is noticed by everybody."""
+    table = Table()
+    table.votes(0, ALE, ALE, ALE)
+    log = VotingLog(votes={0: ALE})
+    assert next_step(table.tally, log, approved=[ALE], noticed=[]) is None
+    lock = next_step(table.tally, log, approved=[ALE], noticed=[ALE])
+    assert isinstance(lock, Lock)
+    assert lock.value == ALE
