@@ -2,7 +2,7 @@
 
 What it signs follows from the ledger, from what its owner answered, and from what it has signed itself, all of which is
 on the disk; so a power cut at any moment changes nothing.  Until a neighbour has confirmed that nothing of its own is
-missing here, as in a backup that was put back, it signs only what its owner asks for.
+missing here, as in a backup that was put back, it signs no ballot.
 """
 
 import asyncio
@@ -163,13 +163,12 @@ class Council:
 
     def act(self) -> None:
         """Sign whatever is due; what cannot be signed now is tried again later."""
-        if self._store.is_voter and (self._knows_own_feed() or not self._store.others):
-            try:
-                self._act()
-            except FeedBehindError as error:
-                log.debug("no ballots now: %s", error)
-            except StorageError as error:
-                log.error("%s; %s", error, error.hint)  # noqa: TRY400  a message for people; the cause is in it
+        try:
+            self._act()
+        except FeedBehindError as error:
+            log.debug("no ballots now: %s", error)
+        except StorageError as error:
+            log.error("%s; %s", error, error.hint)  # noqa: TRY400  a message for people; the cause is in it
 
     def _act(self, *, asked: bool = False) -> None:
         """Sign what is due, one entry after another, each on top of the one before."""
@@ -190,6 +189,8 @@ class Council:
         ledger, membership = self._store.ledger, self._store.membership
         seat = membership.seat_of(self._identity.public) if membership is not None else None
         if ledger is None or membership is None or seat is None or not self._store.may_sign:
+            return None
+        if self._store.others and not self._knows_own_feed():
             return None
         if membership.rivals or self._identity.raw_id in membership.equivocations:
             return None

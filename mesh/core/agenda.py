@@ -1,6 +1,6 @@
 """What voters can decide on now: the proposals that would change something, and how far each has come."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mesh.core import ballots, crypto
@@ -36,12 +36,12 @@ class Motion:
 
 
 def motions(
-    proposals: Iterable[Entry], membership: Membership, tally: Tally, seen: Mapping[bytes, int]
+    proposals: Iterable[Entry], membership: Membership, tally: Tally, seen: Callable[[bytes], int]
 ) -> list[Motion]:
-    """List what a voter proposed and would change something, in the order of ids.  seen: by proposal."""
+    """List what a voter proposed and would change something, in the order of ids.  seen: by how many voters."""
     votes = tally.votes(max(tally.rounds - 1, 0))
     found = [
-        Motion(entry, frozenset(votes.get(entry.id, ())), seen.get(entry.id, 0))
+        Motion(entry, frozenset(votes.get(entry.id, ())), seen(entry.id))
         for entry in proposals
         if entry.id not in membership.decided  # what is proposed anew has an id of its own
         and tally.electorate.voter_of(entry)

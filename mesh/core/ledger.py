@@ -131,9 +131,7 @@ class Ledger:
 
     def motions(self) -> list[Motion]:
         """Return what can be decided on now."""
-        seen = self._roll.proposals()
-        entries = (self._entries[one] for one in seen)
-        return motions(entries, self.membership(), self.epoch().tally, seen)
+        return motions(self._roll.proposals(), self.membership(), self.epoch().tally, self._roll.seen)
 
     @property
     def equivocations(self) -> Mapping[bytes, Equivocation]:

@@ -8,9 +8,11 @@ stand: a stolen key must not undo that it was replaced.
 """
 
 from bisect import insort
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Final
 
 from mesh.core import crypto
 from mesh.core.acts import Acts, ancestors
@@ -23,6 +25,8 @@ from mesh.core.equivocation import Equivocation, proof_of
 from mesh.core.membership import OBSERVER, VOTER, Member, Membership, Ousting, Term
 from mesh.core.statement import IdentityStatement
 from mesh.errors import MalformedError
+
+MAX_PROPOSED: Final = 16  # what one voter can have on the agenda
 
 
 def fold(entries: Iterable[Entry]) -> Membership:
@@ -74,7 +78,7 @@ class Roll:
         self._decisions = Decisions(entries, self._acts, self._causality)
         self._ancestors: dict[bytes, set[bytes]] = {}
         self._seated: dict[bytes, bool] = {}  # keys of voters, then or now: whether the founder's
-        self._proposed: list[bytes] = []
+        self._proposed: dict[bytes, deque[bytes]] = {}  # by author, the last ones
         self._last: dict[bytes, bytes] = {}  # by voter's key: the entry that came last
         self._folded: Membership | None = None
 
@@ -96,7 +100,7 @@ class Roll:
                 self._judged.clear()
             self._note(entry, body)
         if isinstance(body, Proposal | Amendment):
-            self._proposed.append(entry.id)
+            self._proposed.setdefault(entry.author, deque(maxlen=MAX_PROPOSED)).append(entry.id)
         if entry.author in self._seated:
             self._last[entry.author] = entry.id
         decided = self._decisions.add(entry)
@@ -127,19 +131,16 @@ class Roll:
         """Return what was signed for the slot that is open, whoever signed it."""
         return self._decisions.ballots(self.epoch().tally.slot.number)
 
-    def proposals(self) -> Mapping[bytes, int]:
-        """Return the ids of all proposals, and of how many voters something is here that knows of each."""
+    def proposals(self) -> list[Entry]:
+        """Return the last MAX_PROPOSED proposals under each key that is, or was, a voter's."""
+        ids = (one for author, found in self._proposed.items() if author in self._seated for one in found)
+        return [self._entries[one] for one in ids]
+
+    def seen(self, proposal: bytes) -> int:
+        """Return of how many voters something is here that knows of a proposal, or is it."""
         tally = self.epoch().tally
-        last: dict[bytes, list[bytes]] = {}
-        for entry_id in self._last.values():
-            voter = tally.electorate.voter_of(self._entries[entry_id])
-            if voter is not None:
-                last.setdefault(voter, []).append(entry_id)
-        knows = self._causality.knows
-        return {
-            one: sum(any(two == one or knows(two, one) for two in ids) for ids in last.values())
-            for one in self._proposed
-        }
+        ends = (one for one in self._last.values() if one == proposal or self._causality.knows(one, proposal))
+        return len({tally.electorate.voter_of(self._entries[one]) for one in ends} - {None})
 
     def _seat_keys(self) -> None:
         """Note which keys are voters'; none that was one is ever forgotten."""

@@ -14,6 +14,7 @@ from mesh.core.ballots import (
     Vote,
 )
 from mesh.core.ledger import Ledger
+from mesh.core.roll import MAX_PROPOSED
 from tests.mesh.core.council import agree, decided, folded, proposed, voters
 from tests.mesh.core.world import Person
 
@@ -101,3 +102,12 @@ def test_a_motion_tells_who_votes_for_it_and_who_has_seen_it() -> None:
     assert has_quorum_of_votes(ledger.epoch().tally)
     log = own_log(ledger.ballots(), ledger.epoch().tally, BEN.public)
     assert (log.votes, log.locks) == ({0: None}, {})
+
+
+def test_one_voter_has_so_much_on_it_and_no_more() -> None:
+    """What it proposed last; observers have nothing there."""
+    ledger = voters(ANNA.founds(), ANNA)
+    ANNA.admits(ledger, BEN)
+    entries = [person.signs(ledger, Amendment(0, 0, number, "")) for number in range(40) for person in (BEN, ANNA)]
+    last = [entry.id for entry in entries if entry.author == ANNA.public][-MAX_PROPOSED:]
+    assert agenda(ledger) == {*last}
