@@ -13,10 +13,14 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
+from mesh.core import crypto
+from mesh.core.ballots import Amendment
+from mesh.core.membership import VOTER
 from mesh.errors import MeshError
 from mesh.node import Lane, MeshConfig, MeshNode, Received
 
@@ -40,7 +44,7 @@ class NodeProgram:
         self._node = MeshNode(config)
         self._node.on_message(self._hear)
         self._node.on_change(self._look)
-        self._seen: dict[str, Any] = {}
+        self._seen: dict[str, dict[str, Any]] = {}  # what was told last, by event
         self._answers: dict[bytes, asyncio.Future[float]] = {}  # to pings and blocks, by the id of what was sent
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -90,6 +94,29 @@ class NodeProgram:
     async def block(self, node_id: str) -> None:
         """Block a node."""
         self._node.belonging.block(node_id)
+
+    async def propose(self, what: str, node_id: str, reason: str = "") -> str:
+        """Propose something about a member, and agree; tell the proposal's id."""
+        return self._node.council.propose(what, crypto.parse_node_id(node_id), reason).id.hex()
+
+    async def amend(self, invitations: int, margin: int = 0, notice: int = 0, reason: str = "") -> str:
+        """Propose other rules, and agree; tell the proposal's id."""
+        return self._node.council.amend(Amendment(margin, notice, invitations, reason)).id.hex()
+
+    async def answer(self, proposal: str, *, agrees: bool) -> float:
+        """Say what this node's owner thinks of a proposal; tell when it was asked to."""
+        asked = time.monotonic()
+        self._node.council.answer(bytes.fromhex(proposal), agrees=agrees)
+        return asked
+
+    async def agenda(self) -> dict[str, Any]:
+        """Tell how many decide, how many each voter may invite, and whose feed forked."""
+        agenda, ledger = self._node.council.agenda(), self._node._store.ledger
+        return {
+            "quorum": agenda.membership.charter.quorum,
+            "invitations": agenda.membership.charter.rules.invitations,
+            "forked": [author.hex() for author in ledger.equivocations] if ledger else [],
+        }
 
     async def duplicate(self) -> bool:
         """Tell whether it knows of another machine with its identity."""
@@ -213,16 +240,32 @@ class NodeProgram:
             await self._node.send(message.peer, kind, b"", re=message.message_id, lane=lane)
 
     def _look(self) -> None:
-        """Tell what the node sees, if it is news."""
-        community = self._node.community()
-        seen = {
-            "neighbours": {one.node_id: [one.state, one.hops] for one in self._node.neighbours()},
-            "members": sorted(one.name for one in community.members) if community else [],
-            "epoch": community.epoch if community else None,
-        }
-        if seen != self._seen:
-            self._seen = seen
-            _say(event="view", at=time.monotonic(), **seen)
+        """Tell what the node sees, if it is news; what is voted on by itself, for that changes often."""
+        community, ledger = self._node.community(), self._node._store.ledger
+        self._tell(
+            "view",
+            {
+                "neighbours": {one.node_id: [one.state, one.hops] for one in self._node.neighbours()},
+                "members": sorted(one.name for one in community.members) if community else [],
+                "epoch": community.epoch if community else None,
+            },
+        )
+        if community is not None and ledger is not None:
+            self._tell(
+                "council",
+                {
+                    "decisions": ledger.membership().charter.number,
+                    "state": community.state,
+                    "voters": sorted(one.name for one in community.members if one.role == VOTER),
+                    "motions": {one.id.hex(): len(one.agreed) for one in ledger.motions()},
+                    "signed": Counter(type(entry.body).__name__ for entry in ledger.ballots()),
+                },
+            )
+
+    def _tell(self, event: str, seen: dict[str, Any]) -> None:
+        if seen != self._seen.get(event):
+            self._seen[event] = seen
+            _say(event=event, at=time.monotonic(), **seen)
 
     def _spawn(self, doing: Awaitable[None]) -> None:
         task = asyncio.ensure_future(doing)

@@ -86,6 +86,8 @@ class Node:
         self.notes: list[Note] = []
         self.view: dict[str, Any] = {}  # what the node said last of what it sees
         self.view_at = 0.0
+        self.council: dict[str, Any] = {}  # what it said last of what is voted on
+        self.decided_at: dict[int, float] = {}  # when it said first that so many decisions had been taken
         self.facts: dict[str, Any] = {}  # what it said of itself when it was ready
         self.started_at = 0.0
         self.address = ""  # for tests that dial it
@@ -118,7 +120,7 @@ class Node:
         command = [sys.executable, "-m", "tests.mesh_lab.node", str(self.data_dir), self.name, json.dumps(self.options)]
         # Without measuring of coverage, which would be measured too.
         env = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")} | self.env
-        self.facts, self.view, self.view_at = {}, {}, 0.0
+        self.facts, self.view, self.view_at, self.council, self.decided_at = {}, {}, 0.0, {}, {}
         self.started_at = time.monotonic()
         with self.log_path.open("ab") as log, self.namespace.entered():
             self._process = subprocess.Popen(
@@ -150,7 +152,8 @@ class Node:
         """Wait until something is true of what it said; it is looked at on every line.  Errors: NodeFailedError."""
         with self._news:
             if not self._news.wait_for(lambda: condition() or self._ended, within_s) or not condition():
-                raise NodeFailedError(f"{self.name} is not {what}: {json.dumps(self.view)}\n{self.log()[-3000:]}")
+                seen = json.dumps([self.view, self.council])
+                raise NodeFailedError(f"{self.name} is not {what}: {seen}\n{self.log()[-3000:]}")
 
     def leaves(self, state: str, other: "Node", *, within_s: float = DEADLINE_S) -> float:
         """Wait until it sees the other in another state; return when it did."""
@@ -189,6 +192,19 @@ class Node:
 
         self.until(condition, f"in reach of {names}" + (f" over {hops} hops" if hops else ""), within_s=within_s)
         return self.view_at
+
+    def hears_of(self, motion: str, *, agreed: int = 0, within_s: float = DEADLINE_S) -> None:
+        """Wait until a proposal can be decided on here, and so many seats at least vote for it."""
+
+        def condition() -> bool:
+            return int(self.council.get("motions", {}).get(motion, -1)) >= agreed
+
+        self.until(condition, f"told of {motion[:8]} and {agreed} votes for it", within_s=within_s)
+
+    def decides(self, decisions: int, *, within_s: float = DEADLINE_S) -> float:
+        """Wait until so many decisions have been taken in all; return when it saw the last."""
+        self.until(lambda: decisions in self.decided_at, f"at decision {decisions}", within_s=within_s)
+        return self.decided_at[decisions]
 
     def hops_to(self, other: "Node") -> int:
         """Tell over how many hops it reaches another node; 0: not at all."""
@@ -274,6 +290,9 @@ class Node:
             case "view":
                 self.view_at = said.pop("at")
                 self.view = said
+            case "council":
+                self.decided_at.setdefault(said["decisions"], said.pop("at"))
+                self.council = said
             case "note":
                 self.notes.append(Note(**said))
             case "ready":

@@ -8,6 +8,7 @@ import pytest
 from tests.mesh_lab.conftest import Measured
 from tests.mesh_lab.net import TOOLS, Lab, Trunk
 from tests.mesh_lab.nodes import Node, all_linked, living, settle, start_all
+from tests.mesh_lab.topologies import part
 
 pytestmark = [pytest.mark.lab, pytest.mark.program("mosquitto", *TOOLS)]
 
@@ -28,20 +29,11 @@ def islands(lab: Lab, tmp_path: Path) -> Iterator[Islands]:
         yield nodes, emil, trunk
 
 
-def part(nodes: list[Node], trunk: Trunk) -> None:
-    """Pull the cable and wait until every node has seen it."""
-    trunk.pull()
-    for node in nodes[:2]:
-        for other in nodes[2:]:
-            node.leaves("linked", other, within_s=60)
-            other.leaves("linked", node, within_s=60)
-
-
 def test_membership_changed_on_both_sides(islands: Islands, measured: Measured) -> None:
     """While they are apart one side admits a node, the other loses one: afterwards all see the same community."""
     nodes, emil, trunk = islands
     anna, ben, cleo, dora = nodes
-    part(nodes, trunk)
+    part(nodes[:2], nodes[2:], trunk)
     assert emil.ask("join", words=anna.ask("offer")) == "anna"
     all_linked(anna, ben, emil)
     dora.ask("leave")
@@ -64,7 +56,7 @@ def test_a_removal_and_an_admission_cross(islands: Islands) -> None:
     """Who is removed on one island learns it from the other when they meet, and is let in nowhere any more."""
     nodes, emil, trunk = islands
     anna, ben, cleo, dora = nodes
-    part(nodes, trunk)
+    part(nodes[:2], nodes[2:], trunk)
     anna.ask("forget", node_id=dora.node_id)
     assert emil.ask("join", words=anna.ask("offer")) == "anna"
     assert dora.view["members"] == sorted(NAMES)
@@ -80,6 +72,6 @@ def test_a_removal_and_an_admission_cross(islands: Islands) -> None:
 def test_a_partition_heals(islands: Islands, measured: Measured) -> None:
     """Nothing but the cable has changed: every link comes back."""
     nodes, _, trunk = islands
-    part(nodes, trunk)
+    part(nodes[:2], nodes[2:], trunk)
     healed = trunk.plug()
     measured("partition healed: all linked", all_linked(*nodes, within_s=90) - healed, goal="<= 2")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.mesh_lab.net import Lab, Link
+from tests.mesh_lab.net import Lab, Link, Trunk
 from tests.mesh_lab.nodes import Node, living, settle, start_all
 
 
@@ -59,3 +59,12 @@ def topology(lab: Lab, folder: Path, *cables: str, brokers: Sequence[str] = ("mo
         made.linked()
         made.complete()
         yield made
+
+
+def part(one: Sequence[Node], two: Sequence[Node], trunk: Trunk) -> None:
+    """Pull the cable between two islands and wait until every node has seen it."""
+    trunk.pull()
+    for node in one:
+        for other in two:
+            node.leaves("linked", other, within_s=60)
+            other.leaves("linked", node, within_s=60)
