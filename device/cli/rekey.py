@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 BACK_WITHIN_S = 60.0  # running answers have their grace, and a small board starts slowly
 LOOK_EVERY_S = 0.2
-FOUNDER = "voter"
+VOTER = "voter"
 
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
 def _question(status: "Status") -> str:
     mine = [] if status.community is None else [one for one in status.community.members if one.this_node]
     left = f" It leaves “{status.community.name}” behind and must be paired again." if status.community else ""
-    if status.community and any(one.role == FOUNDER for one in mine) and len(status.community.members) > 1:
-        left += " It founded it: unless the copy goes on there, nobody can be let in any more."
+    if status.community and any(one.role == VOTER for one in mine) and len(status.community.members) > 1:
+        left += " Its vote stays with the old identity, unless its paper is used (hearth community)."
     return f"Give this node a new identity?{left} Models, name and settings stay."
 
 

@@ -216,7 +216,8 @@ class SimulatedDaemon:
             return _error(
                 404, "no node's id begins with zz", code="unknown_node", hint="see who is there: hearth peers"
             )
-        return JSONResponse({})
+        forgotten = request.method == "DELETE" and not request.url.path.endswith("/block")
+        return JSONResponse({"ended": True} if forgotten else {})
 
     async def _pair(self, _request: Request, _body: Json) -> Response:
         return JSONResponse(OFFER)
