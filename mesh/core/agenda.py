@@ -1,6 +1,6 @@
 """What voters can decide on now: the proposals that would change something, and how far each has come."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from mesh.core import ballots, crypto
@@ -8,16 +8,16 @@ from mesh.core.ballots import Amendment, Proposal
 from mesh.core.charter import Rules
 from mesh.core.entries import Entry
 from mesh.core.membership import OBSERVER, Membership
-from mesh.core.tally import Tally
-from mesh.core.voting import VotingLog
+from mesh.core.tally import Tally, Value
+from mesh.core.voting import VotingLog, open_round
 
 
 @dataclass(frozen=True)
 class Motion:
     """A proposal on the agenda.
 
-    agreed: the seats that vote for it in the latest round in which anybody voted; seen: how many voters have signed
-    something that knows of it.
+    agreed: the seats that vote for it in the round that is open, or in the one before if nobody has voted yet;
+    seen: how many voters have signed something that knows of it.
     """
 
     entry: Entry
@@ -39,7 +39,7 @@ def motions(
     proposals: Iterable[Entry], membership: Membership, tally: Tally, seen: Callable[[bytes], int]
 ) -> list[Motion]:
     """List what a voter proposed and would change something, in the order of ids.  seen: by how many voters."""
-    votes = tally.votes(max(tally.rounds - 1, 0))
+    votes = _latest_votes(tally)
     found = [
         Motion(entry, frozenset(votes.get(entry.id, ())), seen(entry.id))
         for entry in proposals
@@ -57,9 +57,15 @@ def own_log(ballots_here: Iterable[Entry], tally: Tally, seat: bytes) -> VotingL
 
 
 def has_quorum_of_votes(tally: Tally) -> bool:
-    """Whether enough have voted in the latest round for it to end, agreed or not."""
-    votes = tally.votes(max(tally.rounds - 1, 0))
+    """Whether enough have voted in the round that is open for it to end, agreed or not."""
+    votes = tally.votes(open_round(tally))
     return len({*tally.left, *(voter for voters in votes.values() for voter in voters)}) >= tally.electorate.quorum
+
+
+def _latest_votes(tally: Tally) -> Mapping[Value, Mapping[bytes, bytes]]:
+    """Return the votes of the round that is open, or of the one before if nobody has voted in that."""
+    number = open_round(tally)
+    return tally.votes(number) or tally.votes(number - 1)
 
 
 def _changes_anything(entry: Entry, membership: Membership) -> bool:

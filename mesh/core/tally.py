@@ -93,6 +93,11 @@ class Tally:
         return 1 + max((*self._voted, *self._locked), default=-1)
 
     @property
+    def locked_rounds(self) -> list[int]:
+        """The rounds of which a lock counts here, the first one first."""
+        return sorted(self._locked)
+
+    @property
     def decided(self) -> frozenset[bytes]:
         """The values that a certificate here stands for; more than one means that the community is forked."""
         return frozenset(self._decided)

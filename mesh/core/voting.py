@@ -71,7 +71,7 @@ def next_step(
     """
     if tally.decided:
         return None
-    number = max(_open_round(tally), log.last_round)
+    number = max(open_round(tally), log.last_round)
     commit = _commit(tally)
     if commit is not None:
         return None if commit.round in log.commits else commit
@@ -102,8 +102,8 @@ def _tries(log: VotingLog, value: bytes) -> int:
     return sum(voted == value for voted in log.votes.values())
 
 
-def _open_round(tally: Tally) -> int:
-    """Return the first round that a quorum has not left without a winner."""
+def open_round(tally: Tally) -> int:
+    """Return the first round that a quorum has not left without a winner, whatever anybody signs for later ones."""
     number = 0
     while number < tally.rounds and _is_lost(tally, number):
         number += 1
@@ -117,7 +117,7 @@ def _is_lost(tally: Tally, number: int) -> bool:
 
 
 def _commit(tally: Tally) -> Commit | None:
-    for number in range(tally.rounds):
+    for number in tally.locked_rounds:
         value = _agreed(tally, tally.locks(number))
         if value is not None:
             return Commit(tally.slot, number, value, _cited(tally, tally.locks(number)[value]))

@@ -5,6 +5,7 @@ from mesh.core.ballots import (
     EPOCH,
     MAKE_OBSERVER,
     MAKE_VOTER,
+    MAX_ROUND,
     REFRESH,
     SHOW_OUT,
     Amendment,
@@ -111,3 +112,16 @@ def test_one_voter_has_so_much_on_it_and_no_more() -> None:
     entries = [person.signs(ledger, Amendment(0, 0, number, "")) for number in range(40) for person in (BEN, ANNA)]
     last = [entry.id for entry in entries if entry.author == ANNA.public][-MAX_PROPOSED:]
     assert agenda(ledger) == {*last}
+
+
+def test_who_votes_in_a_round_far_away_hides_nothing() -> None:
+    """Nor does it cost anything: the round that is open is the one that counts."""
+    ledger = voters(ANNA.founds(), ANNA, BEN)
+    proposal = ANNA.signs(ledger, Amendment(1, 0, 16, ""))
+    slot = Slot(EPOCH, 2)
+    BEN.signs(ledger, Vote(slot, MAX_ROUND, None))
+    ANNA.signs(ledger, Vote(slot, 0, proposal.id))
+    [motion] = ledger.motions()
+    assert motion.agreed == {ANNA.public}
+    assert agree(ledger, [ANNA, BEN], proposal).charter.number == 1  # Ben has left the rounds before behind
+    assert ledger.epoch().tally.rounds == MAX_ROUND + 1
