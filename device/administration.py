@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from device.api import (
@@ -23,7 +23,7 @@ from device.api import (
     Rekeyed,
     Status,
 )
-from device.api_of_council import Forgotten, Proposed
+from device.api_of_council import Forgotten, Moved, Proposed
 from device.api_of_models import MeshModels
 from device.core.admission import Standing
 from device.core.diagnosis import diagnose, identity_warnings
@@ -74,7 +74,7 @@ class Administration:
     @property
     def council(self) -> CouncilRoom:
         """What voters decide."""
-        return CouncilRoom(self.mesh.council, self.readings, self.mesh.node_id)
+        return CouncilRoom(self.mesh.council, self.mesh.beginning, self.readings, self.mesh.node_id)
 
     def status(self) -> Status:
         """This node now."""
@@ -153,7 +153,7 @@ class Administration:
 
     async def close_offer(self) -> None:
         """Take the open offer back."""
-        await self.mesh.close_offer()
+        self.mesh.belonging.close_offer()
 
     async def join(self, words: str, *, at: str | None) -> Joined:
         """Take a neighbour's offer.  Raises MeshError."""
@@ -168,7 +168,7 @@ class Administration:
 
     async def leave(self) -> None:
         """Leave the community.  Raises MeshError."""
-        await self.mesh.leave()
+        await self.mesh.belonging.leave()
 
     def forget(self, prefix: str) -> Forgotten:
         """End the membership of a node, or propose that.
@@ -181,6 +181,10 @@ class Administration:
         """Propose something about a node, this one too.  Raises as `forget` does."""
         own = prefix == self.mesh.name or self.mesh.node_id.startswith(prefix.lower() or "-")
         return self.council.propose(what, self.mesh.node_id if own else self._node_id(prefix), reason)
+
+    async def fork(self, without: Sequence[str]) -> Moved:
+        """Begin the community anew without these nodes.  Raises as `forget` does."""
+        return await self.council.fork([self._node_id(one) for one in without])
 
     async def block(self, prefix: str) -> None:
         """Cut a node off on this side, at once, member or not.  Raises as `forget` does."""

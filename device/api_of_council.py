@@ -31,6 +31,15 @@ class Motion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A community that a member began anew, and this node can go along with.  members: names, the founder's first."""
+
+    id: str
+    by: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Council:
     """Who decides, by which rules, and on what.
 
@@ -50,6 +59,14 @@ class Council:
     votes: bool
     forked: tuple[str, ...]
     motions: tuple[Motion, ...]
+    begun: tuple[Begun, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """A community that this node has left for one that goes on from it.  kept: where the old one's record is."""
+
+    kept: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ from device.api import (
     Sampling,
     Status,
 )
-from device.api_of_council import Council, Forgotten, Paper, Proposed
+from device.api_of_council import Council, Forgotten, Moved, Paper, Proposed
 from device.api_of_models import (
     CatalogueEntry,
     Damage,
@@ -118,6 +118,7 @@ __all__ = [
     "MeshModels",
     "Model",
     "Models",
+    "Moved",
     "Nearby",
     "Neighbour",
     "NewKey",
@@ -222,6 +223,16 @@ class DaemonClient(ModelsClient):
     async def make_paper(self) -> Paper:
         """Make a recovery key; its words come once."""
         return self._parse(Paper, await self._call("POST", "/api/community/paper"))
+
+    async def fork(self, without: Sequence[str]) -> Moved:
+        """Begin the community anew without these nodes."""
+        body = {"without": [*without]}
+        return self._parse(Moved, await self._call("POST", "/api/community/fork", body, within_s=JOIN_WITHIN_S))
+
+    async def choose(self, beginning: str) -> Moved:
+        """Go along with a community that a member began anew, by the beginning of its id."""
+        body = {"id": beginning}
+        return self._parse(Moved, await self._call("POST", "/api/community/choose", body, within_s=JOIN_WITHIN_S))
 
     async def recover(self, words: str) -> Council:
         """Let this node vote in place of a lost one, by the words of its paper."""

@@ -1,11 +1,13 @@
 """What the owner has to do with the community's decisions: looking, proposing, answering, and the paper key."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from device.api_of_council import Council, Motion, Paper, Proposed, Seat
+from device.api_of_council import Begun, Council, Motion, Moved, Paper, Proposed, Seat
 from device.errors import AmbiguousNodeError, BadRequestError
 from device.record.reading import Reading, Readings
 from device.wording import deciding
+from mesh.beginning import NewBeginning
 from mesh.core import crypto
 from mesh.core.agenda import Motion as Agendum
 from mesh.core.ballots import MAX_INVITATIONS, MAX_VOTERS, Amendment
@@ -20,8 +22,9 @@ MIN_PREFIX: Final = 4
 class CouncilRoom:
     """Shows the mesh's council in words, and hands on what the owner says there."""
 
-    def __init__(self, council: MeshCouncil, readings: Readings, own_id: str) -> None:
+    def __init__(self, council: MeshCouncil, beginning: NewBeginning, readings: Readings, own_id: str) -> None:
         self._council = council
+        self._beginning = beginning
         self._readings = readings
         self._own_id = own_id
 
@@ -53,6 +56,10 @@ class CouncilRoom:
             votes=agenda.is_voter,
             forked=tuple(rival.hex() for rival in membership.rivals),
             motions=tuple(_motion(one, agenda, names, left, reading) for one in agenda.motions),
+            begun=tuple(
+                Begun(id=one.id.hex(), by=reading.standing.name_of(one.by), members=one.members)
+                for one in self._beginning.offered()
+            ),
         )
 
     def propose(self, what: str, node_id: str, reason: str) -> Proposed:
@@ -89,6 +96,14 @@ class CouncilRoom:
         """Take over the seat whose paper this is.  Raises MeshError."""
         self._council.recover(words)
         return await self.shown()
+
+    async def fork(self, without: Sequence[str]) -> Moved:
+        """Begin the community anew without some members, by their whole ids.  Raises MeshError."""
+        return Moved(kept=str(await self._beginning.begin([crypto.parse_node_id(one) for one in without])))
+
+    async def choose(self, prefix: str) -> Moved:
+        """Go along with what a member began, by the beginning of its id.  Raises MeshError."""
+        return Moved(kept=str(await self._beginning.choose(prefix)))
 
     def _proposed(self, proposal: bytes) -> Proposed:
         return Proposed(id=proposal.hex(), decided=proposal in self._council.agenda().membership.decided)

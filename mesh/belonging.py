@@ -102,6 +102,10 @@ class Belonging:
         self._reception.offer = await OpenOffer.make(ttl_s=ttl_s)
         return self._reception.offer.shown()
 
+    def close_offer(self) -> None:
+        """Take the open offer back."""
+        self._reception.offer = None
+
     async def join(self, words: str, *, at: str | None = None) -> Joined:
         """Come into the community of the node that shows these words; `at`: "host[:door port]" where mDNS fails.
 

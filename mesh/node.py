@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from mesh import replacement
+from mesh.beginning import RECORDS, NewBeginning
 from mesh.belonging import Belonging, BelongingEvents
 from mesh.config import MeshConfig
 from mesh.core.door_messages import Grant, Ports
@@ -76,6 +77,16 @@ class MeshNode:
         self._examination = self._build_examination()
         self._host_name = HostName(self._identity.node_id, on_change=self._changed)
         self.belonging = self._build_belonging()
+        self.beginning = NewBeginning(
+            self._identity,
+            self.name,
+            self._store,
+            self.record,
+            config.data_dir / "mesh" / RECORDS,
+            spread=self._exchange.spread,
+            farewell=self._neighbourhood.shown_out,
+            on_ledger=self._ledger_changed,
+        )
 
     def _build_reception(self) -> Reception:
         return Reception(
@@ -332,23 +343,12 @@ class MeshNode:
         """
         return await self.belonging.open_offer(ttl_s=ttl_s)
 
-    async def close_offer(self) -> None:
-        """Take the open offer back."""
-        self._reception.offer = None
-
     async def join(self, words: str, *, at: str | None = None) -> Joined:
         """Come into the community of the node that shows these words; `at`: "host[:door port]" where mDNS fails.
 
         Errors: AlreadyMemberError, WrongWordsError, NoOfferError, DoorRefusedError, MeshError.
         """
         return await self.belonging.join(words, at=at)
-
-    async def leave(self) -> None:
-        """Leave the community: tell the neighbours, then forget it; the identity stays.
-
-        Errors: NoCommunityError, StorageError.
-        """
-        await self.belonging.leave()
 
     def _ports(self) -> Ports:
         return Ports(self._broker.port, self._door.port)

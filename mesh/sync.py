@@ -61,8 +61,9 @@ class _Share:
     def __init__(self) -> None:
         self.compared = Allowance(COMPARED_PER_S, COMPARED_BURST)
         self.checked = Allowance(CHECKED_PER_S, CHECKED_BURST)
-        self.claimed: bytes | None = None  # the id of what it says this node signed last; "" where it knows of nothing
+        self.claimed: bytes | None = None  # the id of what it says this node signed last; empty if it knows of nothing
         self.claimed_at = 0.0
+        self.claimed_of = b""  # the community
 
 
 class LedgerSync:
@@ -105,8 +106,12 @@ class LedgerSync:
 
         A backup that was put back lacks the end of it.  Who claims what never comes is believed for CLAIMED_S.
         """
-        ledger, claims = self._store.ledger, [share for share in self._shares.values() if share.claimed is not None]
-        missing = (one for one in claims if ledger is None or (one.claimed and one.claimed not in ledger))
+        ledger = self._store.ledger
+        if ledger is None:
+            return False
+        here = (share for share in self._shares.values() if share.claimed_of == ledger.community)
+        claims = [share for share in here if share.claimed is not None]
+        missing = (one for one in claims if one.claimed and one.claimed not in ledger)
         return bool(claims) and all(time.monotonic() - one.claimed_at > CLAIMED_S for one in missing)
 
     def compare(self, peer: Peer) -> None:
@@ -188,7 +193,7 @@ class LedgerSync:
             return
         share = self._shares.setdefault(peer.peer_id, _Share())
         own = (head.id for head in heads if head.author == self._store.own)
-        share.claimed, share.claimed_at = next(own, b""), time.monotonic()
+        share.claimed, share.claimed_at, share.claimed_of = next(own, b""), time.monotonic(), ledger.community
         missing = ledger.missing_at(heads)
         batch = _batch(missing)
         if batch:

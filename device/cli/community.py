@@ -1,14 +1,17 @@
 """`hearth community`: who decides, by which rules, and on what; and the paper that replaces a lost board."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from device.cli import session
-from device.cli.printing import print_json, print_note, print_table
+from device.cli.printing import confirmed, print_error, print_json, print_note, print_table
 from device.wording import count, short_id
 
 if TYPE_CHECKING:
-    from device.api_of_council import Council, Motion
+    from device.api_of_council import Council, Motion, Moved
+
+ANEW = "You found the new one; the others come along if they choose to. Models, name and settings stay."
 
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
@@ -23,6 +26,13 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: ar
     recover = actions.add_parser("recover", parents=[shared], help="let this board vote in place of a lost one")
     recover.add_argument("words", nargs="+", metavar="WORD", help="the twelve words of the lost board's paper")
     recover.set_defaults(run=run_recover)
+    fork = actions.add_parser("fork", parents=[shared], help="begin the community anew without lost members")
+    fork.add_argument("--without", nargs="+", default=[], metavar="NODE", help="whom: its name, or how its id begins")
+    fork.add_argument("--yes", action="store_true", help="do not ask")
+    fork.set_defaults(run=run_fork)
+    choose = actions.add_parser("choose", parents=[shared], help="go along with a member that began it anew")
+    choose.add_argument("id", metavar="ID", help="the beginning of its id (hearth community)")
+    choose.set_defaults(run=run_choose)
 
 
 def run_show(args: argparse.Namespace) -> int:
@@ -57,6 +67,29 @@ def run_recover(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_fork(args: argparse.Namespace) -> int:
+    """Begin anew, after asking."""
+    if not args.yes and not (sys.stdin.isatty() and confirmed("Leave this community and begin it anew? " + ANEW)):
+        print_error("nothing was done", "mean it: hearth community fork --without NODE --yes")
+        return 1
+    return _moved(args, session.run(args, lambda client: client.fork(args.without)))
+
+
+def run_choose(args: argparse.Namespace) -> int:
+    """Go along."""
+    return _moved(args, session.run(args, lambda client: client.choose(args.id)))
+
+
+def _moved(args: argparse.Namespace, moved: "Moved") -> int:
+    if args.json:
+        print_json(moved)
+        return 0
+    print(f"This node belongs to the new community now. The record of the old one is kept in {moved.kept}")
+    if args.run is run_fork:
+        print_note("The others come along with: hearth community choose (hearth community there shows the id)")
+    return 0
+
+
 def _print(found: "Council") -> None:
     print(f"“{found.community}”: {found.rule}")
     if found.forked:
@@ -79,6 +112,8 @@ def _print(found: "Council") -> None:
     )
     if found.votes and any(seat.this_node and not seat.paper for seat in found.seats):
         print_note("This board's vote dies with it: hearth community paper")
+    for one in found.begun:
+        print_note(f"{one.by} began it anew with {', '.join(one.members)}: hearth community choose {short_id(one.id)}")
     print()
     if found.motions:
         print_table(

@@ -11,6 +11,7 @@ from mesh.core import ballots, crypto
 from mesh.core.ballots import Amendment, Ballot, Commit, Lock, Proposal, Recovery, Vote
 from mesh.core.contributions import Contribution
 from mesh.core.entries import Admit, Entry, Genesis, PublishModel, Remove, RetireModel, RotateKey, Unknown
+from mesh.core.new_beginning import Fork
 from mesh.core.standing import Standing
 from models.core.licences import UNKNOWN
 
@@ -103,7 +104,7 @@ class Scribe:
             case body:
                 return self._said_else(body)
 
-    def _said_else(self, body: PublishModel | RetireModel | Contribution | Ballot | Unknown) -> str:
+    def _said_else(self, body: PublishModel | RetireModel | Contribution | Fork | Ballot | Unknown) -> str:
         match body:
             case PublishModel(digest=digest, name=name, licence=licence):
                 return f"published {_named(name, digest.hex())}, licence {licence or UNKNOWN}"
@@ -112,6 +113,8 @@ class Scribe:
             case Contribution(giver=giver, period=period, amount=much):
                 said = amount(much.answers, much.tokens, much.model_bytes)
                 return f"received {said} from {self.person(giver)}, period {period}"
+            case Fork(entries=entries):
+                return f"begins the community anew, with {count(len(entries) - 1, 'other member')}"
             case Unknown(kind=kind):
                 return f"signed an entry of kind {_quoted(kind)}, which this version does not know"
             case ballot:

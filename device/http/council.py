@@ -13,6 +13,7 @@ from device.errors import BadRequestError
 from device.http.requests import read_body, text_of
 
 RULES: Final = ("margin", "notice", "invitations")
+MAX_WITHOUT: Final = 256
 MAX_REASON: Final = 200  # characters, as in an entry
 
 
@@ -40,6 +41,17 @@ def council_routes(administration: Administration) -> list[Route]:
             raise BadRequestError("agrees: true or false", param="agrees")
         return JSONResponse(asdict(await council.answer(request.path_params["proposal"], agrees=agrees)))
 
+    return [
+        Route("/api/community", community, methods=["GET"]),
+        Route("/api/proposals", propose, methods=["POST"]),
+        Route("/api/proposals/{proposal}/vote", vote, methods=["POST"]),
+        *_lost_board_routes(administration),
+    ]
+
+
+def _lost_board_routes(administration: Administration) -> list[Route]:
+    council = administration.council
+
     async def paper(_: Request) -> Response:
         return JSONResponse(asdict(council.make_paper()))
 
@@ -47,12 +59,21 @@ def council_routes(administration: Administration) -> list[Route]:
         fields = parse_object(await read_body(request))
         return JSONResponse(asdict(await council.recover(text_of(fields, "words"))))
 
+    async def fork(request: Request) -> Response:
+        without = parse_object(await read_body(request)).get("without")
+        if not isinstance(without, list) or len(without) > MAX_WITHOUT or not all(isinstance(o, str) for o in without):
+            raise BadRequestError(f"without: a list of up to {MAX_WITHOUT} nodes", param="without")
+        return JSONResponse(asdict(await administration.fork(without)))
+
+    async def choose(request: Request) -> Response:
+        fields = parse_object(await read_body(request))
+        return JSONResponse(asdict(await council.choose(text_of(fields, "id"))))
+
     return [
-        Route("/api/community", community, methods=["GET"]),
+        Route("/api/community/fork", fork, methods=["POST"]),
+        Route("/api/community/choose", choose, methods=["POST"]),
         Route("/api/community/paper", paper, methods=["POST"]),
         Route("/api/community/recover", recover, methods=["POST"]),
-        Route("/api/proposals", propose, methods=["POST"]),
-        Route("/api/proposals/{proposal}/vote", vote, methods=["POST"]),
     ]
 
 

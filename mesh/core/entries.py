@@ -17,6 +17,7 @@ from mesh.core import codec, crypto
 from mesh.core.ballots import BALLOT_KINDS, Ballot, Recovery, parse_ballot
 from mesh.core.codec import Item
 from mesh.core.contributions import Contribution, parse_contribution
+from mesh.core.new_beginning import Fork, parse_fork
 from mesh.core.statement import IdentityStatement
 from mesh.errors import MalformedError
 
@@ -126,10 +127,10 @@ class Unknown:
     kind: str
 
 
-Known = Genesis | Admit | Remove | RotateKey | PublishModel | RetireModel | Contribution | Ballot
+Known = Genesis | Admit | Remove | RotateKey | PublishModel | RetireModel | Contribution | Fork | Ballot
 Body = Known | Unknown
 KINDS: Final = BALLOT_KINDS | {
-    one.KIND for one in (Genesis, Admit, Remove, RotateKey, PublishModel, RetireModel, Contribution)
+    one.KIND for one in (Genesis, Admit, Remove, RotateKey, PublishModel, RetireModel, Contribution, Fork)
 }
 
 
@@ -255,7 +256,7 @@ def _parse_body(author: bytes, kind: str, items: list[Item]) -> Body:
         return parse_ballot(kind, items)
     if kind == Contribution.KIND:
         return parse_contribution(author, items)
-    body = _parse_membership(author, kind, items) or _parse_models(kind, items)
+    body = _parse_membership(author, kind, items) or _parse_others(kind, items)
     if body is None and kind in KINDS:
         raise MalformedError(f"a ledger entry of kind {kind} with another body")
     return body or _unknown(kind)
@@ -282,7 +283,7 @@ def _parse_membership(author: bytes, kind: str, items: list[Item]) -> Known | No
     return None
 
 
-def _parse_models(kind: str, items: list[Item]) -> Known | None:
+def _parse_others(kind: str, items: list[Item]) -> Known | None:
     match kind, items:
         case PublishModel.KIND, [digest, release, name, licence]:
             return PublishModel(
@@ -293,6 +294,8 @@ def _parse_models(kind: str, items: list[Item]) -> Known | None:
             )
         case RetireModel.KIND, [digest, reason]:
             return RetireModel(codec.fixed_bytes(digest, DIGEST_BYTES), codec.short_text(reason, MAX_REASON))
+        case Fork.KIND, _:
+            return parse_fork(items)
     return None
 
 

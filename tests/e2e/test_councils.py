@@ -50,6 +50,29 @@ def test_three_owners_decide_and_one_board_is_lost(tmp_path: Path) -> None:
         assert spark.json("status")["community"]["state"] == cinder.json("status")["community"]["state"]
 
 
+def test_two_go_on_without_a_lost_board_that_has_no_paper(tmp_path: Path) -> None:
+    """One begins the community anew, the other goes along; both have the record of the old one, and it still holds."""
+    ember, spark, flint = (Hearth(tmp_path / name, name=name) for name in ("ember", "spark", "flint"))
+    with ember, spark:
+        with flint:
+            for other in (spark, flint):
+                other.run("join", *ember.json("pair")["words"].split())
+            ember.run("propose", "voter", "flint")
+        old = ember.json("status")["community"]["id"]
+        assert ember.run("community", "fork", "--without", "flint", check=False).returncode == 1
+        kept = [ember.json("community", "fork", "--without", "flint", "--yes")["kept"]]
+        until(lambda: bool(spark.json("community")["begun"]))
+        [begun] = spark.json("community")["begun"]
+        assert (begun["by"], begun["members"]) == ("ember", ["ember", "spark"])
+        kept.append(spark.json("community", "choose", begun["id"][:8])["kept"])
+        ember.wait_for("spark")
+        new = {hearth.json("status")["community"]["id"] for hearth in (ember, spark)}
+        assert len(new) == 1
+        assert old not in new
+        assert [ember.json("verify", path)["community"] for path in kept] == [old, old]
+        assert ember.run("propose", "voter", "spark").stdout.startswith("Decided: proposal ")
+
+
 def agree(hearth: Hearth, proposal: str) -> None:
     """Have an owner say yes once the proposal has come."""
     until(lambda: any(one["id"] == proposal for one in hearth.json("community")["motions"]))

@@ -44,7 +44,7 @@ async def test_on_another_board_nothing_is_signed(tmp_path: Path) -> None:
             assert changed(anna) == ()
         async with running(tmp_path, "Anna", hardware=first) as anna:
             assert changed(anna) == ("board",)
-            await anna.node.leave()
+            await anna.node.belonging.leave()
             assert anna.node.community() is None
             with pytest.raises(BoardChangedError):
                 await anna.node.open_offer()

@@ -96,7 +96,7 @@ async def test_who_is_shown_out_by_decision_is_cut_off(tmp_path: Path) -> None:
 async def test_a_voter_that_leaves_leaves_the_others_free(tmp_path: Path) -> None:
     """Their boards take that up by themselves, and two decide from then on."""
     async with three(tmp_path) as (anna, ben, cleo):
-        await cleo.node.leave()
+        await cleo.node.belonging.leave()
         await see([anna, ben], {"Anna": "voter", "Ben": "voter"})
         await anna.until(lambda: len(anna.node.council.agenda().membership.charter.seats) == 2)
         await agreed([ben], anna.node.council.amend(Amendment(0, 2, 3, "")).id)

@@ -100,10 +100,10 @@ async def test_who_left_may_come_back(tmp_path: Path) -> None:
     """Leaving is told to the neighbours; the same node joins again with new words."""
     async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
         await paired(anna, ben)
-        await ben.node.leave()
+        await ben.node.belonging.leave()
         assert ben.node.community() is None
         with pytest.raises(NoCommunityError):
-            await ben.node.leave()
+            await ben.node.belonging.leave()
         await anna.until(lambda: not anna.node.neighbours())
         await paired(anna, ben)
         view = ben.node.community()
@@ -144,7 +144,7 @@ async def test_an_offer_serves_one_node(tmp_path: Path) -> None:
             await ben.node.open_offer()
         again = await anna.node.open_offer()
         assert again.words != offer.words
-        await anna.node.close_offer()
+        anna.node.belonging.close_offer()
         with pytest.raises(NoOfferError):
             await cleo.node.join(again.words, at=at)
 

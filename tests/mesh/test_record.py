@@ -83,7 +83,7 @@ async def test_a_feed_holds_so_much(tmp_path: Path) -> None:
             ben.node.record.sign(MODEL)
         assert len(ben.node.record.view().entries) == 2 + signed
         assert 40 < signed < 80
-        await ben.node.leave()
+        await ben.node.belonging.leave()
 
 
 async def test_a_key_in_dispute_signs_nothing(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class NodeProgram:
 
     async def leave(self) -> None:
         """Leave the community."""
-        await self._node.leave()
+        await self._node.belonging.leave()
 
     async def forget(self, node_id: str) -> None:
         """Remove a member."""

@@ -17,6 +17,7 @@ from mesh.core.contributions import NOTHING, Amount, counter_sign
 from mesh.core.entries import MAX_DEPS, MAX_ENTRY_BYTES, Admit, Entry, RotateKey
 from mesh.core.epochs import BY_OBSERVER, BY_VOTER, EpochKey
 from mesh.core.ledger import Ledger
+from mesh.core.new_beginning import Fork
 from mesh.core.roll import fold
 from tests.mesh.core.council import decided, refreshed, voters
 from tests.mesh.core.world import Person, copy_of
@@ -43,6 +44,7 @@ def entries() -> Family:
     named["lock"] = CLEO.signs(ledger, Lock(slot, 0, named["proposal"].id, (named["vote"].id,)))
     named["commit"] = CLEO.signs(ledger, Commit(slot, 0, named["proposal"].id, (named["lock"].id,)))
     named["contribution"] = CLEO.receives(ledger, BEN, 3456, period=2)
+    named["fork"] = CLEO.signs(ledger, Fork((ledger.genesis.raw,)))
     named["a kind of the future, with two deps"] = _signed(
         ADA, [1, ledger.community, ADA.public, 9, ID, [b"\1" * 32, b"\2" * 32], 1_700_000_000, "policy", [1, [b"x"]]]
     )

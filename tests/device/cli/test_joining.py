@@ -96,10 +96,10 @@ def test_rekey_of_a_daemon_that_does_not_come_back(
     assert done.out.startswith("This node has a new identity.\n")
 
 
-def test_rekey_of_a_founder_warns(daemon: SimulatedDaemon) -> None:
-    """Who alone lets nodes in is told what it means to go; no is no."""
+def test_rekey_of_a_voter_warns(daemon: SimulatedDaemon) -> None:
+    """Who votes is told what becomes of that."""
     question = rekey._question(parse(Status, daemon.status))
-    assert "nobody can be let in any more" in question
+    assert "Its vote stays with the old identity" in question
     assert "“willow street”" in question
     daemon.status["community"] = None
     assert rekey._question(parse(Status, daemon.status)) == (

@@ -62,7 +62,7 @@ async def test_who_follows_is_told_until_the_node_ends(tmp_path: Path) -> None:
             assert (line.number, line.kind) == (2, "retire")
             ending = asyncio.ensure_future(anext(lines))
             await asyncio.sleep(0)
-            await anna.node.close_offer()
+            anna.node.belonging.close_offer()
             log.stop()
             assert await ending == LogEnd(entries=3)
         assert [one async for one in lines] == []
@@ -98,7 +98,7 @@ async def test_who_leaves_the_community_has_followed_to_the_end(tmp_path: Path) 
             await anext(lines)
             ending = asyncio.ensure_future(anext(lines))
             await asyncio.sleep(0)
-            await anna.node.leave()
+            await anna.node.belonging.leave()
             if again:
                 await anna.node.open_offer()
             async with asyncio.timeout(20):
