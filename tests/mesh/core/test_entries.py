@@ -24,6 +24,7 @@ from mesh.core.entries import (
     Unknown,
     write_entry,
 )
+from mesh.core.new_beginning import Fork
 from mesh.errors import CryptoError, MalformedError
 from tests.mesh.core.world import Person
 
@@ -49,8 +50,9 @@ def test_each_kind_survives_the_wire() -> None:
     """What is signed is what is read."""
     ledger = ANNA.founds()
     entries = [ledger.genesis, ANNA.admits(ledger, BEN), BEN.publishes(ledger, "tiny"), BEN.retires(ledger, "tiny")]
+    entries += [BEN.signs(ledger, Fork((ledger.genesis.raw,)))]
     entries += [BEN.receives(ledger, ANNA, 300), BEN.removes(ledger, BEN), ANNA.becomes(ledger, CLEO)]
-    kinds: list[type[Known]] = [Genesis, Admit, PublishModel, RetireModel, Contribution, Remove, RotateKey]
+    kinds: list[type[Known]] = [Genesis, Admit, PublishModel, RetireModel, Fork, Contribution, Remove, RotateKey]
     assert {kind.KIND for kind in kinds} == KINDS - BALLOT_KINDS
     for entry, kind in zip(entries, kinds, strict=True):
         assert isinstance(entry.body, kind)
