@@ -73,7 +73,7 @@ class Roll:
         self.equivocations: dict[bytes, Equivocation] = {}
         """The proofs against keys, by author."""
         # By first key: invitations, and what came of them.
-        self._judged: dict[bytes, tuple[list[bytes], Member | None]] = {}
+        self._judged: dict[bytes, tuple[list[bytes], Member | None, frozenset[bytes]]] = {}
         self._causality = Causality()
         self._decisions = Decisions(entries, self._acts, self._causality)
         self._ancestors: dict[bytes, set[bytes]] = {}
@@ -92,7 +92,7 @@ class Roll:
             self._forget()
         if not self._acts.add(entry):
             return
-        if isinstance(body, Recovery):
+        if isinstance(body, Recovery | Commit):  # there may be several for one decision
             self._folded = None
         elif isinstance(body, Genesis | Admit | Remove | RotateKey):
             self._folded = None
@@ -179,15 +179,16 @@ class Roll:
         cases: dict[bytes, list[Invitation]] = {}
         for invitation in {one.entry.id: one for found in invitations.values() for one in found}.values():
             cases.setdefault(invitation.admit.subject.public, []).append(invitation)
-        observers = {root: self._member(root, found, shown_out) for root, found in sorted(cases.items())}
+        judged = {root: self._judge(root, found, shown_out) for root, found in sorted(cases.items())}
+        observers = {root: member for root, (member, _) in judged.items()}
         members = {member.raw_id: member for member in observers.values() if member}
         # Of two who go on under one key it is the one whose own that is.
         members |= {crypto.raw_id(root): one for root, one in observers.items() if one and one.public == root}
         seated = self._seat(chain, terms, shown_out, members)
         present = {term.public: term for term in terms if term.until is None and term.public in seated}
         inviters = {
-            member.raw_id: self._inviters(root, cases[root], shown_out)
-            for root, member in observers.items()
+            member.raw_id: inviters
+            for member, inviters in judged.values()
             if member and members[member.raw_id] is member
         }
         return Membership(
@@ -202,7 +203,7 @@ class Roll:
             },
             charter=chain[-1].charter,
             decided=frozenset(epoch.charter.decided for epoch in chain),
-            rivals=tuple(sorted(chain[-1].tally.decided)),
+            rivals=tuple(sorted(decided)) if len(decided := chain[-1].tally.decided) > 1 else (),
             voters=seated,
             is_stale=any(self._is_stale(seat, seated.get(seat.public)) for seat in chain[-1].charter.seats),
             invitations={
@@ -311,17 +312,23 @@ class Roll:
         static = last.new.static if last else member.static
         return Member(crypto.raw_id(key), key, static, member.name, member.role)
 
-    def _member(self, root: bytes, invitations: list[Invitation], oustings: list[Ousting]) -> Member | None:
-        """Say as what a node belongs, if it does; what was said of the same invitations is said again."""
+    def _judge(
+        self, root: bytes, invitations: list[Invitation], oustings: list[Ousting]
+    ) -> tuple[Member | None, frozenset[bytes]]:
+        """Say as what a node belongs, if it does, and who alone can take that back.
+
+        What was said of the same invitations is said again.
+        """
         ids = [one.entry.id for one in invitations]
-        known, member = self._judged.get(root, ([], None))
+        known, member, inviters = self._judged.get(root, ([], None, frozenset[bytes]()))
         if known != ids:
-            member = None
-            for one in self._standing(root, invitations, oustings)[-1:]:
+            standing = self._standing(root, invitations, oustings)
+            member, inviters = None, self._inviters({one.term for one in standing})
+            for one in standing[-1:]:
                 static, name = one.admit.subject.static, one.admit.node_name
                 member = self._under_last_key(Member(crypto.raw_id(root), root, static, name, OBSERVER))
-            self._judged[root] = ids, member
-        return member
+            self._judged[root] = ids, member, inviters
+        return member, inviters
 
     def _standing(self, root: bytes, invitations: list[Invitation], oustings: list[Ousting]) -> list[Invitation]:
         """Return the invitations that know of every removal that concerns them."""
@@ -341,9 +348,8 @@ class Roll:
             any(knows(one.entry.id, commit) for commit in ousting.commits) for ousting in decided
         )
 
-    def _inviters(self, root: bytes, invitations: list[Invitation], oustings: list[Ousting]) -> frozenset[bytes]:
-        """Return the key of who alone can take back all that lets somebody in."""
-        terms = {one.term for one in self._standing(root, invitations, oustings)}
+    def _inviters(self, terms: set[Term]) -> frozenset[bytes]:
+        """Return the present key of who alone let somebody in, while it votes."""
         if len(terms) != 1:
             return frozenset()
         [term] = terms
