@@ -2,7 +2,8 @@
 
 Each epoch's voters decide on one successor.  Where certificates stand for two, which takes more than a third of
 dishonest voters, the community is forked: the epoch before stays in force, and nothing that was decided after it counts
-(decision 24 of docs/protocol.md).  All branches are followed nevertheless, since what was taken once must be counted.
+(decision 24 of docs/protocol.md).  What was decided on counts once it is here.  All branches are followed, since what
+was taken once must be counted.
 """
 
 from collections import defaultdict
@@ -63,14 +64,14 @@ class Decisions:
     def in_force(self) -> list[Epoch]:
         """The epochs that nobody can call into question: the first, and what followed until now or until a fork."""
         chain = self._level(0)[:1]
-        while chain and len(chain[-1].tally.decided) == 1 and chain[-1].next:
+        while chain and len(chain[-1].next) == 1:
             chain += chain[-1].next.values()
         return chain
 
     @property
     def count(self) -> int:
-        """How much was decided, in all branches; it never falls."""
-        return sum(len(epoch.tally.decided) for epoch in self.epochs())
+        """How many epochs were decided on, in all branches; it never falls."""
+        return sum(len(epoch.next) for epoch in self.epochs())
 
     def ballots(self, number: int) -> Sequence[Entry]:
         """Return what was signed for an epoch, whoever signed it."""

@@ -203,7 +203,7 @@ class Roll:
             },
             charter=chain[-1].charter,
             decided=frozenset(epoch.charter.decided for epoch in chain),
-            rivals=tuple(sorted(decided)) if len(decided := chain[-1].tally.decided) > 1 else (),
+            rivals=tuple(sorted(chain[-1].next)),
             voters=seated,
             is_stale=any(self._is_stale(seat, seated.get(seat.public)) for seat in chain[-1].charter.seats),
             invitations={
