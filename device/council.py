@@ -75,7 +75,9 @@ class CouncilRoom:
         if not (max(margin, notice) <= MAX_VOTERS and invitations <= MAX_INVITATIONS):
             raise BadRequestError(f"margin and notice: up to {MAX_VOTERS}; invitations: up to {MAX_INVITATIONS}")
         if Amendment(margin, notice, invitations, "") == Amendment(rules.margin, rules.notice, rules.invitations, ""):
-            raise BadRequestError("these are the rules already")
+            error = BadRequestError("these are the rules already")
+            error.hint = "say what else should be: --margin, --notice or --invitations"
+            raise error
         return self._proposed(self._council.amend(Amendment(margin, notice, invitations, reason)).id)
 
     async def answer(self, prefix: str, *, agrees: bool) -> Council:

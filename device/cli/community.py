@@ -112,14 +112,13 @@ def _print(found: "Council") -> None:
     )
     if found.votes and any(seat.this_node and not seat.paper for seat in found.seats):
         print_note("This board's vote dies with it: hearth community paper")
-    for one in found.begun:
-        print_note(f"{one.by} began it anew with {', '.join(one.members)}: hearth community choose {short_id(one.id)}")
+    for new in found.begun:
+        print_note(f"{new.by} began it anew with {', '.join(new.members)}: hearth community choose {short_id(new.id)}")
     print()
     if found.motions:
-        print_table(
-            ("PROPOSAL", "", "YOU"),
-            [(short_id(one.id), f"{one.says} · {progress(one, found)}", one.answer or "-") for one in found.motions],
-        )
+        for one in found.motions:
+            said = f"; you said {one.answer}" if one.answer else ""
+            print(f"{short_id(one.id)}  {one.says}\n          {progress(one, found)}{said}")
         if found.votes:
             print_note("hearth vote PROPOSAL yes|no")
     else:

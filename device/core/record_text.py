@@ -99,8 +99,9 @@ class Scribe:
                 return "left the community"
             case Remove(public=public, reason=reason):
                 return _because(f"removed {self.person(public)}", reason)
-            case RotateKey(new=new):
-                return f"goes on under a new key, as node {short_id(crypto.node_id(new.raw_id))}"
+            case RotateKey(old=old, new=new):
+                node = f"node {short_id(crypto.node_id(new.raw_id))}"
+                return _goes_on(node) if old == entry.author else f"gives {node} the place of {self.person(old)}"
             case body:
                 return self._said_else(body)
 
@@ -154,6 +155,10 @@ class Scribe:
 
 def _value(value: bytes | None) -> str:
     return "none of them" if value is None else f"proposal {short_id(value.hex())}"
+
+
+def _goes_on(node: str) -> str:
+    return f"goes on under a new key, as {node}"
 
 
 def _rules(rules: Amendment) -> str:

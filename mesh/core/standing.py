@@ -13,11 +13,13 @@ A pure, total function of the set of entries and of the membership it folds to, 
 from collections.abc import Iterable, Mapping
 
 from mesh.core.acts import Acts
+from mesh.core.ballots import Amendment, Commit, Lock, Proposal, Recovery, Vote
 from mesh.core.causality import Causality, parents_first
 from mesh.core.contributions import Contribution
 from mesh.core.entries import Admit, Entry, Genesis, PublishModel, Remove, RetireModel, RotateKey
 from mesh.core.equivocation import equivocations
 from mesh.core.membership import Membership, Term
+from mesh.core.new_beginning import Fork
 
 
 class Standing:
@@ -81,7 +83,10 @@ class Standing:
         return any(self._is_within(entry, term) for term in self._membership.terms if entry.author in term.keys)
 
     def counts(self, entry: Entry) -> bool:
-        """Whether an entry of the set has the say that its author claims; one of an unknown kind has none."""
+        """Whether an entry of the set has the say that its author claims; one of an unknown kind has none.
+
+        A ballot has it if its author votes, or did, whatever came of it.
+        """
         match entry.body:
             case Genesis():
                 return True
@@ -95,11 +100,17 @@ class Standing:
                 return self._is_heard(entry) and any(
                     self._stands(entry, person) for person in self._people.get(entry.author, ())
                 )
-        return False
+        return self._is_entitled(entry)
 
     def knows(self, publication: Entry, retirement: Entry) -> bool:
         """Whether a publication of the set comes causally after a retirement of the set."""
         return self._causality.knows(publication.id, retirement.id)
+
+    def _is_entitled(self, entry: Entry) -> bool:
+        """Whether a ballot's author votes, or did; and a beginning's was let in."""
+        if isinstance(entry.body, Proposal | Amendment | Recovery | Vote | Lock | Commit):
+            return any(entry.author in term.keys for term in self._membership.terms)
+        return isinstance(entry.body, Fork) and entry.author in self._people
 
     def _removals_of(self, person: bytes, by_id: Mapping[bytes, Entry]) -> set[bytes]:
         """Return what ended somebody's membership: own words, an inviter's, and proposals that were decided on."""

@@ -8,8 +8,9 @@ from device.core.record_text import Scribe, Wanted
 from device.wording import short_id
 from mesh.core import crypto
 from mesh.core.ballots import Amendment, Commit, Lock, Proposal, Recovery, Slot, Vote
-from mesh.core.entries import Admit, PublishModel, Remove, write_entry
+from mesh.core.entries import Admit, PublishModel, Remove, RotateKey, write_entry
 from mesh.core.ledger import Ledger
+from mesh.core.new_beginning import Fork
 from mesh.core.roll import fold
 from mesh.core.standing import Standing
 from tests.mesh.core.world import Person, digest_of, of_the_future
@@ -104,6 +105,19 @@ def test_what_is_voted_on_is_a_sentence_too(ledger: Ledger) -> None:
         f"{node(ANNA)} votes on decision 3, round 1, for none of them",
         f"{node(ANNA)} is bound on decision 3, round 1, to proposal 00010203",
         f"{node(ANNA)} writes down that decision 3 is proposal 00010203",
+    ]
+
+
+def test_a_paper_and_a_beginning_are_sentences_too(ledger: Ledger) -> None:
+    """Whose place goes to which node, and who begins anew with how many."""
+    dara = Person("Dara")
+    ANNA.signs(ledger, Recovery(dara.public))
+    dara.signs(ledger, RotateKey(ANNA.public, CLEO.statement))
+    BEN.signs(ledger, Fork((b"genesis", b"one", b"two")))
+    paper, board = (f"node {short_id(crypto.node_id(one.raw_id))}" for one in (dara, CLEO))
+    assert said(ledger)[3:] == [
+        f"{paper} gives {board} the place of {node(ANNA)}",
+        f"{node(BEN)} begins the community anew, with 2 other members",
     ]
 
 

@@ -2,10 +2,13 @@
 
 import pytest
 
+from mesh.core.ballots import MAKE_OBSERVER, MAKE_VOTER, SHOW_OUT, Amendment, Commit, Lock, Recovery, Vote
 from mesh.core.entries import Entry, RotateKey
 from mesh.core.ledger import Ledger
+from mesh.core.new_beginning import Fork
 from mesh.core.roll import fold
 from mesh.core.standing import Standing
+from tests.mesh.core.council import decided
 from tests.mesh.core.world import Person, copy_of, of_the_future
 
 ANNA, BEN, CLEO, DARA = (Person(name) for name in ("Anna", "Ben", "Cleo", "Dara"))
@@ -192,3 +195,43 @@ def test_whose_a_key_is(ledger: Ledger) -> None:
     assert set(judge.people_of(DARA.public)) == {BEN.public, CLEO.public}
     assert judge.name_of(DARA.public) == judge.name_of(judge.people_of(DARA.public)[0])
     assert judge.people_of(b"nobody's") == ()
+
+
+def test_ballots_count_if_their_author_votes_or_did(ledger: Ledger) -> None:
+    """Whatever came of them; a beginning is anybody's who was let in."""
+    ANNA.admits(ledger, CLEO)
+    decided(ledger, [ANNA], MAKE_VOTER, BEN)
+    mine = [ANNA.signs(ledger, Amendment(0, 0, 5, "")), BEN.signs(ledger, Recovery(DARA.public))]
+    theirs = [CLEO.signs(ledger, Amendment(0, 0, 5, "")), CLEO.signs(ledger, Fork(()))]
+    assert counted(ledger, *mine) == [True, True]
+    assert counted(ledger, *theirs) == [False, True]
+    assert counted(ledger, *(one for one in ledger.entries if isinstance(one.body, Vote | Lock | Commit))) == [True] * 3
+
+
+def test_a_voters_retirement_counts_for_its_term(ledger: Ledger) -> None:
+    """Not before it knew that it votes, nor after what ended that, unless that knew of it."""
+    before = BEN.retires(ledger, "one")
+    decided(ledger, [ANNA], MAKE_VOTER, BEN)
+    during = BEN.retires(ledger, "one")
+    elsewhere = copy_of(ledger)
+    meanwhile = BEN.retires(elsewhere, "two")
+    decided(ledger, [ANNA, BEN], MAKE_OBSERVER, BEN)
+    ledger.add(meanwhile)
+    after = BEN.retires(ledger, "one")
+    judge = standing(ledger)
+    assert [judge.is_voters(one) for one in (before, during, meanwhile, after)] == [False, True, False, False]
+    assert not judge.votes(BEN.public)
+
+
+def test_who_is_shown_out_by_decision_counts_up_to_the_proposal(ledger: Ledger) -> None:
+    """And again from where it was let in anew."""
+    ANNA.admits(ledger, CLEO)
+    decided(ledger, [ANNA], MAKE_VOTER, BEN)
+    known = CLEO.publishes(ledger, "one")
+    elsewhere = copy_of(ledger)
+    meanwhile = CLEO.publishes(elsewhere, "two")
+    decided(ledger, [ANNA, BEN], SHOW_OUT, CLEO)
+    ledger.add(meanwhile)
+    assert counted(ledger, known, meanwhile) == [True, False]
+    BEN.admits(ledger, CLEO)
+    assert counted(ledger, known, CLEO.publishes(ledger, "three")) == [True, True]
