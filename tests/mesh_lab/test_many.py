@@ -14,7 +14,7 @@ from tests.mesh_lab.nodes import Node, living, memory_mb, settle, start_all
 pytestmark = [pytest.mark.lab, pytest.mark.program("mosquitto", *TOOLS)]
 
 COUNT = 34
-SETTLED_WITHIN_S = 120.0
+SETTLED_WITHIN_S = 300.0  # 34 nodes on two cores took 27 to 82 s; this only tells apart what never comes about
 
 
 @pytest.fixture(scope="module")
