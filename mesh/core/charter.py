@@ -5,7 +5,7 @@ is the same wherever both are.  Every decision also takes up what needs nobody's
 they registered, and who of them has left.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,6 +14,8 @@ from mesh.core.ballots import MAKE_OBSERVER, MAKE_VOTER, MAX_VOTERS, SHOW_OUT, A
 from mesh.core.causality import Causality
 from mesh.core.entries import Admit, Entry
 from mesh.core.tally import Electorate, quorum_of
+
+Knows = Callable[[bytes], bool]  # of the ids of removals, rotations and papers: those that an entry comes after
 
 INVITATIONS: Final = 16  # of a voter who did not found the community
 
@@ -54,10 +56,6 @@ class Charter:
     def quorum(self) -> int:
         """How many voters decide."""
         return min(len(self.seats), quorum_of(len(self.seats)) + self.rules.margin)
-
-    def seat_under(self, key: bytes) -> Seat | None:
-        """Return the seat whose holder uses this key, as far as the epoch's decision knew."""
-        return next((seat for seat in self.seats if seat.key == key), None)
 
 
 class Succession:
@@ -107,17 +105,36 @@ class Succession:
 
     def following(self, charter: Charter, entry: Entry, leavings: Iterable[Entry]) -> Charter:
         """Give the epoch that a decision for this entry makes of another.  leavings: what `left` has an answer to."""
-        gone = {self.left(charter, one) for one in leavings if self._causality.knows(entry.id, one.id)}
+
+        def knows(other_id: bytes) -> bool:
+            return self._causality.knows(entry.id, other_id)
+
+        seats = self._renewed(charter, leavings, knows)
+        return self._changed(replace(charter, number=charter.number + 1, decided=entry.id), seats, entry, knows)
+
+    def is_stale(self, charter: Charter, leavings: Iterable[Entry]) -> bool:
+        """Whether a decision that asks for nothing would change something, by what needs nobody's consent."""
+        return self._renewed(charter, leavings, lambda _: True) != [*charter.seats]
+
+    def _renewed(self, charter: Charter, leavings: Iterable[Entry], knows: Knows) -> list[Seat]:
+        """Take up who has left, which keys voters go on under, and their papers.
+
+        Nobody goes on under the key of another seat, and who goes round in a circle goes nowhere: doing it again
+        changes nothing, whatever anybody signed.
+        """
+        gone = {self.left(charter, one) for one in leavings if knows(one.id)}
         staying = [seat for seat in charter.seats if seat not in gone]
         taken = {seat.key for seat in staying}
         seats: list[Seat] = []
         for seat in staying:
-            renewed = self._renewed(seat, entry, taken)
-            taken.add(renewed.key)
-            seats.append(renewed)
-        return self._changed(replace(charter, number=charter.number + 1, decided=entry.id), seats, entry)
+            key = _end_of(seat.key, lambda key, seat=seat: self._next_key(key, seat, taken, knows))  # type: ignore[misc]
+            paper = seat.recovery or self._paper_of(key, knows)
+            recovery = _end_of(paper, lambda paper: self._paper_of(paper, knows)) if paper else None
+            taken.add(key)
+            seats.append(replace(seat, key=key, recovery=recovery))
+        return seats
 
-    def _changed(self, charter: Charter, seats: list[Seat], entry: Entry) -> Charter:
+    def _changed(self, charter: Charter, seats: list[Seat], entry: Entry, knows: Knows) -> Charter:
         """Apply what was asked for; what asks for nothing that can be done changes nothing."""
         rules = charter.rules
         match entry.body:
@@ -126,37 +143,39 @@ class Succession:
                 seats = left or seats  # a community without a voter could decide nothing, ever
             case Proposal(what=what, public=public) if what == MAKE_VOTER:
                 known = {key for seat in seats for key in (seat.public, seat.key)}
-                if public not in known and len(seats) < MAX_VOTERS and self._is_introduced(public, entry):
-                    seats = [*seats, Seat(public, public, entry.id, self._paper_of(public, entry))]
+                if public not in known and len(seats) < MAX_VOTERS and self._is_introduced(public, entry, knows):
+                    seats = [*seats, Seat(public, public, entry.id, self._paper_of(public, knows))]
             case Amendment() as amendment:
                 rules = Rules(amendment.margin, amendment.notice, amendment.invitations)
         return replace(charter, seats=tuple(seats), rules=rules)
 
-    def _is_introduced(self, public: bytes, entry: Entry) -> bool:
+    def _is_introduced(self, public: bytes, entry: Entry, knows: Knows) -> bool:
         """Whether an entry knows of somebody's admission, or going on, under a key: else there is nobody to vote."""
-        if any(self._causality.knows(entry.id, turn.id) for turn in self._acts.turns_to(public)):
+        if any(knows(turn.id) for turn in self._acts.turns_to(public)):
             return True
         before = (self._entries[one].body for one in ancestors(entry.id, self._entries))
         return any(isinstance(body, Admit) and body.subject.public == public for body in before)
 
-    def _renewed(self, seat: Seat, entry: Entry, taken: set[bytes]) -> Seat:
-        """Give the seat with the keys that an entry knows of; of several rotations a paper's counts first."""
-        key, recovery, seen = seat.key, seat.recovery, {seat.key}
-        while True:
-            turns = [
-                turn
-                for turn in self._acts.turns_from(key)
-                if turn.paper in {None, seat.recovery} and self._causality.knows(entry.id, turn.id)
-            ]
-            new = min(turns, key=lambda turn: (turn.paper is None, turn.id)).new.public if turns else key
-            if new in seen or new in taken:
-                break
-            key = new
-            seen.add(key)
-        recovery = self._paper_of(key, entry) if recovery is None else self._paper_of(recovery, entry) or recovery
-        return replace(seat, key=key, recovery=recovery)
+    def _next_key(self, key: bytes, seat: Seat, taken: set[bytes], knows: Knows) -> bytes | None:
+        """Return what replaced a seat's key: of several rotations one by its paper first, then the lowest id."""
+        turns = [turn for turn in self._acts.turns_from(key) if turn.paper in {None, seat.recovery} and knows(turn.id)]
+        if not turns:
+            return None
+        new = min(turns, key=lambda turn: (turn.paper is None, turn.id)).new.public
+        return None if new in taken - {seat.key} else new
 
-    def _paper_of(self, author: bytes, entry: Entry) -> bytes | None:
-        """Return the recovery key that somebody registered first, as far as an entry knows."""
-        known = [one for one in self._acts.papers.get(author, ()) if self._causality.knows(entry.id, one.id)]
+    def _paper_of(self, author: bytes, knows: Knows) -> bytes | None:
+        """Return the recovery key that somebody registered first."""
+        known = [one for one in self._acts.papers.get(author, ()) if knows(one.id)]
         return min(known, key=lambda one: (one.seq, one.id)).public if known else None
+
+
+def _end_of(key: bytes, following: Callable[[bytes], bytes | None]) -> bytes:
+    """Follow keys to the last one; back at one that was passed, it is the first that stays."""
+    seen, last = {key}, key
+    while (new := following(last)) is not None:
+        if new in seen:
+            return key
+        seen.add(new)
+        last = new
+    return last

@@ -77,6 +77,11 @@ class Decisions:
         """Return what was signed for an epoch, whoever signed it."""
         return self._ballots.get(number, ())
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether the charter in force lacks what needs nobody's consent, a voter's new key for instance."""
+        return self._succession.is_stale(self.in_force[-1].charter, self._leavings)
+
     def seats(self) -> dict[tuple[bytes, bytes], Seat]:
         """Return all seats ever given, in all branches, as they were last: by public key and by what gave them."""
         return {(seat.public, seat.since): seat for epoch in self.epochs() for seat in epoch.charter.seats}

@@ -18,7 +18,6 @@ from mesh.core import crypto
 from mesh.core.acts import Acts, ancestors
 from mesh.core.ballots import SHOW_OUT, Amendment, Commit, Proposal, Recovery
 from mesh.core.causality import Causality, parents_first
-from mesh.core.charter import Seat
 from mesh.core.decisions import Decisions, Epoch
 from mesh.core.entries import Admit, Entry, Genesis, Remove, RotateKey
 from mesh.core.equivocation import Equivocation, proof_of
@@ -205,7 +204,7 @@ class Roll:
             decided=frozenset(epoch.charter.decided for epoch in chain),
             rivals=tuple(sorted(chain[-1].next)),
             voters=seated,
-            is_stale=any(self._is_stale(seat, seated.get(seat.public)) for seat in chain[-1].charter.seats),
+            is_stale=self._decisions.is_stale,
             invitations={
                 seated[public].public: budgets[term] - len(invitations[term]) for public, term in present.items()
             },
@@ -297,11 +296,6 @@ class Roll:
             return founding.founder.static, founding.node_name
         named = self._introduced.get(public)
         return (named[1].static, named[2]) if named is not None else (b"", "")
-
-    def _is_stale(self, seat: Seat, holder: Member | None) -> bool:
-        """Whether a seat's holder has left, goes on under another key, or has a paper that no decision knew of."""
-        papers = self._acts.papers.get(seat.recovery or seat.key, ())
-        return holder is None or holder.public != seat.key or any(one.public != seat.recovery for one in papers)
 
     def _under_last_key(self, member: Member) -> Member | None:
         """Return the member under the key it uses now; None if that key has been rotated away too, in a circle."""

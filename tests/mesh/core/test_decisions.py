@@ -378,13 +378,24 @@ def test_a_voters_removal_by_a_stranger_is_not_its_leaving() -> None:
     assert decided(ledger, [ANNA], SHOW_OUT, BEN).charter.number == 1
 
 
-def test_a_key_that_votes_has_a_seat() -> None:
-    """And no other."""
-    ledger = voters(ANNA.founds(), ANNA)
-    ANNA.admits(ledger, BEN)
-    charter = ledger.epoch().charter
-    assert charter.seat_under(ANNA.public) == charter.seats[0]
-    assert charter.seat_under(BEN.public) is None
+@pytest.mark.parametrize("what", ["another voter's key", "a circle", "a circle of papers", "a way into a circle"])
+def test_no_voter_keeps_the_others_deciding_for_ever(what: str) -> None:
+    """What was taken up needs to be taken up no more, wherever somebody's keys and papers lead."""
+    ledger = voters(ANNA.founds(), ANNA, BEN)
+    papers = [Person(f"paper {number}") for number in range(2)]
+    if what == "another voter's key":
+        BEN.becomes(ledger, ANNA)
+    elif what == "a circle of papers":
+        BEN.signs(ledger, Recovery(papers[0].public))
+        papers[0].signs(ledger, Recovery(papers[1].public))
+        papers[1].signs(ledger, Recovery(papers[0].public))
+    else:
+        BEN.becomes(ledger, CLEO)
+        CLEO.becomes(ledger, DARA)
+        DARA.becomes(ledger, BEN if what == "a circle" else CLEO)
+    if what == "a circle of papers":
+        assert refreshed(ledger, [ANNA, BEN]).charter.seats[1].recovery == papers[0].public
+    assert not folded(ledger).is_stale
 
 
 def test_an_old_proposal_finds_whom_it_names_under_the_seat_of_that_time() -> None:

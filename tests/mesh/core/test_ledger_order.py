@@ -122,6 +122,17 @@ def test_ledger_fold_is_total_over_parts_in_order(actions: list[tuple[str, int, 
     assert all(left >= 0 for left in membership.invitations.values())
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(ACTIONS, max_size=16))
+def test_ledger_what_was_taken_up_needs_not_be_taken_up_again(actions: list[tuple[str, int, int, int]]) -> None:
+    """Whatever anybody signed: boards that take up by themselves what needs nobody's consent come to rest."""
+    ledger = lived(actions)
+    for person in PEOPLE:
+        refresh = person.signs(ledger, Proposal(REFRESH, person.public, ""))
+        membership = agree(ledger, PEOPLE, refresh)
+        assert not (membership.charter.decided == refresh.id and membership.is_stale)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(ACTIONS, max_size=16), st.randoms(use_true_random=False))
 def test_ledger_growth_gives_nothing_back(actions: list[tuple[str, int, int, int]], rng: random.Random) -> None:
