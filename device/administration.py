@@ -74,7 +74,7 @@ class Administration:
     @property
     def council(self) -> CouncilRoom:
         """What voters decide."""
-        return CouncilRoom(self.mesh.council, self.mesh.beginning, self.readings, self.mesh.node_id)
+        return CouncilRoom(self.mesh.council, self.mesh.fork, self.readings, self.mesh.node_id)
 
     def status(self) -> Status:
         """This node now."""

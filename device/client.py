@@ -229,9 +229,9 @@ class DaemonClient(ModelsClient):
         body = {"without": [*without]}
         return self._parse(Moved, await self._call("POST", "/api/community/fork", body, within_s=JOIN_WITHIN_S))
 
-    async def choose(self, beginning: str) -> Moved:
+    async def choose(self, fork: str) -> Moved:
         """Go along with a community that a member began anew, by the beginning of its id."""
-        body = {"id": beginning}
+        body = {"id": fork}
         return self._parse(Moved, await self._call("POST", "/api/community/choose", body, within_s=JOIN_WITHIN_S))
 
     async def recover(self, words: str) -> Council:

@@ -7,7 +7,7 @@ from device.api_of_council import Begun, Council, Motion, Moved, Paper, Proposed
 from device.errors import AmbiguousNodeError, BadRequestError
 from device.record.reading import Reading, Readings
 from device.wording import deciding
-from mesh.beginning import NewBeginning
+from mesh.community_fork import CommunityFork
 from mesh.core import crypto
 from mesh.core.agenda import Motion as Agendum
 from mesh.core.ballots import MAX_INVITATIONS, MAX_VOTERS, Amendment
@@ -22,9 +22,9 @@ MIN_PREFIX: Final = 4
 class CouncilRoom:
     """Shows the mesh's council in words, and hands on what the owner says there."""
 
-    def __init__(self, council: MeshCouncil, beginning: NewBeginning, readings: Readings, own_id: str) -> None:
+    def __init__(self, council: MeshCouncil, fork: CommunityFork, readings: Readings, own_id: str) -> None:
         self._council = council
-        self._beginning = beginning
+        self._fork = fork
         self._readings = readings
         self._own_id = own_id
 
@@ -58,7 +58,7 @@ class CouncilRoom:
             motions=tuple(_motion(one, agenda, names, left, reading) for one in agenda.motions),
             begun=tuple(
                 Begun(id=one.id.hex(), by=reading.standing.name_of(one.by), members=one.members)
-                for one in self._beginning.offered()
+                for one in self._fork.offered()
             ),
         )
 
@@ -82,12 +82,8 @@ class CouncilRoom:
 
     async def answer(self, prefix: str, *, agrees: bool) -> Council:
         """Say yes or no to a proposal, by the beginning of its id.  Raises UnknownProposalError, MeshError."""
-        found = [one.id for one in self._council.agenda().motions if one.id.hex().startswith(prefix.lower())]
-        if len(prefix) < MIN_PREFIX or not found:
-            raise UnknownProposalError(f"nothing that can be decided on begins with {prefix[:64]!r}")
-        if len(found) > 1:
-            raise AmbiguousNodeError(f"{len(found)} proposals begin with {prefix!r}")
-        self._council.answer(found[0], agrees=agrees)
+        proposal = _one_of([one.id for one in self._council.agenda().motions], prefix)
+        self._council.answer(proposal, agrees=agrees)
         return await self.shown()
 
     def make_paper(self) -> Paper:
@@ -101,11 +97,11 @@ class CouncilRoom:
 
     async def fork(self, without: Sequence[str]) -> Moved:
         """Begin the community anew without some members, by their whole ids.  Raises MeshError."""
-        return Moved(kept=str(await self._beginning.begin([crypto.parse_node_id(one) for one in without])))
+        return Moved(kept=str(await self._fork.begin([crypto.parse_node_id(one) for one in without])))
 
     async def choose(self, prefix: str) -> Moved:
         """Go along with what a member began, by the beginning of its id.  Raises MeshError."""
-        return Moved(kept=str(await self._beginning.choose(prefix)))
+        return Moved(kept=str(await self._fork.choose(_one_of([one.id for one in self._fork.offered()], prefix))))
 
     def _proposed(self, proposal: bytes) -> Proposed:
         return Proposed(id=proposal.hex(), decided=proposal in self._council.agenda().membership.decided)
@@ -117,6 +113,16 @@ class CouncilRoom:
     def _name(self, membership: Membership, seat: bytes, reading: Reading) -> str:
         holder = membership.voters.get(seat)
         return holder.name if holder is not None else reading.standing.name_of(seat)
+
+
+def _one_of(ids: Sequence[bytes], prefix: str) -> bytes:
+    """Return the one id that begins so.  Raises UnknownProposalError, AmbiguousNodeError."""
+    found = [one for one in ids if one.hex().startswith(prefix.lower())]
+    if len(prefix) < MIN_PREFIX or not found:
+        raise UnknownProposalError(f"nothing that can be decided on begins with {prefix[:64]!r}")
+    if len(found) > 1:
+        raise AmbiguousNodeError(f"{len(found)} ids begin with {prefix!r}")
+    return found[0]
 
 
 def _motion(

@@ -12,7 +12,7 @@ from mesh.community import CommunityStore
 from mesh.core import crypto
 from mesh.core.ballots import SHOW_OUT
 from mesh.core.door_messages import Grant
-from mesh.core.entries import Remove
+from mesh.core.entries import Entry, Remove
 from mesh.core.pairing import PairingKey
 from mesh.council import Council
 from mesh.errors import (
@@ -37,7 +37,9 @@ from mesh.visits import MAX_DOORS, DoorAddress, Met, Visitor, offer_doors
 
 log = logging.getLogger(__name__)
 
+SETTLED_S: Final = 10.0
 FAREWELL_S: Final = 2.0  # for neighbours to hear that this node leaves
+FAREWELLS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,16 +146,28 @@ class Belonging:
         if membership is None:
             raise NoCommunityError("this node belongs to no community")
         if self._store.others:
-            try:
-                entry = self._store.sign(Remove(self._identity.public, "left"))
-            except FeedBehindError as error:
-                log.warning("leaving without a word: %s", error)
-            else:
-                self._exchange.spread(entry)
-                await self._neighbourhood.shown_out(FAREWELL_S)
+            await self.farewell("left")
         self._reception.offer = None
         self._store.leave()
         self._events.on_ledger()
+
+    async def farewell(self, reason: str, *before: Entry) -> None:
+        """Say in the record that this node leaves, and wait a moment for the neighbours to hear of it.
+
+        before: what this node signed just now and they should hear of too.  Who has left answers nobody any more, so it
+        is told again while a neighbour has not cut its link: a link on its way to another epoch key loses what is sent.
+        """
+        await self._neighbourhood.settled(SETTLED_S)
+        try:
+            leaving = self._store.sign(Remove(self._identity.public, reason))
+        except FeedBehindError as error:
+            log.warning("leaving without a word: %s", error)
+            return
+        for _ in range(FAREWELLS):
+            for entry in (*before, leaving):
+                self._exchange.spread(entry)
+            if await self._neighbourhood.shown_out(FAREWELL_S):
+                break
 
     def forget(self, node_id: str) -> bool:
         """End a node's membership for everyone, or propose that; return whether it ended.

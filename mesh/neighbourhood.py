@@ -188,15 +188,25 @@ class Neighbourhood:
                     loop.call_later(REKEY_S, self._on_change)  # if it takes longer, that is news
                 slot.link.keys_changed()
 
-    async def shown_out(self, seconds: float) -> None:
+    async def settled(self, seconds: float) -> None:
+        """Wait, for so long at most, until no link is on its way up, or to another key: what is sent then is lost."""
+        await self._while(lambda link: link.state is LinkState.CONNECTING, seconds)
+
+    async def shown_out(self, seconds: float) -> bool:
         """Wait, for so long at most, until every neighbour has heard that this node left, and has cut its link."""
-        linked = [slot for slot in self._slots.values() if slot.link is not None and slot.link.is_open]
+        return await self._while(lambda link: link.is_open, seconds)
+
+    async def _while(self, holds: Callable[[Link], bool], seconds: float) -> bool:
+        """Wait, for so long at most, until something holds of no link of which it does now; return whether it came."""
+        waited = [slot for slot in self._slots.values() if slot.link is not None and holds(slot.link)]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                for slot in linked:
-                    while slot.link is not None and slot.link.is_open:
+                for slot in waited:
+                    while slot.link is not None and holds(slot.link):
                         slot.stirred.clear()
                         await slot.stirred.wait()
+                return True
+        return False
 
     def reconcile(self) -> None:
         """Make links, slots and the broker's access follow the ledger and the blocks."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from mesh import replacement
-from mesh.beginning import RECORDS, NewBeginning
 from mesh.belonging import Belonging, BelongingEvents
+from mesh.community_fork import RECORDS, CommunityFork
 from mesh.config import MeshConfig
 from mesh.core.door_messages import Grant, Ports
 from mesh.core.entries import Entry
@@ -77,14 +77,14 @@ class MeshNode:
         self._examination = self._build_examination()
         self._host_name = HostName(self._identity.node_id, on_change=self._changed)
         self.belonging = self._build_belonging()
-        self.beginning = NewBeginning(
+        self.fork = CommunityFork(
             self._identity,
             self.name,
             self._store,
             self.record,
             config.data_dir / "mesh" / RECORDS,
             spread=self._exchange.spread,
-            farewell=self._neighbourhood.shown_out,
+            farewell=self.belonging.farewell,
             on_ledger=self._ledger_changed,
         )
 

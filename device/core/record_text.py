@@ -9,9 +9,9 @@ from device.core.governance import PublishedModel
 from device.wording import amount, count, named, short_id
 from mesh.core import ballots, crypto
 from mesh.core.ballots import Amendment, Ballot, Commit, Lock, Proposal, Recovery, Vote
+from mesh.core.community_fork import Fork
 from mesh.core.contributions import Contribution
 from mesh.core.entries import Admit, Entry, Genesis, PublishModel, Remove, RetireModel, RotateKey, Unknown
-from mesh.core.new_beginning import Fork
 from mesh.core.standing import Standing
 from models.core.licences import UNKNOWN
 

@@ -16,8 +16,8 @@ from typing import Final
 from mesh.core import codec, crypto
 from mesh.core.ballots import BALLOT_KINDS, Ballot, Recovery, parse_ballot
 from mesh.core.codec import Item
+from mesh.core.community_fork import Fork, parse_fork
 from mesh.core.contributions import Contribution, parse_contribution
-from mesh.core.new_beginning import Fork, parse_fork
 from mesh.core.statement import IdentityStatement
 from mesh.errors import MalformedError
 
@@ -170,7 +170,7 @@ class Entry:
         """The key whose entries a ledger takes because of this one, if it lets any in."""
         if isinstance(self.body, Recovery):
             return self.body.public
-        statement = _statement_in(self.body)
+        statement = statement_in(self.body)
         return statement.public if statement is not None else None
 
     @property
@@ -201,7 +201,7 @@ class Entry:
         _check_genesis(named, place, body)
         if not trusted:
             crypto.verify(signer, signature, _KIND, named, payload)
-            statement = _statement_in(body)
+            statement = statement_in(body)
             if statement is not None:
                 statement.verify()
             if isinstance(body, Contribution):
@@ -304,7 +304,8 @@ def _unknown(kind: str) -> Unknown:
     return Unknown(kind)
 
 
-def _statement_in(body: Body) -> IdentityStatement | None:
+def statement_in(body: Body) -> IdentityStatement | None:
+    """Return the identity that a body lets in, if it lets in any."""
     if isinstance(body, Genesis):
         return body.founder
     if isinstance(body, Admit):

@@ -15,11 +15,11 @@ from collections.abc import Iterable, Mapping
 from mesh.core.acts import Acts
 from mesh.core.ballots import Amendment, Commit, Lock, Proposal, Recovery, Vote
 from mesh.core.causality import Causality, parents_first
+from mesh.core.community_fork import Fork
 from mesh.core.contributions import Contribution
 from mesh.core.entries import Admit, Entry, Genesis, PublishModel, Remove, RetireModel, RotateKey
 from mesh.core.equivocation import equivocations
 from mesh.core.membership import Membership, Term
-from mesh.core.new_beginning import Fork
 
 
 class Standing:
@@ -107,7 +107,7 @@ class Standing:
         return self._causality.knows(publication.id, retirement.id)
 
     def _is_entitled(self, entry: Entry) -> bool:
-        """Whether a ballot's author votes, or did; and a beginning's was let in."""
+        """Whether a ballot's author votes, or did; and a fork's was let in."""
         if isinstance(entry.body, Proposal | Amendment | Recovery | Vote | Lock | Commit):
             return any(entry.author in term.keys for term in self._membership.terms)
         return isinstance(entry.body, Fork) and entry.author in self._people

@@ -13,11 +13,11 @@ from mesh.core.ballots import (
     Slot,
     Vote,
 )
+from mesh.core.community_fork import Fork
 from mesh.core.contributions import NOTHING, Amount, counter_sign
 from mesh.core.entries import MAX_DEPS, MAX_ENTRY_BYTES, Admit, Entry, RotateKey
 from mesh.core.epochs import BY_OBSERVER, BY_VOTER, EpochKey
 from mesh.core.ledger import Ledger
-from mesh.core.new_beginning import Fork
 from mesh.core.roll import fold
 from tests.mesh.core.council import decided, refreshed, voters
 from tests.mesh.core.world import Person, copy_of

@@ -8,9 +8,9 @@ from device.core.record_text import Scribe, Wanted
 from device.wording import short_id
 from mesh.core import crypto
 from mesh.core.ballots import Amendment, Commit, Lock, Proposal, Recovery, Slot, Vote
+from mesh.core.community_fork import Fork
 from mesh.core.entries import Admit, PublishModel, Remove, RotateKey, write_entry
 from mesh.core.ledger import Ledger
-from mesh.core.new_beginning import Fork
 from mesh.core.roll import fold
 from mesh.core.standing import Standing
 from tests.mesh.core.world import Person, digest_of, of_the_future

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from mesh.core import codec, crypto
 from mesh.core.ballots import BALLOT_KINDS, Ballot, Commit, Lock, Proposal, Slot, Vote
+from mesh.core.community_fork import Fork
 from mesh.core.contributions import Contribution
 from mesh.core.entries import (
     KINDS,
@@ -24,7 +25,6 @@ from mesh.core.entries import (
     Unknown,
     write_entry,
 )
-from mesh.core.new_beginning import Fork
 from mesh.errors import CryptoError, MalformedError
 from tests.mesh.core.world import Person
 

@@ -3,9 +3,9 @@
 import pytest
 
 from mesh.core.ballots import MAKE_OBSERVER, MAKE_VOTER, SHOW_OUT, Amendment, Commit, Lock, Recovery, Vote
+from mesh.core.community_fork import Fork
 from mesh.core.entries import Entry, RotateKey
 from mesh.core.ledger import Ledger
-from mesh.core.new_beginning import Fork
 from mesh.core.roll import fold
 from mesh.core.standing import Standing
 from tests.mesh.core.council import decided
@@ -198,7 +198,7 @@ def test_whose_a_key_is(ledger: Ledger) -> None:
 
 
 def test_ballots_count_if_their_author_votes_or_did(ledger: Ledger) -> None:
-    """Whatever came of them; a beginning is anybody's who was let in."""
+    """Whatever came of them; a fork is anybody's who was let in."""
     ANNA.admits(ledger, CLEO)
     decided(ledger, [ANNA], MAKE_VOTER, BEN)
     mine = [ANNA.signs(ledger, Amendment(0, 0, 5, "")), BEN.signs(ledger, Recovery(DARA.public))]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from mesh.beginning import NewBeginning
 from mesh.community import CommunityStore
+from mesh.community_fork import CommunityFork
 from mesh.core.ballots import MAKE_VOTER
-from mesh.core.entries import Admit, Genesis, Place, write_entry, write_genesis
+from mesh.core.community_fork import Fork, nonce_of
+from mesh.core.entries import Admit, Entry, Genesis, Place, write_entry, write_genesis
 from mesh.core.membership import OBSERVER
-from mesh.core.new_beginning import Fork, nonce_of
 from mesh.core.record_check import RecordCheck
 from mesh.errors import NoCommunityError, UnknownNodeError, UnknownProposalError
 from mesh.identity import Identity
@@ -24,24 +24,25 @@ from tests.mesh.test_council import raw_id, roles, see, three
 async def test_two_go_on_without_a_lost_voter(tmp_path: Path) -> None:
     """Of three voters one is dead and has no paper; one begins anew, the other goes along, and they decide again."""
     async with three(tmp_path) as (anna, ben, cleo):
+        await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))  # who is not in reach hears nothing of it
         lost = raw_id(cleo)
         old = community(anna)
         anna_knew = anna.node.record.view().entries
-        kept = await anna.node.beginning.begin([lost])
+        kept = await anna.node.fork.begin([lost])
         assert roles(anna) == {"Anna": "voter", "Ben": "observer"}
         assert community(anna) != old
-        await ben.until(lambda: bool(ben.node.beginning.offered()))
-        [offer] = ben.node.beginning.offered()
+        await ben.until(lambda: bool(ben.node.fork.offered()))
+        [offer] = ben.node.fork.offered()
         assert offer.members == ("Anna", "Ben")
         with pytest.raises(UnknownProposalError):
-            await ben.node.beginning.choose("")
-        await ben.node.beginning.choose(offer.id.hex()[:8])
+            await ben.node.fork.choose(bytes(32))
+        await ben.node.fork.choose(offer.id)
         await see([anna, ben], {"Anna": "voter", "Ben": "observer"})
         await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
         anna.node.council.propose(MAKE_VOTER, raw_id(ben))
         await see([anna, ben], {"Anna": "voter", "Ben": "voter"})
         assert community(ben) == community(anna)
-        assert not cleo.node.beginning.offered()  # it was not asked to come
+        assert not cleo.node.fork.offered()  # it was not asked to come
         check = RecordCheck()
         check.receive(kept.read_bytes())
         assert {one.id for one in check.finish().history} >= {one.id for one in anna_knew}
@@ -51,12 +52,12 @@ async def test_nobody_begins_without_a_community_or_without_strangers(tmp_path: 
     """Nothing is changed then."""
     async with running(tmp_path, "Anna") as anna:
         with pytest.raises(NoCommunityError):
-            await anna.node.beginning.begin([])
+            await anna.node.fork.begin([])
         with pytest.raises(NoCommunityError):
-            await anna.node.beginning.choose("abcd")
+            await anna.node.fork.choose(bytes(32))
         await anna.node.open_offer()
         with pytest.raises(UnknownNodeError):
-            await anna.node.beginning.begin([bytes(32)])
+            await anna.node.fork.begin([bytes(32)])
         assert roles(anna) == {"Anna": "voter"}
 
 
@@ -64,7 +65,7 @@ GOOD, WRONG = "good", ("nonce", "author", "order", "signature", "nothing", "with
 
 
 @pytest.mark.parametrize("kind", [GOOD, *WRONG])
-def test_only_a_beginning_that_holds_is_offered(tmp_path: Path, kind: str) -> None:
+def test_only_a_fork_that_holds_is_offered(tmp_path: Path, kind: str) -> None:
     """Not one with a foreign nonce or genesis, with a missing or an altered entry, or without this node."""
     own, mallory, eve = Identity.make(), Person("Mallory"), Person("Eve")
     with contextlib.closing(CommunityStore(tmp_path / "community.db", own)) as store:
@@ -85,13 +86,13 @@ def test_only_a_beginning_that_holds_is_offered(tmp_path: Path, kind: str) -> No
         }.get(kind, (genesis.raw, admit.raw))
         store.take([write_entry(mallory.seed, ledger.community, place, Fork(raws))])
         record = Record(own, store, spread=lambda _: None, on_change=lambda: None)
-        anew = NewBeginning(
+        anew = CommunityFork(
             own, "Anna", store, record, tmp_path, spread=lambda _: None, farewell=_at_once, on_ledger=lambda: None
         )
         assert [offer.members for offer in anew.offered()] == ([("Mallory", "Anna")] if kind == GOOD else [])
 
 
-async def _at_once(_seconds: float) -> None:
+async def _at_once(_reason: str, *_before: Entry) -> None:
     """There are no neighbours to wait for."""
 
 

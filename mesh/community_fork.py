@@ -15,10 +15,9 @@ from typing import Final
 from mesh.certificates import write_private
 from mesh.community import CommunityStore, fold_admission
 from mesh.core import crypto
-from mesh.core.entries import Admit, Entry, Genesis, Place, Remove, RotateKey, write_entry, write_genesis
+from mesh.core.community_fork import MAX_COMING, Fork, nonce_of
+from mesh.core.entries import Admit, Entry, Genesis, Place, statement_in, write_entry, write_genesis
 from mesh.core.membership import INVITE_BUDGET, OBSERVER, Member
-from mesh.core.new_beginning import MAX_COMING, Fork, nonce_of
-from mesh.core.statement import IdentityStatement
 from mesh.errors import (
     MalformedError,
     NoCommunityError,
@@ -33,12 +32,11 @@ from mesh.record import Record
 
 log = logging.getLogger(__name__)
 
-FAREWELL_S: Final = 2.0
 RECORDS: Final = "records"
 
 
 @dataclass(frozen=True)
-class Beginning:
+class OfferedFork:
     """A community that a member began anew.  id: of the entry that says so; members: names, the founder's first."""
 
     id: bytes
@@ -46,7 +44,7 @@ class Beginning:
     members: tuple[str, ...]
 
 
-class NewBeginning:
+class CommunityFork:
     """Leaves the community for one that goes on from it."""
 
     def __init__(
@@ -58,10 +56,10 @@ class NewBeginning:
         folder: Path,
         *,
         spread: Callable[[Entry], None],
-        farewell: Callable[[float], Awaitable[None]],
+        farewell: Callable[..., Awaitable[None]],
         on_ledger: Callable[[], None],
     ) -> None:
-        """folder: for records of communities that are left; farewell: waits until neighbours have heard of it."""
+        """folder: for records of communities that are left; farewell: says that this node leaves, and why."""
         self._identity = identity
         self._name = name
         self._store = store
@@ -71,13 +69,13 @@ class NewBeginning:
         self._farewell = farewell
         self._on_ledger = on_ledger
 
-    def offered(self) -> list[Beginning]:
+    def offered(self) -> list[OfferedFork]:
         """Return what members of this community have begun, and this node could go along with."""
         ledger = self._store.ledger
         last = {entry.author: entry for entry in ledger.entries if isinstance(entry.body, Fork)} if ledger else {}
         read = [(entry, self._read(entry)) for entry in last.values()]
         return [
-            Beginning(entry.id, entry.author, tuple(one.name for one in found[1]))
+            OfferedFork(entry.id, entry.author, tuple(one.name for one in found[1]))
             for entry, found in read
             if found is not None and any(one.raw_id == self._identity.raw_id for one in found[1])
         ]
@@ -100,29 +98,30 @@ class NewBeginning:
         parents = [*place.deps, *([place.prev] if place.prev else [])]
         entries = self._written(membership.name, nonce_of(ledger.community, parents), coming, ledger.entries)
         kept = await self._keep_record()
-        self._spread(self._store.sign(Fork(tuple(entry.raw for entry in entries))))
-        await self._move(entries)
+        fork = self._store.sign(Fork(tuple(entry.raw for entry in entries)))
+        self._spread(fork)
+        await self._move(entries, fork)
         self._store.make_key()
         return kept
 
-    async def choose(self, prefix: str) -> Path:
-        """Go along with what a member began, by the beginning of its id; return where the old record is kept.
+    async def choose(self, fork: bytes) -> Path:
+        """Go along with what a member began, by the id of its entry; return where the old record is kept.
 
-        Errors: UnknownProposalError, NoCommunityError, StorageError.
+        Errors: UnknownProposalError, NoCommunityError, FeedBehindError, StorageError.
         """
         ledger = self._store.ledger
         if ledger is None:
             raise NoCommunityError("this node belongs to no community")
-        ids = {one.id for one in self.offered() if prefix and one.id.hex().startswith(prefix.lower())}
-        found = [read for entry in ledger.entries if entry.id in ids and (read := self._read(entry))]
-        if len(found) != 1:
-            raise UnknownProposalError(f"no member has begun a community anew as {prefix[:64]!r}")
+        found = next((entry for entry in ledger.entries if entry.id == fork), None)
+        read = self._read(found) if found is not None else None
+        if read is None:
+            raise UnknownProposalError("no member has begun a community anew by this id")
         kept = await self._keep_record()
-        await self._move(found[0][0])
+        await self._move(read[0])
         return kept
 
     def _read(self, entry: Entry) -> tuple[list[Entry], list[Member]] | None:
-        """Return a new community's entries and members; None where an entry is no beginning, or not one that holds."""
+        """Return a new community's entries and members; None where an entry is no fork, or not one that holds."""
         if not isinstance(entry.body, Fork):
             return None
         try:
@@ -139,7 +138,8 @@ class NewBeginning:
 
     def _written(self, name: str, nonce: bytes, coming: Collection[Member], old: Collection[Entry]) -> list[Entry]:
         """Sign the new community's first entries."""
-        statements = _statements(old)
+        stated = (statement_in(entry.body) for entry in old)
+        statements = {(one.public, one.static): one for one in stated if one is not None}
         body = Genesis(name, self._identity.statement, self._name, nonce, INVITE_BUDGET)
         entries = [write_genesis(self._identity.seed, body)]
         for member in coming:
@@ -151,10 +151,9 @@ class NewBeginning:
             entries.append(write_entry(self._identity.seed, entries[0].id, place, admit))
         return entries
 
-    async def _move(self, entries: list[Entry]) -> None:
+    async def _move(self, entries: list[Entry], *told: Entry) -> None:
         """Leave, so that those who stay can decide without this node, and be a member there."""
-        self._spread(self._store.sign(Remove(self._identity.public, "went on elsewhere")))
-        await self._farewell(FAREWELL_S)
+        await self._farewell("went on elsewhere", *told)
         self._store.enter(entries, [])
         self._on_ledger()
 
@@ -172,16 +171,3 @@ class NewBeginning:
 
         await asyncio.to_thread(write)
         return path
-
-
-def _statements(entries: Collection[Entry]) -> dict[tuple[bytes, bytes], IdentityStatement]:
-    """Return the identities that a ledger holds, by both keys."""
-    found: dict[tuple[bytes, bytes], IdentityStatement] = {}
-    for entry in entries:
-        body = entry.body
-        match body:
-            case Genesis(founder=statement) | Admit(subject=statement) | RotateKey(new=statement):
-                found[statement.public, statement.static] = statement
-            case _:
-                continue
-    return found

@@ -3,7 +3,7 @@
 import pytest
 
 from mesh.core.codec import Item
-from mesh.core.new_beginning import MAX_COMING, MAX_PART_BYTES, Fork, nonce_of, parse_fork
+from mesh.core.community_fork import MAX_COMING, MAX_PART_BYTES, Fork, nonce_of, parse_fork
 from mesh.errors import MalformedError
 
 
