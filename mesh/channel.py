@@ -80,6 +80,11 @@ class Channel:
         """Whether only the mesh's own kinds can be exchanged so far."""
         return self._sessions.catch_up
 
+    @property
+    def shares_key(self) -> bool:
+        """Whether everything can be exchanged."""
+        return self.is_open and not self.catch_up
+
     def way_opened(self, *, begin: bool = True) -> None:
         """Frames can be carried from now on; who is there may have restarted, so the session is renewed.
 

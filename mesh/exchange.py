@@ -83,7 +83,8 @@ class Exchange:
         self._announcer = Announcer(
             identity=identity,
             store=store,
-            peers=lambda: list(linked().values()),
+            # Also while a link's bulk lane is on its way up: what was compared before is not compared again.
+            peers=lambda: [link for link in links() if link.shares_key],
             on_news=self._announced,
             on_expired=self._expired,
             on_double=events.on_double,

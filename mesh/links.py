@@ -105,7 +105,12 @@ class Link:
     @property
     def catch_up(self) -> bool:
         """Whether only the ledger and epoch keys can be exchanged so far."""
-        return any(connection.channel.catch_up for connection in self._lanes.values())
+        return self._lanes[Lane.CTL].channel.catch_up
+
+    @property
+    def shares_key(self) -> bool:
+        """Whether the control lane has a session under an epoch key; the link is up once the other lane has one too."""
+        return self._lanes[Lane.CTL].channel.shares_key
 
     @property
     def is_open(self) -> bool:
@@ -155,7 +160,7 @@ class Link:
 
     def refresh(self) -> None:
         """Work out the state anew and tell when it has changed."""
-        if self.is_open and not self.catch_up:
+        if all(connection.channel.shares_key for connection in self._lanes.values()):
             state = LinkState.LINKED
         elif self.last_error:
             state = LinkState.UNREACHABLE

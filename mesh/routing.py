@@ -34,9 +34,9 @@ FORWARDED_BYTES_PER_S: Final = 16e6
 FORWARDED_BURST_BYTES: Final = 8e6
 # Frames that ask for a handshake with a far member, brought by one neighbour: whom they are from is not known yet.
 HANDSHAKES_PER_S: Final = 16.0
-COMPUTING_SHARE: Final = (
-    0.1  # of this node's time, at most, for routes after routes: of many adverts all are taken at once
-)
+# Of this node's time, at most, for routes after routes: of many adverts all are taken at once.
+COMPUTING_SHARE: Final = 0.1
+PAUSE_MAX_S: Final = 1.0  # however long it took: the machine may have stood still meanwhile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,4 +307,5 @@ class Router:
                 self._events.on_path(crypto.node_id(raw_id))
         if before != self._hops:
             self._events.on_change()
-        self._compute_after = asyncio.get_running_loop().time() + (time.monotonic() - began) / COMPUTING_SHARE
+        pause_s = min((time.monotonic() - began) / COMPUTING_SHARE, PAUSE_MAX_S)
+        self._compute_after = asyncio.get_running_loop().time() + pause_s

@@ -149,6 +149,24 @@ async def test_what_a_relay_swallows_goes_another_way(tmp_path: Path) -> None:
         assert set(used) == {"B", "C"}
 
 
+async def test_what_is_announced_while_a_link_comes_up_is_heard(tmp_path: Path) -> None:
+    """A link whose control lane is there first passes on what the others say before its bulk lane is there too."""
+    async with around(tmp_path, "BAC") as (ben, anna, carl):
+        await reaches(anna, carl, 2)
+        link = ben.node._neighbourhood.linked[anna.node.node_id]
+        bulk, control = link._lanes[Lane.BULK].channel, link._lanes[Lane.CTL].channel._sessions
+        bulk.way_closed()
+        link.refresh()
+        await ben.until(lambda: hops(ben, anna) == 0)
+        session = control._current
+        carl.node.announce(lambda: b"news")
+        await anna.until(lambda: anna.node.announcements().get(carl.node.node_id) == b"news")
+        assert link in ben.node._neighbourhood.links
+        assert control._current is session  # a new one would have begun with a comparison
+        bulk.way_opened()
+        await reaches(anna, carl, 2)
+
+
 async def test_a_restored_backup_is_heard_again(tmp_path: Path) -> None:
     """A node whose count of starts went back jumps past what the others remember of it."""
     async with running(tmp_path, "B", interfaces=NOWHERE) as ben:
