@@ -179,8 +179,7 @@ class Administration:
 
     def propose(self, what: str, prefix: str, reason: str) -> Proposed:
         """Propose something about a node, this one too.  Raises as `forget` does."""
-        own = prefix == self.mesh.name or self.mesh.node_id.startswith(prefix.lower() or "-")
-        return self.council.propose(what, self.mesh.node_id if own else self._node_id(prefix), reason)
+        return self.council.propose(what, self._node_id(prefix, own=True), reason)
 
     async def fork(self, without: Sequence[str]) -> Moved:
         """Begin the community anew without these nodes.  Raises as `forget` does."""
@@ -209,8 +208,11 @@ class Administration:
         found = identity_warnings(duplicate=self.mesh.duplicate, board_changed=self.mesh.board_changed)
         return tuple(one.what for one in found)
 
-    def _node_id(self, prefix: str) -> str:
-        """The other node, known or only nearby, that a name, if only one has it, or the beginning of an id means."""
+    def _node_id(self, prefix: str, *, own: bool = False) -> str:
+        """The node, known or only nearby, that a name, if only one has it, or the beginning of an id means.
+
+        own: whether it may be this one.
+        """
         peers = self.peers()
         names = {one.node_id: "a node nearby" for one in peers.nearby}
         names |= {one.node_id: one.name for one in peers.members}
@@ -220,7 +222,7 @@ class Administration:
         if len(called) == 1:
             prefix = called[0]
         found = find_node(prefix, [Candidate(node_id=one, name=name, models=()) for one, name in names.items()])
-        if found.node_id == self.mesh.node_id:
+        if found.node_id == self.mesh.node_id and not own:
             error = BadRequestError(f"{prefix}: that is this node")
             error.hint = "name another node (hearth peers); to leave the community: hearth leave"
             raise error

@@ -6,9 +6,9 @@ from typing import Final
 
 from device import sensors
 from device.config import AUTOMATIC, HearthConfig
+from device.contributions.accounts_file import FILE_NAME as CONTRIBUTIONS_NAME
+from device.contributions.accounts_file import AccountsFile
 from device.contributions.exchange import Contributions
-from device.contributions.tally import FILE_NAME as CONTRIBUTIONS_NAME
-from device.contributions.tally import Tally
 from device.core.contribution_accounts import Pace
 from device.core.offering import Limits, Offering, offered
 from device.errands import Errands
@@ -21,6 +21,7 @@ from device.sharing.releases import Releases
 from device.sharing.sharing import Sharing
 from device.sharing.stock import Stock
 from mesh.node import MeshNode
+from mesh.publishing import verify
 from models.arrivals import Arrivals
 from models.blob_trees import BlobTrees
 from models.catalogue import Catalogue
@@ -65,7 +66,9 @@ def library_of(config: HearthConfig, errands: Errands) -> Library:
 
 def contributions_of(config: HearthConfig, mesh: MeshNode, pace: Pace | None) -> Contributions:
     """Go on with what was counted; pace: another than the usual one."""
-    return Contributions(mesh=mesh, record=mesh.record, tally=Tally(config.data_dir / CONTRIBUTIONS_NAME), pace=pace)
+    return Contributions(
+        mesh=mesh, record=mesh.record, file=AccountsFile(config.data_dir / CONTRIBUTIONS_NAME), pace=pace
+    )
 
 
 def sharing_of(
@@ -75,11 +78,11 @@ def sharing_of(
     library: Library,
     queries: Queries,
     errands: Errands,
-    trees: BlobTrees,
-    releases: Releases,
     counts: GiveAndTake,
 ) -> Sharing:
     """Join mesh and models for models on their way."""
+    trees = BlobTrees(library.store)
+    releases = Releases(library.cards, trees, mesh.publisher, verify=verify)
     sharing = Sharing(
         mesh=mesh,
         arrivals=Arrivals(library.store, releases.promise),

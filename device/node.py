@@ -36,15 +36,12 @@ from device.queries import Queries
 from device.record.log import RecordLog
 from device.record.publishing import Publishing
 from device.record.reading import Readings
-from device.sharing.releases import Releases
 from device.sharing.sharing import Sharing
 from mesh.certificates import PageCertificate
 from mesh.core.host_names import DOMAIN, host_label
 from mesh.errors import MeshError
 from mesh.interfaces import Interface, survey
 from mesh.node import MeshConfig, MeshNode
-from mesh.publishing import verify
-from models.blob_trees import BlobTrees
 from models.errors import ModelsError
 
 HOST: Final = "127.0.0.1"
@@ -195,18 +192,7 @@ class HearthNode:
             waiting=Bounds.of_queue(config.queue.waiting),
             counts=contributions,
         )
-        trees = BlobTrees(library.store)
-        releases = Releases(library.cards, trees, mesh.publisher, verify=verify)
-        sharing = sharing_of(
-            config,
-            mesh=mesh,
-            library=library,
-            queries=queries,
-            errands=errands,
-            trees=trees,
-            releases=releases,
-            counts=contributions,
-        )
+        sharing = sharing_of(config, mesh=mesh, library=library, queries=queries, errands=errands, counts=contributions)
         readings = Readings(mesh.record)
 
         def models_changed() -> None:
@@ -222,7 +208,7 @@ class HearthNode:
             queries=queries,
             library=library,
             log=RecordLog(mesh.record, readings, on_change=mesh.on_change),
-            publishing=Publishing(library=library, releases=releases, record=mesh.record, readings=readings),
+            publishing=Publishing(library=library, releases=sharing.releases, record=mesh.record, readings=readings),
             readings=readings,
             guests=Guests(keyring, self.lan, mesh=mesh, port=port, always_open=config.http.lan, https=https),
             http=HttpAddress(host=HOST, port=port),
@@ -232,7 +218,6 @@ class HearthNode:
             restart=self.restart,
         )
         apps = build_apps(queries, administration, keyring)
-        answers = ((apps.loopback, doors.public), (apps.owner, doors.owner))
         return _Parts(
             errands=errands,
             library=library,
@@ -243,7 +228,10 @@ class HearthNode:
             contributions=contributions,
             administration=administration,
             apps=apps,
-            servers=tuple(HttpServer(app, at, grace_s=self._grace_s + CLOSING_S) for app, at in answers),
+            servers=tuple(
+                HttpServer(app, at, grace_s=self._grace_s + CLOSING_S)
+                for app, at in ((apps.loopback, doors.public), (apps.owner, doors.owner))
+            ),
             lan_ports=(Port(port), *([Port(doors.https_port, certificate.context)] if certificate else ())),
         )
 

@@ -56,8 +56,8 @@ ROUTINE_S: Final = 20.0  # after which others than the first voter propose what 
 class Agenda:
     """What this node's owner can look at.
 
-    members: by raw id; motions: what can be decided now; answers: what the owner said so far, by proposal;
-    deciding: how many of `seats` decide; left: the seats whose holders have left.
+    motions: what can be decided now; answers: what the owner said so far, by proposal; left: the seats whose holders
+    have left.
     """
 
     membership: Membership
@@ -88,7 +88,8 @@ class Council:
         self._spread = spread
         self._on_ledger = on_ledger
         self._acting = False
-        self._since = (b"", time.monotonic())  # of what the slot looked like when it changed last
+        self._situation = (b"", 0)  # what was decided last, and how many ballots there were on what comes next
+        self._since = time.monotonic()  # of the situation
 
     async def run(self) -> None:
         """Lose patience where time calls for it, until cancelled."""
@@ -102,13 +103,13 @@ class Council:
         left = frozenset(ledger.epoch().tally.left)
         return Agenda(membership, ledger.motions(), self._store.answers(), left, self._store.is_voter)
 
-    def propose(self, what: str, whom: bytes | None = None, reason: str = "") -> Entry:
+    def propose(self, what: str, whom: bytes, reason: str = "") -> Entry:
         """Propose something about a member, by raw id, and agree with it.
 
         Errors: NotVoterError, UnknownNodeError, KeyInDisputeError, FeedBehindError, BoardChangedError, StorageError.
         """
         _, membership = self._require_voter()
-        member = membership.members.get(whom or self._identity.raw_id)
+        member = membership.members.get(whom)
         if member is None or what not in {MAKE_VOTER, MAKE_OBSERVER, SHOW_OUT}:
             raise UnknownNodeError("no member has this id")
         return self._proposed(Proposal(what, member.public, reason))
@@ -195,7 +196,7 @@ class Council:
         if membership.rivals or self._identity.raw_id in membership.equivocations:
             return None
         motions, tally = ledger.motions(), ledger.epoch().tally
-        patient = self._patient_for(b"".join([membership.charter.decided, *sorted(one.id for one in ledger.ballots())]))
+        patient = self._patient_for((membership.charter.decided, len(ledger.ballots())))
         body = next_step(
             tally,
             own_log(ledger.ballots(), tally, seat),
@@ -219,11 +220,11 @@ class Council:
             return None
         return [motion.id for motion in sorted(agreed, key=lambda one: (-len(one.agreed), one.id))]
 
-    def _patient_for(self, situation: bytes) -> float:
+    def _patient_for(self, situation: tuple[bytes, int]) -> float:
         """Say for how long nothing has been signed on what is open."""
-        if situation != self._since[0]:
-            self._since = situation, time.monotonic()
-        return time.monotonic() - self._since[1]
+        if situation != self._situation:
+            self._situation, self._since = situation, time.monotonic()
+        return time.monotonic() - self._since
 
     def _proposed(self, body: Proposal | Amendment) -> Entry:
         entry = self._sign(body)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from device.contributions.tally import Tally
+from device.contributions.accounts_file import AccountsFile
 from device.core.contribution_accounts import Pace
 from device.core.contribution_messages import Claim, ContributionMessage, CounterSigned, parse_message
 from device.core.contribution_room import OwnFeed
@@ -19,7 +19,7 @@ from device.drops import Drops
 from device.errors import DeviceError, NeighbourMisbehavedError
 from device.ports import Mesh, Record
 from mesh.core.contributions import NOTHING, Amount, Contribution
-from mesh.core.membership import VOTER, Member
+from mesh.core.membership import Member
 from mesh.core.token_bucket import TokenBucket
 from mesh.errors import CryptoError, MeshError, NoCommunityError
 from mesh.node import Received
@@ -39,13 +39,13 @@ class Contributions:
         *,
         mesh: Mesh,
         record: Record,
-        tally: Tally,
+        file: AccountsFile,
         pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._mesh = mesh
         self._record = record
-        self._tally = tally
+        self._file = file
         self._pace = pace or Pace()
         self._clock = clock
         self._write_at = clock() + self._pace.write_every_s
@@ -57,11 +57,11 @@ class Contributions:
 
     def received(self, peer: str, amount: Amount) -> None:
         """Count what a member gave this node, as far as it was what it should be."""
-        self._tally.accounts.received(peer, amount)
+        self._file.accounts.received(peer, amount)
 
     def gave(self, peer: str, amount: Amount) -> None:
         """Count what this node gave a member."""
-        self._tally.accounts.gave(peer, amount)
+        self._file.accounts.gave(peer, amount)
 
     def listen(self) -> None:
         """Take messages from now on; they are looked at by `look`."""
@@ -85,8 +85,8 @@ class Contributions:
         except NoCommunityError:
             self._inbox.clear()
             return
-        self._tally.belong(f"{view.membership.community.hex()} {self._record.own.hex()}")
-        self._tally.accounts.keep(frozenset(members))
+        self._file.belong(f"{view.membership.community.hex()} {self._record.own.hex()}")
+        self._file.accounts.keep(frozenset(members))
         self._allowed = {peer: bucket for peer, bucket in self._allowed.items() if peer in members}
         inbox, self._inbox = self._inbox, {}
         for (peer, _), (message_id, message) in inbox.items():
@@ -95,12 +95,12 @@ class Contributions:
         await self._tried(self._claim())
         if self._clock() >= self._write_at:
             self._write_at = self._clock() + self._pace.write_every_s
-            await self._tried(self._tally.write_age())
+            await self._tried(self._file.write_age())
 
     async def aclose(self) -> None:
         """Write what is not written yet."""
         try:
-            await self._tally.write_age()
+            await self._file.write_age()
         except DeviceError as error:
             log.error("%s; %s", error, error.hint)  # noqa: TRY400  a message for people; the cause is in it
 
@@ -142,17 +142,17 @@ class Contributions:
     async def _counter_sign(self, receiver: Member, message_id: bytes, claim: Claim) -> None:
         """Sign, as the giver, as much of a claim as was given."""
         peer = receiver.node_id
-        amount = self._tally.accounts.counter_sign(peer, claim.period, claim.amount, self._pace)
+        amount = self._file.accounts.counter_sign(peer, claim.period, claim.amount, self._pace)
         if amount is None:
             return
         signature = self._record.counter_sign(receiver.public, claim.period, amount)
-        await self._tally.write()
+        await self._file.write()
         answer = CounterSigned(claim.period, amount, signature)
         await self._mesh.send(peer, answer.KIND, answer.to_body(), re=message_id)
 
     async def _settle(self, giver: Member, answer: CounterSigned) -> None:
         """Put on the record what a giver has counter-signed, if it is what was claimed and there is room for it."""
-        peer, accounts = giver.node_id, self._tally.accounts
+        peer, accounts = giver.node_id, self._file.accounts
         if not accounts.accepts(peer, answer.period, answer.amount):
             return
         body = Contribution(giver.public, answer.period, answer.amount, answer.signature)
@@ -169,13 +169,13 @@ class Contributions:
         elif may_say:
             self._record.sign(body)
             accounts.settle(peer, answer.period, answer.amount)
-            self._tally.said_at_s = self._tally.age()
-            await self._tally.write()
+            self._file.said_at_s = self._file.age()
+            await self._file.write()
             log.info("a contribution is on the record", extra={"peer": peer, "period": answer.period})
 
     async def _claim(self) -> None:
         """Ask one giver for its signature: of those from whom enough has come, one that was not asked just now."""
-        now, accounts = self._clock(), self._tally.accounts
+        now, accounts = self._clock(), self._file.accounts
         reachable = {one.node_id for one in self._mesh.neighbours() if one.reachable}
         self._asked_at = {peer: at for peer, at in self._asked_at.items() if now - at < self._pace.ask_again_s}
         waiting = [peer for peer in accounts.worthy(self._pace) if peer in reachable and peer not in self._asked_at]
@@ -184,16 +184,15 @@ class Contributions:
         peer, account = waiting[0], accounts.of(waiting[0])
         self._asked_at[peer] = now
         if self._pace.is_worth(account.received):  # an entry that was there may have settled it
-            await self._tally.write()
+            await self._file.write()
             claim = Claim(account.period, account.received)
             await self._mesh.send(peer, claim.KIND, claim.to_body())
 
     async def _may_say(self) -> bool:
         """Whether a contribution may be signed now; what the own feed says already is settled by the way."""
         view, own = self._record.view(), self._record.own
-        votes = any(one.public == own and one.role == VOTER for one in view.membership.members.values())
-        feed = await asyncio.to_thread(OwnFeed.of, view.entries, own, votes=votes)
+        feed = await asyncio.to_thread(OwnFeed.of, view.entries, own, votes=view.membership.votes(own))
         for peer, period, amount in feed.said:
-            self._tally.accounts.settle(peer, period, amount)
+            self._file.accounts.settle(peer, period, amount)
         wait_s = feed.wait_s(self._pace)
-        return wait_s is not None and self._tally.age() - self._tally.said_at_s >= wait_s
+        return wait_s is not None and self._file.age() - self._file.said_at_s >= wait_s

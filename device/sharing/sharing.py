@@ -77,7 +77,7 @@ class Sharing:
         """
         self._mesh = mesh
         self._arrivals = arrivals
-        self._releases = releases
+        self.releases = releases
         self._relatives = relatives
         self._models_of = models_of
         self._counts = counts
@@ -190,7 +190,7 @@ class Sharing:
             digest,
             requests=self._requests,
             arrivals=self._arrivals,
-            releases=self._releases,
+            releases=self.releases,
             holders=lambda: self._holders(digest),
             relatives=self._relatives,
             limit=self._limit,
@@ -201,7 +201,7 @@ class Sharing:
             fetch,
             name,
             arrivals=self._arrivals,
-            releases=self._releases,
+            releases=self.releases,
             reading=self._stock.reading,
             on_arrived=self._on_arrived,
             room=self._room,

@@ -91,10 +91,10 @@ class Succession:
                 if seat is not None:
                     found |= {seat} if papers <= {seat.recovery} else set()
                     continue
-                for turn in self._acts.turns_to(key):
-                    if turn.old not in seen and self._causality.knows(entry.id, turn.id):
-                        seen.add(turn.old)
-                        after.append((turn.old, papers | ({turn.paper} if turn.paper else frozenset())))
+                for rotation in self._acts.rotations_to(key):
+                    if rotation.old not in seen and self._causality.knows(entry.id, rotation.id):
+                        seen.add(rotation.old)
+                        after.append((rotation.old, papers | ({rotation.paper} if rotation.paper else frozenset())))
             level = after
         return min(found, key=charter.seats.index, default=None)
 
@@ -151,17 +151,21 @@ class Succession:
 
     def _is_introduced(self, public: bytes, entry: Entry, knows: Knows) -> bool:
         """Whether an entry knows of somebody's admission, or going on, under a key: else there is nobody to vote."""
-        if any(knows(turn.id) for turn in self._acts.turns_to(public)):
+        if any(knows(rotation.id) for rotation in self._acts.rotations_to(public)):
             return True
         before = (self._entries[one].body for one in ancestors(entry.id, self._entries))
         return any(isinstance(body, Admit) and body.subject.public == public for body in before)
 
     def _next_key(self, key: bytes, seat: Seat, taken: set[bytes], knows: Knows) -> bytes | None:
         """Return what replaced a seat's key: of several rotations one by its paper first, then the lowest id."""
-        turns = [turn for turn in self._acts.turns_from(key) if turn.paper in {None, seat.recovery} and knows(turn.id)]
-        if not turns:
+        rotations = [
+            rotation
+            for rotation in self._acts.rotations_from(key)
+            if rotation.paper in {None, seat.recovery} and knows(rotation.id)
+        ]
+        if not rotations:
             return None
-        new = min(turns, key=lambda turn: (turn.paper is None, turn.id)).new.public
+        new = min(rotations, key=lambda rotation: (rotation.paper is None, rotation.id)).new.public
         return None if new in taken - {seat.key} else new
 
     def _paper_of(self, author: bytes, knows: Knows) -> bytes | None:

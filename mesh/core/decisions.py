@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mesh.core.acts import Acts, Turn
+from mesh.core.acts import Acts, Rotation
 from mesh.core.ballots import EPOCH, Commit, Lock, Slot, Vote
 from mesh.core.causality import Causality
 from mesh.core.charter import Charter, Seat, Succession
@@ -86,16 +86,16 @@ class Decisions:
         """Return all seats ever given, in all branches, as they were last: by public key and by what gave them."""
         return {(seat.public, seat.since): seat for epoch in self.epochs() for seat in epoch.charter.seats}
 
-    def recovered(self) -> dict[bytes, list[Turn]]:
+    def recovered(self) -> dict[bytes, list[Rotation]]:
         """Return, by the key they replace, the rotations that papers of voters signed."""
-        found: dict[bytes, dict[bytes, Turn]] = {}
+        found: dict[bytes, dict[bytes, Rotation]] = {}
         papers = {
             (seat.public, seat.recovery) for epoch in self.epochs() for seat in epoch.charter.seats if seat.recovery
         }
         for public, paper in papers:
-            for turn in self._acts.by_paper(public, paper):
-                found.setdefault(turn.old, {})[turn.id] = turn
-        return {old: [*turns.values()] for old, turns in found.items()}
+            for rotation in self._acts.by_paper(public, paper):
+                found.setdefault(rotation.old, {})[rotation.id] = rotation
+        return {old: [*rotations.values()] for old, rotations in found.items()}
 
     def _level(self, number: int) -> list[Epoch]:
         return self._levels[number] if 0 <= number < len(self._levels) else []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mesh.core import codec, crypto
-from mesh.core.acts import Turn
+from mesh.core.acts import Rotation
 from mesh.core.charter import Charter
 from mesh.core.equivocation import Equivocation
 
@@ -47,7 +47,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Ousting:
+class Expulsion:
     """A decision to show somebody out: the key it names, the proposal, the commits that stand for it."""
 
     public: bytes
@@ -84,8 +84,8 @@ class Membership:
     admitted: Mapping[bytes, tuple[bytes, ...]]
     """Ids of the admissions that count, by the key they let in."""
     terms: tuple[Term, ...]
-    oustings: tuple[Ousting, ...]
-    recovered: Mapping[bytes, Sequence[Turn]]
+    expulsions: tuple[Expulsion, ...]
+    recovered: Mapping[bytes, Sequence[Rotation]]
     """What papers signed, by the key they replace."""
 
     def votes(self, public: bytes) -> bool:

@@ -21,8 +21,7 @@ from mesh.core.causality import Causality, parents_first
 from mesh.core.decisions import Decisions, Epoch
 from mesh.core.entries import Admit, Entry, Genesis, Remove, RotateKey
 from mesh.core.equivocation import Equivocation, proof_of
-from mesh.core.membership import OBSERVER, VOTER, Member, Membership, Ousting, Term
-from mesh.core.statement import IdentityStatement
+from mesh.core.membership import OBSERVER, VOTER, Expulsion, Member, Membership, Term
 from mesh.errors import MalformedError
 
 MAX_PROPOSED: Final = 16  # what one voter can have on the agenda
@@ -67,7 +66,8 @@ class Roll:
         self._entries = entries
         self._founding: list[tuple[Entry, Genesis]] = []
         self._admissions: dict[bytes, list[tuple[Entry, Admit]]] = {}  # by author, in the order of the feed
-        self._introduced: dict[bytes, tuple[bytes, IdentityStatement, str]] = {}  # by key: the first id that names it
+        # By key: the lowest id of an entry that lets it in, with the static key and the name given there.
+        self._introduced: dict[bytes, tuple[bytes, bytes, str]] = {}
         self._acts = Acts()
         self.equivocations: dict[bytes, Equivocation] = {}
         """The proofs against keys, by author."""
@@ -84,6 +84,7 @@ class Roll:
     def add(self, entry: Entry, *, twins: Collection[bytes]) -> None:
         """Take an entry that was not added yet.  twins: the other entries so far of its author and seq."""
         body = entry.body
+        # Of these it is asked whether another entry knows of them; of all others nobody needs to know that.
         marked = isinstance(body, Remove | RotateKey | Commit | Proposal | Amendment | Recovery)
         self._causality.add(entry, marked=marked)
         if twins:
@@ -157,10 +158,8 @@ class Roll:
         if isinstance(body, Genesis):
             self._founding.append((entry, body))
         elif isinstance(body, Admit):
-            named = entry.id, body.subject, body.node_name
-            self._introduced[body.subject.public] = min(
-                named, self._introduced.get(body.subject.public, named), key=lambda one: one[0]
-            )
+            named = entry.id, body.subject.static, body.node_name
+            self._introduced[body.subject.public] = min(named, self._introduced.get(body.subject.public, named))
             if body.role == OBSERVER:
                 admissions = self._admissions.setdefault(entry.author, [])
                 insort(admissions, (entry, body), key=lambda one: (one[0].seq, one[0].id))
@@ -171,8 +170,8 @@ class Roll:
         [(genesis, founding)] = self._founding
         chain = self._decisions.in_force
         terms = self._terms(chain)
-        oustings = [_ousting(*pair, self._entries) for pair in pairwise(chain)]
-        shown_out = [one for one in oustings if one is not None]
+        expulsions = [_expulsion(*pair, self._entries) for pair in pairwise(chain)]
+        shown_out = [one for one in expulsions if one is not None]
         budgets = {term: self._budget(term, chain[-1], founding) for term in terms}
         invitations = {term: self._invitations(term)[: budgets[term]] for term in terms}
         cases: dict[bytes, list[Invitation]] = {}
@@ -211,7 +210,7 @@ class Roll:
             inviters=inviters,
             admitted={root: tuple(one.entry.id for one in found) for root, found in cases.items()},
             terms=tuple(terms),
-            oustings=tuple(shown_out),
+            expulsions=tuple(shown_out),
             recovered=self._acts.accepted,
         )
 
@@ -259,13 +258,13 @@ class Roll:
         return self._ancestors[entry_id]
 
     def _seat(
-        self, chain: list[Epoch], terms: list[Term], oustings: list[Ousting], members: dict[bytes, Member]
+        self, chain: list[Epoch], terms: list[Term], expulsions: list[Expulsion], members: dict[bytes, Member]
     ) -> dict[bytes, Member]:
         """Add to the members all that vote or have voted; return those that do, by the key of their seat."""
         seated: dict[bytes, Member] = {}
         numbers = {epoch.charter.decided: epoch.charter.number for epoch in chain}
         for term in terms:
-            later = [one for one in oustings if numbers[one.proposal] > numbers[term.since]]
+            later = [one for one in expulsions if numbers[one.proposal] > numbers[term.since]]
             member = self._holder(term, later, members)
             if member is not None:
                 members[member.raw_id] = member
@@ -275,11 +274,11 @@ class Roll:
             members[member.raw_id] = member
         return seated
 
-    def _holder(self, term: Term, oustings: list[Ousting], members: Mapping[bytes, Member]) -> Member | None:
+    def _holder(self, term: Term, expulsions: list[Expulsion], members: Mapping[bytes, Member]) -> Member | None:
         """Say as what somebody belongs because of a seat; None if it left or was shown out after that."""
         keys = {*term.keys}
         leaving = [one for one in self._acts.removals_of(keys, keys) if not self._causality.knows(term.since, one.id)]
-        if leaving or any(one.public in keys for one in oustings):
+        if leaving or any(one.public in keys for one in expulsions):
             return None
         role = VOTER if term.until is None else OBSERVER
         known = members.get(crypto.raw_id(self._acts.lineage(term.public)[-1]))
@@ -295,7 +294,7 @@ class Roll:
         if public == genesis.author:
             return founding.founder.static, founding.node_name
         named = self._introduced.get(public)
-        return (named[1].static, named[2]) if named is not None else (b"", "")
+        return named[1:] if named is not None else (b"", "")
 
     def _under_last_key(self, member: Member) -> Member | None:
         """Return the member under the key it uses now; None if that key has been rotated away too, in a circle."""
@@ -307,7 +306,7 @@ class Roll:
         return Member(crypto.raw_id(key), key, static, member.name, member.role)
 
     def _judge(
-        self, root: bytes, invitations: list[Invitation], oustings: list[Ousting]
+        self, root: bytes, invitations: list[Invitation], expulsions: list[Expulsion]
     ) -> tuple[Member | None, frozenset[bytes]]:
         """Say as what a node belongs, if it does, and who alone can take that back.
 
@@ -316,7 +315,7 @@ class Roll:
         ids = [one.entry.id for one in invitations]
         known, member, inviters = self._judged.get(root, ([], None, frozenset[bytes]()))
         if known != ids:
-            standing = self._standing(root, invitations, oustings)
+            standing = self._standing(root, invitations, expulsions)
             member, inviters = None, self._inviters({one.term for one in standing})
             for one in standing[-1:]:
                 static, name = one.admit.subject.static, one.admit.node_name
@@ -324,14 +323,14 @@ class Roll:
             self._judged[root] = ids, member, inviters
         return member, inviters
 
-    def _standing(self, root: bytes, invitations: list[Invitation], oustings: list[Ousting]) -> list[Invitation]:
+    def _standing(self, root: bytes, invitations: list[Invitation], expulsions: list[Expulsion]) -> list[Invitation]:
         """Return the invitations that know of every removal that concerns them."""
         keys = self._acts.keys_from(root)
         own = self._acts.removals_of(keys, keys)
-        decided = [one for one in oustings if one.public in keys]
+        decided = [one for one in expulsions if one.public in keys]
         return [one for one in invitations if self._stands(one, keys, own, decided)]
 
-    def _stands(self, one: Invitation, keys: set[bytes], own: list[Entry], decided: list[Ousting]) -> bool:
+    def _stands(self, one: Invitation, keys: set[bytes], own: list[Entry], decided: list[Expulsion]) -> bool:
         taken_back = [
             removal
             for removal in self._acts.removals_of(keys, {*one.term.keys})
@@ -339,7 +338,7 @@ class Roll:
         ]
         knows = self._causality.knows
         return all(knows(one.entry.id, removal.id) for removal in [*own, *taken_back]) and all(
-            any(knows(one.entry.id, commit) for commit in ousting.commits) for ousting in decided
+            any(knows(one.entry.id, commit) for commit in expulsion.commits) for expulsion in decided
         )
 
     def _inviters(self, terms: set[Term]) -> frozenset[bytes]:
@@ -351,9 +350,9 @@ class Roll:
 
     def _is_heard(self, admission: Entry) -> bool:
         """Whether an admission counts: not in dispute, or what its author's rotation was built on."""
-        turn = self._acts.successor(admission.author)
-        if turn is not None:
-            return admission.id in self._acts.built_on(turn, self._entries)
+        rotation = self._acts.successor(admission.author)
+        if rotation is not None:
+            return admission.id in self._acts.built_on(rotation, self._entries)
         return not self._is_disputed(admission)
 
     def _number(self) -> int:
@@ -381,8 +380,8 @@ class Roll:
         return proof is not None and entry.seq >= proof.seq
 
 
-def _ousting(before: Epoch, after: Epoch, entries: Mapping[bytes, Entry]) -> Ousting | None:
+def _expulsion(before: Epoch, after: Epoch, entries: Mapping[bytes, Entry]) -> Expulsion | None:
     body = entries[after.charter.decided].body
     if isinstance(body, Proposal) and body.what == SHOW_OUT:
-        return Ousting(body.public, after.charter.decided, before.tally.certificates(after.charter.decided))
+        return Expulsion(body.public, after.charter.decided, before.tally.certificates(after.charter.decided))
     return None

@@ -42,8 +42,10 @@ class Standing:
         names[genesis.author] = genesis.body.node_name if isinstance(genesis.body, Genesis) else ""
         voters = {public: member.name for public, member in membership.voters.items()}
         names |= {term.public: voters.get(term.public, "") for term in membership.terms if term.public not in names}
-        turns = {entry.author: self._acts.successor(entry.author) for entry in by_id.values()}
-        self._chains = {key: self._acts.built_on(turn, by_id) for key, turn in turns.items() if turn is not None}
+        rotations = {entry.author: self._acts.successor(entry.author) for entry in by_id.values()}
+        self._chains = {
+            key: self._acts.built_on(rotation, by_id) for key, rotation in rotations.items() if rotation is not None
+        }
         self._keys = {person: self._acts.keys_from(person) for person in names}
         self._people: dict[bytes, list[bytes]] = {}  # by key
         for person in sorted(names):
@@ -95,7 +97,7 @@ class Standing:
             case Remove(public=public):
                 return any(entry.id in self._removed[person] for person in self._people.get(public, ()))
             case RotateKey(old=old):
-                return old in self._people and entry.id in {turn.id for turn in self._acts.rotations(old)}
+                return old in self._people and entry.id in {rotation.id for rotation in self._acts.rotations(old)}
             case PublishModel() | RetireModel() | Contribution():
                 return self._is_heard(entry) and any(
                     self._stands(entry, person) for person in self._people.get(entry.author, ())
@@ -120,7 +122,7 @@ class Standing:
             inviters = {by_id[one].author for one in membership.admitted.get(person, ())}
             entitled |= {key for term in membership.terms if not term.keys.isdisjoint(inviters) for key in term.keys}
         signed = {entry.id for entry in self._acts.removals_of(keys, entitled)}
-        return signed | {one.proposal for one in membership.oustings if one.public in keys}
+        return signed | {one.proposal for one in membership.expulsions if one.public in keys}
 
     def _compare(self, by_id: Mapping[bytes, Entry]) -> Causality:
         """Learn what entries know of those few that will be asked about."""

@@ -101,6 +101,7 @@ async def test_a_voter_that_leaves_leaves_the_others_free(tmp_path: Path) -> Non
         await anna.until(lambda: len(anna.node.council.agenda().membership.charter.seats) == 2)
         await agreed([ben], anna.node.council.amend(Amendment(0, 2, 3, "")).id)
         await ben.until(lambda: ben.node.council.agenda().membership.charter.rules.invitations == 3)
+        assert [len(one.node.council.agenda().membership.charter.seats) for one in (anna, ben)] == [2, 2]
 
 
 async def test_a_lost_voter_is_survived_by_its_paper(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from device.contributions.accounts_file import FILE_NAME, AccountsFile
 from device.contributions.exchange import Contributions
-from device.contributions.tally import FILE_NAME, Tally
 from device.core.contribution_accounts import Pace
 from device.core.contributions import Contributor, fold_contributions
 from mesh.community import CommunityStore
@@ -50,9 +50,9 @@ class Side:
         if disk is not None:
             self.path.write_bytes(disk)
         self.mesh.deafen()
-        self.tally = Tally(self.path, clock=lambda: self.now_s)
+        self.file = AccountsFile(self.path, clock=lambda: self.now_s)
         self.contributions = Contributions(
-            mesh=self.mesh, record=self.record, tally=self.tally, pace=PACE, clock=lambda: self.now_s
+            mesh=self.mesh, record=self.record, file=self.file, pace=PACE, clock=lambda: self.now_s
         )
         self.contributions.listen()
 

@@ -36,7 +36,7 @@ async def pair(net: SimulatedNet, tmp_path: Path) -> AsyncIterator[Pair]:
 
 def account(side: Side, other: Side) -> Account:
     """What a node counts between it and another."""
-    return side.tally.accounts.of(other.node_id)
+    return side.file.accounts.of(other.node_id)
 
 
 async def test_what_was_received_gets_on_the_record(pair: Pair) -> None:
@@ -300,7 +300,7 @@ async def test_only_members_count_with_each_other(net: SimulatedNet, tmp_path: P
         await look(attic)
         await says(net, attic, ember, Claim(0, ENOUGH))
         assert attic.mesh.seen[CounterSigned.KIND] == ember.mesh.seen[CounterSigned.KIND] == []
-        assert [*ember.tally.accounts.all()] == [spark.node_id]
+        assert [*ember.file.accounts.all()] == [spark.node_id]
         spark.store.leave()
         await look(spark)
         assert [one.peer for one in ember.mesh.seen[Claim.KIND]] == [attic.node_id]
@@ -314,8 +314,8 @@ async def test_another_community_begins_at_nothing(net: SimulatedNet, tmp_path: 
         spark.store.leave()
         spark.store.found("Elsewhere", "spark")
         await look(spark)
-        assert spark.tally.accounts.all() == {}
-        assert spark.tally.said_at_s == spark.tally.age()
+        assert spark.file.accounts.all() == {}
+        assert spark.file.said_at_s == spark.file.age()
 
 
 async def test_nothing_is_sent_that_is_not_on_the_disk(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:

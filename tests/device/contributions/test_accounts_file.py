@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from device.contributions.tally import FILE_NAME, Tally
+from device.contributions.accounts_file import FILE_NAME, AccountsFile
 from device.core.contribution_accounts import Pace
 from device.errors import DataDirectoryError
 from mesh.core.contributions import Amount
@@ -34,20 +34,20 @@ def path(tmp_path: Path) -> Path:
 def test_what_is_written_is_read_back(path: Path) -> None:
     """Every count, whose it is, and for how long the node has been running."""
     clock = Clock()
-    tally = Tally(path, clock=clock)
-    tally.belong("harbour")
-    tally.accounts.received("a", SOME)
-    tally.accounts.gave("b", SOME)
-    tally.accounts.counter_sign("b", 4, SOME, Pace(min_tokens=1))
-    tally.accounts.settle("a", 7, Amount(1, 0, 0))
+    file = AccountsFile(path, clock=clock)
+    file.belong("harbour")
+    file.accounts.received("a", SOME)
+    file.accounts.gave("b", SOME)
+    file.accounts.counter_sign("b", 4, SOME, Pace(min_tokens=1))
+    file.accounts.settle("a", 7, Amount(1, 0, 0))
     clock.now_s += 1000
-    tally.said_at_s = tally.age()
-    asyncio.run(tally.write())
-    again = Tally(path, clock=Clock())
-    assert again.accounts.all() == tally.accounts.all()
+    file.said_at_s = file.age()
+    asyncio.run(file.write())
+    again = AccountsFile(path, clock=Clock())
+    assert again.accounts.all() == file.accounts.all()
     assert again.age() == again.said_at_s == 1000
     again.belong("harbour")
-    assert again.accounts.all() == tally.accounts.all()
+    assert again.accounts.all() == file.accounts.all()
     again.belong("elsewhere")
     assert (again.accounts.all(), again.said_at_s) == ({}, 1000)
 
@@ -55,18 +55,18 @@ def test_what_is_written_is_read_back(path: Path) -> None:
 def test_what_has_not_changed_is_not_written(path: Path) -> None:
     """But where the time it ran is to be kept too; without a count there is no file."""
     clock = Clock()
-    tally = Tally(path, clock=clock)
-    asyncio.run(tally.write())
-    asyncio.run(tally.write_age())
+    file = AccountsFile(path, clock=clock)
+    asyncio.run(file.write())
+    asyncio.run(file.write_age())
     assert not path.exists()
-    tally.accounts.received("a", SOME)
-    asyncio.run(tally.write())
+    file.accounts.received("a", SOME)
+    asyncio.run(file.write())
     before = path.read_bytes()
     clock.now_s += 1000
-    asyncio.run(tally.write())
+    asyncio.run(file.write())
     assert path.read_bytes() == before
-    asyncio.run(tally.write_age())
-    assert Tally(path, clock=Clock()).age() == 1000
+    asyncio.run(file.write_age())
+    assert AccountsFile(path, clock=Clock()).age() == 1000
     assert path.stat().st_mode & 0o077 == 0
 
 
@@ -84,7 +84,7 @@ def test_another_file_is_refused_and_left_alone(path: Path, change: dict[str, ob
     fields = {"version": 1, "whose": "harbour", "age_s": 5.0, "said_at_s": 1.0, "accounts": []} | change
     path.write_text(json.dumps(fields))
     with pytest.raises(DataDirectoryError) as refused:
-        Tally(path)
+        AccountsFile(path)
     assert "move it away" in refused.value.hint
     assert json.loads(path.read_text()) == fields
 
@@ -95,23 +95,23 @@ def test_another_file_is_refused_and_left_alone(path: Path, change: dict[str, ob
 )
 def test_counts_out_of_range_are_none(path: Path, change: dict[str, object]) -> None:
     """Nothing of them is used."""
-    tally = Tally(path)
-    tally.accounts.received("a", SOME)
-    asyncio.run(tally.write())
+    file = AccountsFile(path)
+    file.accounts.received("a", SOME)
+    asyncio.run(file.write())
     fields = json.loads(path.read_bytes())
     fields["accounts"][0] |= change
     path.write_text(json.dumps(fields))
     with pytest.raises(DataDirectoryError):
-        Tally(path)
+        AccountsFile(path)
 
 
 def test_too_many_accounts_are_none(path: Path) -> None:
     """More than a community has members."""
-    tally = Tally(path)
-    tally.accounts.received("a", SOME)
-    asyncio.run(tally.write())
+    file = AccountsFile(path)
+    file.accounts.received("a", SOME)
+    asyncio.run(file.write())
     fields = json.loads(path.read_bytes())
     fields["accounts"] *= 513
     path.write_text(json.dumps(fields))
     with pytest.raises(DataDirectoryError, match="accounts"):
-        Tally(path)
+        AccountsFile(path)

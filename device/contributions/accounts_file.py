@@ -43,7 +43,7 @@ class _Kept:
     accounts: tuple[_KeptAccount, ...] = ()
 
 
-class Tally:
+class AccountsFile:
     """The counts, for one community at a time.  said_at_s: the node's age when it last signed a contribution."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
