@@ -74,7 +74,9 @@ class Administration:
     @property
     def council(self) -> CouncilRoom:
         """What voters decide."""
-        return CouncilRoom(self.mesh.council, self.mesh.fork, self.readings, self.mesh.node_id)
+        return CouncilRoom(
+            self.mesh.council, self.mesh.record.checkpoints, self.mesh.fork, self.readings, self.mesh.node_id
+        )
 
     def status(self) -> Status:
         """This node now."""
@@ -162,9 +164,9 @@ class Administration:
             node_id=joined.node_id, name=joined.name, fingerprint=joined.fingerprint, community=joined.community
         )
 
-    async def record(self) -> RecordFile:
-        """Write the community's record, signed by this node.  Raises MeshError."""
-        return await self.mesh.record.export()
+    async def record(self, *, fixed: bool) -> RecordFile:
+        """Write the community's record, signed by this node; fixed: only what was decided on.  Raises MeshError."""
+        return await self.mesh.record.export(fixed_only=fixed)
 
     async def leave(self) -> None:
         """Leave the community.  Raises MeshError."""

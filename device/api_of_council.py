@@ -40,6 +40,19 @@ class Begun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fixed:
+    """What the last decision fixed.
+
+    entries: how many; root: of their tree, in hex; signed: the voters who sign it; disputed: those who sign another.
+    """
+
+    entries: int
+    root: str
+    signed: tuple[str, ...]
+    disputed: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Council:
     """Who decides, by which rules, and on what.
 
@@ -56,6 +69,7 @@ class Council:
     notice: int
     invitations: int
     decided: int
+    fixed: Fixed
     votes: bool
     forked: tuple[str, ...]
     motions: tuple[Motion, ...]

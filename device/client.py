@@ -189,9 +189,9 @@ class DaemonClient(ModelsClient):
         """Leave the community."""
         await self._call("POST", "/api/leave")
 
-    def record(self) -> AbstractAsyncContextManager[Download]:
-        """Open the community's record as a file that anybody can check."""
-        return self._download("/api/record", what="the record")
+    def record(self, *, fixed: bool = False) -> AbstractAsyncContextManager[Download]:
+        """Open the community's record as a file that anybody can check; fixed: only what was decided on."""
+        return self._download("/api/record?fixed=1" if fixed else "/api/record", what="the record")
 
     async def rekey(self) -> Rekeyed:
         """Give the node a new identity; it restarts with it."""

@@ -1,12 +1,14 @@
 """What the owner has to do with the community's decisions: looking, proposing, answering, and the paper key."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from device.api_of_council import Begun, Council, Motion, Moved, Paper, Proposed, Seat
+from device.api_of_council import Begun, Council, Fixed, Motion, Moved, Paper, Proposed, Seat
 from device.errors import AmbiguousNodeError, BadRequestError
 from device.record.reading import Reading, Readings
 from device.wording import deciding
+from mesh.checkpoints import Checkpoints
+from mesh.checkpoints import Fixed as FixedInMesh
 from mesh.community_fork import CommunityFork
 from mesh.core import crypto
 from mesh.core.agenda import Motion as Agendum
@@ -22,15 +24,24 @@ MIN_PREFIX: Final = 4
 class CouncilRoom:
     """Shows the mesh's council in words, and hands on what the owner says there."""
 
-    def __init__(self, council: MeshCouncil, fork: CommunityFork, readings: Readings, own_id: str) -> None:
+    def __init__(
+        self,
+        council: MeshCouncil,
+        checkpoints: Checkpoints,
+        fork: CommunityFork,
+        readings: Readings,
+        own_id: str,
+    ) -> None:
         self._council = council
+        self._checkpoints = checkpoints
         self._fork = fork
         self._readings = readings
         self._own_id = own_id
 
     async def shown(self) -> Council:
         """Show who decides, by which rules, and on what.  Raises NoCommunityError."""
-        agenda, reading = self._council.agenda(), await self._readings.now()
+        fixed, reading = await self._checkpoints.latest(), await self._readings.now()
+        agenda = self._council.agenda()
         membership = agenda.membership
         charter = membership.charter
         names = {seat.public: self._name(membership, seat.public, reading) for seat in charter.seats}
@@ -53,6 +64,7 @@ class CouncilRoom:
             notice=charter.rules.notice,
             invitations=charter.rules.invitations,
             decided=charter.number,
+            fixed=_fixed(fixed, names),
             votes=agenda.is_voter,
             forked=tuple(rival.hex() for rival in membership.rivals),
             motions=tuple(_motion(one, agenda, names, left, reading) for one in agenda.motions),
@@ -123,6 +135,15 @@ def _one_of(ids: Sequence[bytes], prefix: str) -> bytes:
     if len(found) > 1:
         raise AmbiguousNodeError(f"{len(found)} ids begin with {prefix!r}")
     return found[0]
+
+
+def _fixed(found: FixedInMesh, names: Mapping[bytes, str]) -> Fixed:
+    return Fixed(
+        entries=found.checkpoint.size,
+        root=found.checkpoint.root.hex(),
+        signed=tuple(name for seat, name in names.items() if seat in found.signed),
+        disputed=tuple(name for seat, name in names.items() if seat in found.disputed),
+    )
 
 
 def _motion(

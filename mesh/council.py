@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from mesh.checkpoints import Checkpoints, Fixed
 from mesh.community import CommunityStore
 from mesh.core import crypto
 from mesh.core.agenda import Motion, has_quorum_of_votes, own_log
+from mesh.core.attestation import Attestation
 from mesh.core.ballots import (
     MAKE_OBSERVER,
     MAKE_VOTER,
@@ -74,6 +76,7 @@ class Council:
         self,
         identity: Identity,
         store: CommunityStore,
+        checkpoints: Checkpoints,
         *,
         wordlist: Callable[[], Sequence[str]],
         knows_own_feed: Callable[[], bool],
@@ -83,6 +86,7 @@ class Council:
         """knows_own_feed: whether neighbours confirmed it; spread: called with each entry that is signed."""
         self._identity = identity
         self._store = store
+        self._checkpoints = checkpoints
         self._wordlist = wordlist
         self._knows_own_feed = knows_own_feed
         self._spread = spread
@@ -92,10 +96,13 @@ class Council:
         self._since = time.monotonic()  # of the situation
 
     async def run(self) -> None:
-        """Lose patience where time calls for it, until cancelled."""
+        """Lose patience where time calls for it, and attest what was decided, until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
             self.act()
+            if self._unattested() is not None:
+                last = await self._checkpoints.latest()
+                self._quietly(lambda last=last: self._attest(last))  # type: ignore[misc]
 
     def agenda(self) -> Agenda:
         """Show what can be decided.  Errors: NoCommunityError."""
@@ -164,8 +171,12 @@ class Council:
 
     def act(self) -> None:
         """Sign whatever is due; what cannot be signed now is tried again later."""
+        self._quietly(self._act)
+
+    def _quietly(self, sign: Callable[[], None]) -> None:
+        """Leave for later what cannot be signed now."""
         try:
-            self._act()
+            sign()
         except FeedBehindError as error:
             log.debug("no ballots now: %s", error)
         except StorageError as error:
@@ -186,14 +197,30 @@ class Council:
         if changed or asked:
             self._on_ledger()
 
-    def _due(self) -> Vote | Lock | Commit | Proposal | None:
-        ledger, membership = self._store.ledger, self._store.membership
+    def _acting_seat(self) -> bytes | None:
+        """Return the seat for which this node may sign by itself now."""
+        membership = self._store.membership
         seat = membership.seat_of(self._identity.public) if membership is not None else None
-        if ledger is None or membership is None or seat is None or not self._store.may_sign:
+        if membership is None or not self._store.may_sign or (self._store.others and not self._knows_own_feed()):
             return None
-        if self._store.others and not self._knows_own_feed():
+        return None if membership.rivals or self._identity.raw_id in membership.equivocations else seat
+
+    def _unattested(self) -> bytes | None:
+        """Return the id of what was decided last if this node is still to attest the tree then."""
+        seat, ledger = self._acting_seat(), self._store.ledger
+        if seat is None or ledger is None or any(one == seat for one, _ in ledger.attestations()):
             return None
-        if membership.rivals or self._identity.raw_id in membership.equivocations:
+        _, *decided = ledger.membership().decided
+        return decided[-1] if decided else None
+
+    def _attest(self, last: Fixed) -> None:
+        if last.decided == self._unattested():  # else something has happened meanwhile
+            self._sign(Attestation.of(last.decided, last.checkpoint, self._identity.seed))
+            self._on_ledger()
+
+    def _due(self) -> Vote | Lock | Commit | Proposal | None:
+        seat, ledger, membership = self._acting_seat(), self._store.ledger, self._store.membership
+        if seat is None or ledger is None or membership is None:
             return None
         motions, tally = ledger.motions(), ledger.epoch().tally
         patient = self._patient_for((membership.charter.decided, len(ledger.ballots())))
@@ -204,7 +231,7 @@ class Council:
             noticed={motion.id for motion in motions if motion.seen >= membership.charter.rules.notice},
             impatient=patient >= PATIENCE_S and has_quorum_of_votes(tally),
         )
-        if body is None and membership.is_stale and not any(motion.is_routine for motion in motions):
+        if body is None and ledger.needs_refresh and not any(motion.is_routine for motion in motions):
             first = seat == min(membership.voters)
             return Proposal(REFRESH, self._identity.public, "") if first or patient >= ROUTINE_S else None
         return body

@@ -6,7 +6,9 @@ from typing import Final, Protocol
 
 from mesh.addresses import parse_door
 from mesh.broker import Broker
+from mesh.checkpoints import Checkpoints
 from mesh.community import CommunityStore
+from mesh.config import MeshConfig
 from mesh.core import crypto
 from mesh.core.membership import Member
 from mesh.door import Door
@@ -50,10 +52,10 @@ class Examination:
         door: Door,
         places: Places,
         neighbours: Callable[[], Iterable[Neighbour]],
-        interfaces: tuple[str, ...],
-        static_peers: tuple[str, ...],
+        config: MeshConfig,
         home: HomeBoard,
         double: Double,
+        checkpoints: Checkpoints,
     ) -> None:
         self._node_id = node_id
         self._store = store
@@ -61,10 +63,10 @@ class Examination:
         self._door = door
         self._places = places
         self._neighbours = neighbours
-        self._interfaces = interfaces
-        self._static_peers = static_peers
+        self._config = config
         self._home = home
         self._double = double
+        self._checkpoints = checkpoints
         self._knocking = asyncio.Semaphore(MAX_KNOCKS)
         self.hearing: Callable[[], Hearing] = Hearing
 
@@ -76,7 +78,7 @@ class Examination:
         away = [one for one in neighbours if not one.reachable and one.state != "blocked"]
         listed, static, own = await asyncio.gather(
             asyncio.gather(*(self._reach(members[one.node_id], one.trouble) for one in away[:MAX_AWAY])),
-            asyncio.gather(*(self._static_peer(peer) for peer in self._static_peers)),
+            asyncio.gather(*(self._static_peer(peer) for peer in self._config.static_peers)),
             asyncio.gather(
                 self._knock(self._broker.address, self._broker.port), self._knock(LOOPBACK, self._door.port)
             ),
@@ -84,7 +86,7 @@ class Examination:
         unlisted = (Reach(node_id=one.node_id, name=one.name, trouble=one.trouble) for one in away[MAX_AWAY:])
         return MeshFacts(
             node_id=self._node_id,
-            wanted=self._interfaces,
+            wanted=self._config.interfaces,
             interfaces=survey(),
             hearing=self.hearing(),
             community=membership.name if membership is not None else None,
@@ -101,12 +103,21 @@ class Examination:
             duplicate=self._double.exists,
             board_changed=self._home.changed,
             equivocators=self._equivocators(),
+            forked=membership is not None and bool(membership.rivals),
+            disputed=await self._disputed(),
         )
 
     def _equivocators(self) -> tuple[tuple[str, str], ...]:
         membership = self._store.membership
         accused = [membership.members[raw_id] for raw_id in membership.equivocations] if membership else []
         return tuple((member.name, member.node_id) for member in accused)
+
+    async def _disputed(self) -> tuple[tuple[str, str], ...]:
+        if self._store.membership is None:
+            return ()
+        seats = (await self._checkpoints.latest()).disputed
+        voters = self._store.membership.voters if self._store.membership is not None else {}
+        return tuple((one.name, one.node_id) for seat, one in voters.items() if seat in seats)
 
     def _blocked(self) -> tuple[tuple[str, str], ...]:
         names = {member.raw_id: member.name for member in self._store.others}

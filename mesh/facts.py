@@ -57,7 +57,8 @@ class MeshFacts:
     wanted: `[discovery] interfaces`; strangers: ids in reach that are no members; others: how many other members there
     are; reached: how many of them are reached, away: the rest; blocked: names and ids of blocked nodes; duplicate:
     another machine uses this node's id; board_changed: what is not as it was when the identity was made; equivocators:
-    names and ids of members, this one included, of whose key the ledger holds two entries for one place.
+    names and ids of members, this one included, of whose key the ledger holds two entries for one place; forked: two
+    decisions were signed for one place; disputed: names and ids of voters who sign another record of the last decision.
     """
 
     node_id: str
@@ -78,6 +79,8 @@ class MeshFacts:
     duplicate: bool = False
     board_changed: tuple[str, ...] = ()
     equivocators: tuple[tuple[str, str], ...] = ()
+    forked: bool = False
+    disputed: tuple[tuple[str, str], ...] = ()
 
     @property
     def others(self) -> int:

@@ -127,6 +127,7 @@ class MeshNode:
         return Council(
             self._identity,
             self._store,
+            self.record.checkpoints,
             wordlist=wordlist,
             knows_own_feed=lambda: self._exchange.knows_own_feed,
             spread=self._exchange.spread,
@@ -158,10 +159,10 @@ class MeshNode:
             door=self._door,
             places=self._neighbourhood,
             neighbours=self.neighbours,
-            interfaces=self._config.interfaces,
-            static_peers=self._config.static_peers,
+            config=self._config,
             home=self._home,
             double=self._double,
+            checkpoints=self.record.checkpoints,
         )
 
     def _build_belonging(self) -> Belonging:
@@ -220,8 +221,7 @@ class MeshNode:
                 await self._broker.set_peers({member.node_id for member in self._store.others})
                 tasks.create_task(self._broker.run(listening[0]), name="broker")
                 tasks.create_task(self._door.run(listening[1]), name="door")
-                for event in listening:
-                    await event.wait()
+                await asyncio.gather(*(event.wait() for event in listening))
                 subscribed = asyncio.Event()
                 inbox = Inbox(
                     self.node_id,

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mesh.checkpoints import Checkpoints, Fixed
 from mesh.community import CommunityStore
 from mesh.core import notes
 from mesh.core.contributions import Amount, Contribution, counter_sign
 from mesh.core.entries import Entry, PublishModel, RetireModel
-from mesh.core.ledger import Head
 from mesh.core.membership import Membership
 from mesh.core.notes import Note
 from mesh.core.record import RecordFile, snapshot_of
-from mesh.core.tree_order import ordered
+from mesh.core.tree_order import fixed, in_order
 from mesh.errors import KeyInDisputeError, NoCommunityError
 from mesh.identity import Identity
 
@@ -39,6 +39,8 @@ class Record:
         """spread: called with each entry that is signed; on_change: when one has been."""
         self._identity = identity
         self._store = store
+        self.checkpoints = Checkpoints(store)
+        """What was decided, as a tree."""
         self.own = identity.public
         """This node's public key."""
         self._spread = spread
@@ -51,17 +53,18 @@ class Record:
             raise NoCommunityError("this node belongs to no community")
         return RecordView(ledger.entries, folded)
 
-    async def export(self, frontiers: Sequence[Sequence[Head]] = ()) -> RecordFile:
-        """Return all this node holds: what is at or below the frontiers the community decided on, then the rest.
+    async def export(self, *, fixed_only: bool = False) -> RecordFile:
+        """Return all this node holds, signed by it: what decisions fixed, then the rest.
 
-        Whoever holds the same signs the same note, so that others' signatures can be added to it.  The daemon goes on
-        meanwhile.  Errors: NoCommunityError, BoardChangedError, MalformedError when a frontier is not held whole.
+        fixed_only: no more than what decisions fixed, signed also by all voters whose signature is here.  Whoever holds
+        the same signs the same note.  The daemon goes on meanwhile.  Errors: NoCommunityError, BoardChangedError.
         """
         ledger = self._store.ledger
         if ledger is None or self._store.membership is None:
             raise NoCommunityError("this node belongs to no community, and so has no record to show")
         self._store.require_signing()
-        return await asyncio.to_thread(self._write, ledger.entries, [*frontiers, ledger.heads()])
+        last = await self.checkpoints.latest() if fixed_only else None
+        return await asyncio.to_thread(self._write, ledger.entries, ledger.membership().decided, last)
 
     def sign(self, body: PublishModel | RetireModel | Contribution) -> Entry:
         """Sign what is about a model or a contribution, and tell the neighbours; if it counts is the caller's to know.
@@ -89,7 +92,10 @@ class Record:
         self._store.require_signing()
         return counter_sign(self._identity.seed, membership.community, receiver, period, amount)
 
-    def _write(self, entries: Sequence[Entry], frontiers: Sequence[Sequence[Head]]) -> RecordFile:
-        leaves = ordered(entries, frontiers)
-        note = Note(snapshot_of(leaves))
+    def _write(self, entries: Sequence[Entry], decided: Sequence[bytes], last: Fixed | None) -> RecordFile:
+        if last is None:
+            leaves = in_order(entries, decided)
+            note = Note(snapshot_of(leaves))
+        else:
+            leaves, note = fixed(entries, decided[: last.number + 1]), last.note
         return RecordFile(leaves, note.signed(self._identity.seed, name=notes.key_name(leaves[0].community)))

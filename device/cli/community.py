@@ -114,6 +114,7 @@ def _print(found: "Council") -> None:
         print_note("This board's vote dies with it: hearth community paper")
     for new in found.begun:
         print_note(f"{new.by} began it anew with {', '.join(new.members)}: hearth community choose {short_id(new.id)}")
+    _print_fixed(found)
     print()
     if found.motions:
         for one in found.motions:
@@ -123,6 +124,18 @@ def _print(found: "Council") -> None:
             print_note("hearth vote PROPOSAL yes|no")
     else:
         print_note("Nothing is proposed.")
+
+
+def _print_fixed(found: "Council") -> None:
+    if found.decided:
+        what = f"{count(found.fixed.entries, 'entry', 'entries')} fixed by {count(found.decided, 'decision')}"
+        by = f", signed by {' and '.join(found.fixed.signed)}" if found.fixed.signed else ""
+        print(f"\n{what}{by}: hearth record --fixed FILE")
+    if found.fixed.disputed:
+        print_note(
+            f"{' and '.join(found.fixed.disputed)} signed another record of the same decision: one of you was shown"
+            " a false history, or that board lies. Compare in person: hearth community --json, “root”."
+        )
 
 
 def progress(one: "Motion", found: "Council") -> str:

@@ -19,6 +19,7 @@ def diagnose(facts: MeshFacts) -> Diagnosis:
     findings = [
         *_identity(facts),
         *_equivocators(facts),
+        *_disputes(facts),
         *_own_ports(facts),
         *_interfaces(facts),
         *_multicast(facts),
@@ -176,6 +177,21 @@ def _equivocators(facts: MeshFacts) -> Iterator[Finding]:
                 f"on {name}: hearth rekey, then pair it again; after that, or if it is stolen: hearth peers forget"
                 f" {short_id(node_id)} at the founder's node, hearth peers block {short_id(node_id)} here",
             )
+
+
+def _disputes(facts: MeshFacts) -> Iterator[Finding]:
+    if facts.forked:
+        yield _fault(
+            "the community is forked: two decisions were signed for one place, which takes dishonest voters;"
+            " nothing more is decided, links and answers go on",
+            "talk to each other; then one of you begins it anew without them: hearth community fork --without NODE",
+        )
+    for name, node_id in facts.disputed:
+        yield _fault(
+            f"{name} ({short_id(node_id)}) signs another record of the last decision than this node holds: one of the"
+            " two was shown a false history, or that board lies",
+            "compare in person, at three boards or more: hearth community --json, “root”",
+        )
 
 
 def _member(member: Reach) -> Iterator[Finding]:

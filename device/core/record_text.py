@@ -8,6 +8,7 @@ from device.api_of_record import LogLine, OnRecord
 from device.core.governance import PublishedModel
 from device.wording import amount, count, named, short_id
 from mesh.core import ballots, crypto
+from mesh.core.attestation import Attestation
 from mesh.core.ballots import Amendment, Ballot, Commit, Lock, Proposal, Recovery, Vote
 from mesh.core.community_fork import Fork
 from mesh.core.contributions import Contribution
@@ -105,7 +106,9 @@ class Scribe:
             case body:
                 return self._said_else(body)
 
-    def _said_else(self, body: PublishModel | RetireModel | Contribution | Fork | Ballot | Unknown) -> str:
+    def _said_else(
+        self, body: PublishModel | RetireModel | Contribution | Attestation | Fork | Ballot | Unknown
+    ) -> str:
         match body:
             case PublishModel(digest=digest, name=name, licence=licence):
                 return f"published {_named(name, digest.hex())}, licence {licence or UNKNOWN}"
@@ -118,15 +121,13 @@ class Scribe:
                 return f"begins the community anew, with {count(len(entries) - 1, 'other member')}"
             case Unknown(kind=kind):
                 return f"signed an entry of kind {_quoted(kind)}, which this version does not know"
-            case ballot:
-                return self._voted(ballot)
+            case said:
+                return self._voted(said)
 
-    def _voted(self, ballot: Ballot) -> str:
-        match ballot:
-            case Proposal(what=what, public=public, reason=reason):
-                return _because(self._proposed(what, public), reason)
-            case Amendment() as rules:
-                return _because(f"proposes other rules: {_rules(rules)}", rules.reason)
+    def _voted(self, said: Ballot | Attestation) -> str:
+        match said:
+            case Proposal() | Amendment():
+                return _because(f"proposes {self._proposed(said)}", said.reason)
             case Recovery():
                 return "has a paper with a recovery key from now on"
             case Vote(slot=slot, round=number, value=value):
@@ -135,18 +136,24 @@ class Scribe:
                 return f"is bound on decision {slot.number}, round {number}, to {_value(value)}"
             case Commit(slot=slot, value=value):
                 return f"writes down that decision {slot.number} is {_value(value)}"
+            case Attestation(decided=decided, size=size):
+                entries = count(size, "entry", "entries")
+                return f"signs the tree of {entries} up to {_value(decided)}"
 
-    def _proposed(self, what: str, public: bytes) -> str:
-        match what:
+    def _proposed(self, said: Proposal | Amendment) -> str:
+        if isinstance(said, Amendment):
+            return f"other rules: {_rules(said)}"
+        whom = self.person(said.public)
+        match said.what:
             case ballots.MAKE_VOTER:
-                return f"proposes to make {self.person(public)} a voter"
+                return f"to make {whom} a voter"
             case ballots.MAKE_OBSERVER:
-                return f"proposes to make {self.person(public)} an observer"
+                return f"to make {whom} an observer"
             case ballots.SHOW_OUT:
-                return f"proposes to remove {self.person(public)}"
+                return f"to remove {whom}"
             case ballots.REFRESH:
-                return "proposes to take up new keys of voters, and who of them has left"
-        return f"proposes to {_quoted(what)} {self.person(public)}"
+                return "to take up new keys of voters and who of them left, and to fix what was signed so far"
+        return f"to {_quoted(said.what)} {whom}"
 
     def _model(self, digest: bytes) -> str:
         model = self._models.get(digest)

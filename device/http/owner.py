@@ -54,8 +54,8 @@ def _node_routes(administration: Administration) -> list[Route]:
         await administration.leave()
         return JSONResponse({})
 
-    async def record(_: Request) -> Response:
-        written = await administration.record()
+    async def record(request: Request) -> Response:
+        written = await administration.record(fixed=request.query_params.get("fixed") == "1")
         headers = {"Content-Length": str(written.size_bytes)}
         return StreamingResponse(written.pieces(), media_type="text/plain", headers=headers)
 

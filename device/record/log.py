@@ -14,6 +14,7 @@ from device.record.reading import Readings
 from mesh.core.entries import Entry
 from mesh.core.tree_order import in_order
 from mesh.errors import NoCommunityError
+from mesh.record import RecordView
 
 MAX_FOLLOWERS: Final = 16
 AT_ONCE: Final = 256  # lines that are written before the loop does something else
@@ -48,7 +49,7 @@ class RecordLog:
             community = view.membership.community
             while True:
                 scribe = (await self._readings.of(view)).scribe
-                found = await asyncio.to_thread(_found, scribe, view.entries, told, wanted, last)
+                found = await asyncio.to_thread(_found, scribe, view, told, wanted, last)
                 told, last = len(view.entries), None
                 for count, (number, entry) in enumerate(found, 1):
                     yield scribe.line(number, entry)
@@ -83,11 +84,11 @@ class RecordLog:
 
 
 def _found(
-    scribe: Scribe, entries: tuple[Entry, ...], told: int, wanted: Wanted, last: int | None
+    scribe: Scribe, view: RecordView, told: int, wanted: Wanted, last: int | None
 ) -> Sequence[tuple[int, Entry]]:
     """Number all entries, and pick those that are asked for among those that came after the first `told`."""
-    new = {entry.id for entry in entries[told:]}
+    new = {entry.id for entry in view.entries[told:]}
     if not new:
         return ()
-    numbered = enumerate(in_order(entries))
+    numbered = enumerate(in_order(view.entries, view.membership.decided))
     return deque(scribe.wanted((one for one in numbered if one[1].id in new), wanted), last)

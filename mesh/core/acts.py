@@ -111,6 +111,10 @@ class Acts:
         """Return the removals of any of these keys that one of those signed."""
         return [entry for key in keys for entry in self._removals.get(key, ()) if entry.author in by]
 
+    def mentions(self, key: bytes) -> bool:
+        """Whether anybody has rotated from or to a key, or signed its removal."""
+        return any(key in found for found in (self._own, self._foreign, self._to, self._removals))
+
     def built_on(self, rotation: Rotation, entries: Mapping[bytes, Entry]) -> set[bytes]:
         """Return the ids of what a key signed below a rotation, and of that."""
         known, below = self._below.get(rotation.old, (b"", set[bytes]()))

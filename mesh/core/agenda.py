@@ -36,16 +36,24 @@ class Motion:
 
 
 def motions(
-    proposals: Iterable[Entry], membership: Membership, tally: Tally, seen: Callable[[bytes], int]
+    proposals: Iterable[Entry],
+    membership: Membership,
+    tally: Tally,
+    seen: Callable[[bytes], int],
+    *,
+    needs_refresh: bool,
 ) -> list[Motion]:
-    """List what a voter proposed and would change something, in the order of ids.  seen: by how many voters."""
+    """List what a voter proposed and would change something, in the order of ids.
+
+    seen: by how many voters; needs_refresh: whether what needs nobody's consent is due.
+    """
     votes = _latest_votes(tally)
     found = [
         Motion(entry, frozenset(votes.get(entry.id, ())), seen(entry.id))
         for entry in proposals
         if entry.id not in membership.decided  # what is proposed anew has an id of its own
         and tally.electorate.voter_of(entry)
-        and _changes_anything(entry, membership)
+        and _changes_anything(entry, membership, needs_refresh=needs_refresh)
     ]
     return sorted(found, key=lambda motion: motion.id)
 
@@ -68,7 +76,7 @@ def _latest_votes(tally: Tally) -> Mapping[Value, Mapping[bytes, bytes]]:
     return tally.votes(number) or tally.votes(number - 1)
 
 
-def _changes_anything(entry: Entry, membership: Membership) -> bool:
+def _changes_anything(entry: Entry, membership: Membership, *, needs_refresh: bool) -> bool:
     match entry.body:
         case Proposal(what=ballots.MAKE_VOTER, public=public):
             member = membership.members.get(crypto.raw_id(public))
@@ -80,7 +88,7 @@ def _changes_anything(entry: Entry, membership: Membership) -> bool:
         case Proposal(what=ballots.SHOW_OUT, public=public):
             return crypto.raw_id(public) in membership.members and len(membership.members) > 1
         case Proposal(what=ballots.REFRESH):
-            return membership.is_stale
+            return needs_refresh
         case Amendment() as rules:
             return Rules(rules.margin, rules.notice, rules.invitations) != membership.charter.rules
     return False

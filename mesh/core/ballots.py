@@ -29,7 +29,7 @@ VALUE_BYTES: Final = 32
 MAKE_VOTER: Final = "voter"
 MAKE_OBSERVER: Final = "observer"
 SHOW_OUT: Final = "remove"
-REFRESH: Final = "refresh"  # take up what needs nobody's consent: new keys of voters, and which of them have left
+REFRESH: Final = "refresh"  # take up what needs nobody's consent: new keys of voters, who of them left; fix the rest
 MAX_VOTERS: Final = 100
 MAX_INVITATIONS: Final = 256
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from mesh.core import codec, crypto
+from mesh.core.attestation import Attestation, parse_attestation
 from mesh.core.ballots import BALLOT_KINDS, Ballot, Recovery, parse_ballot
 from mesh.core.codec import Item
 from mesh.core.community_fork import Fork, parse_fork
@@ -127,10 +128,10 @@ class Unknown:
     kind: str
 
 
-Known = Genesis | Admit | Remove | RotateKey | PublishModel | RetireModel | Contribution | Fork | Ballot
+Known = Genesis | Admit | Remove | RotateKey | PublishModel | RetireModel | Contribution | Fork | Attestation | Ballot
 Body = Known | Unknown
 KINDS: Final = BALLOT_KINDS | {
-    one.KIND for one in (Genesis, Admit, Remove, RotateKey, PublishModel, RetireModel, Contribution, Fork)
+    one.KIND for one in (Genesis, Admit, Remove, RotateKey, PublishModel, RetireModel, Contribution, Fork, Attestation)
 }
 
 
@@ -296,6 +297,8 @@ def _parse_others(kind: str, items: list[Item]) -> Known | None:
             return RetireModel(codec.fixed_bytes(digest, DIGEST_BYTES), codec.short_text(reason, MAX_REASON))
         case Fork.KIND, _:
             return parse_fork(items)
+        case Attestation.KIND, _:
+            return parse_attestation(items)
     return None
 
 

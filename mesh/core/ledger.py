@@ -20,6 +20,7 @@ from mesh.errors import MalformedError
 
 MAX_WAITING: Final = 512
 MAX_HEADS: Final = 4096
+CHECKPOINT_EVERY: Final = 1024  # entries; a decision among thirty voters, and what they attest, is a tenth of that
 # What one feed may hold, counted along `prev`.  The feeds of a founder and of all it may admit fit an admission.
 MAX_FEED_BYTES: Final = 16 * 1024
 MAX_VOTER_FEED_BYTES: Final = 256 * 1024  # a decision costs a voter some 1.5 KB
@@ -129,9 +130,19 @@ class Ledger:
         """Return what was signed for the decision that is open, whoever signed it."""
         return self._roll.ballots()
 
+    @property
+    def needs_refresh(self) -> bool:
+        """Whether it is time for a decision that needs nobody's consent: something to take up, or much to fix."""
+        return self.membership().is_stale or self._roll.since_decision >= CHECKPOINT_EVERY
+
     def motions(self) -> list[Motion]:
         """Return what can be decided on now."""
-        return motions(self._roll.proposals(), self.membership(), self.epoch().tally, self._roll.seen)
+        proposals, membership, tally = self._roll.proposals(), self.membership(), self.epoch().tally
+        return motions(proposals, membership, tally, self._roll.seen, needs_refresh=self.needs_refresh)
+
+    def attestations(self) -> list[tuple[bytes, Entry]]:
+        """Return what voters say of the tree at the last decision, by the keys of their seats."""
+        return self._roll.attestations()
 
     @property
     def equivocations(self) -> Mapping[bytes, Equivocation]:

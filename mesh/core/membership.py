@@ -61,7 +61,7 @@ class Membership:
 
     number: how often something was taken from somebody; it never falls, and epoch keys belong to one number.
     members: by raw id.  equivocations: the proofs against present keys of members, by raw id.
-    charter: what is in force; decided: the ids of what led there.
+    charter: what is in force; decided: the ids of what led there, from the genesis on.
     rivals: where the community is forked, the ids of what was decided in one place.
     voters: the members who vote, by the key of their seat; of the charter's seats the others are of who has left.
     is_stale: whether the charter lacks what needs nobody's consent, a voter's new key for instance.
@@ -75,7 +75,7 @@ class Membership:
     equivocations: Mapping[bytes, Equivocation]
     charter: Charter
     rivals: tuple[bytes, ...]
-    decided: frozenset[bytes]
+    decided: tuple[bytes, ...]
     voters: Mapping[bytes, Member]
     is_stale: bool
     invitations: Mapping[bytes, int]

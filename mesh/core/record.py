@@ -7,13 +7,14 @@ a signed note                  over the tree of these entries
 """
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from mesh.core import crypto, merkle, notes
+from mesh.core.attestation import Attestation
 from mesh.core.entries import MAX_ENTRY_BYTES, Entry
-from mesh.core.notes import Checkpoint, Note
+from mesh.core.notes import Checkpoint, Note, NoteSignature
 
 HEADER: Final = b"hearthmesh/record/1"
 END_OF_ENTRIES: Final = b"checkpoint"
@@ -30,6 +31,22 @@ def snapshot_of(entries: Sequence[Entry]) -> Checkpoint:
     """Return the checkpoint of entries in the order of the tree, the genesis first, that nobody decided on."""
     root = merkle.root_of([leaf_of(entry) for entry in entries])
     return Checkpoint(notes.snapshot_origin(entries[0].community, root), len(entries), root)
+
+
+def checkpoint_of(entries: Sequence[Entry]) -> Checkpoint:
+    """Return the checkpoint of what the community decided on, in the order of the tree."""
+    root = merkle.root_of([leaf_of(entry) for entry in entries])
+    return Checkpoint(notes.key_name(entries[0].community), len(entries), root)
+
+
+def note_of(checkpoint: Checkpoint, attestations: Iterable[Entry]) -> Note:
+    """Return the note of what the community decided on, with those signatures in these entries that hold."""
+    note = Note(checkpoint)
+    for entry in attestations:
+        if isinstance(entry.body, Attestation) and entry.body.is_for(checkpoint, by=entry.author):
+            line = NoteSignature(checkpoint.origin, notes.key_id(checkpoint.origin, entry.author), entry.body.signature)
+            note = note.with_signatures([line])
+    return note
 
 
 @dataclass(frozen=True)

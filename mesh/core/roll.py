@@ -8,23 +8,21 @@ stand: a stolen key must not undo that it was replaced.
 """
 
 from bisect import insort
-from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final
 
 from mesh.core import crypto
 from mesh.core.acts import Acts, ancestors
 from mesh.core.ballots import SHOW_OUT, Amendment, Commit, Proposal, Recovery
 from mesh.core.causality import Causality, parents_first
 from mesh.core.decisions import Decisions, Epoch
+from mesh.core.docket import Docket
 from mesh.core.entries import Admit, Entry, Genesis, Remove, RotateKey
 from mesh.core.equivocation import Equivocation, proof_of
 from mesh.core.membership import OBSERVER, VOTER, Expulsion, Member, Membership, Term
+from mesh.core.newcomer import inviting_term, with_newcomer
 from mesh.errors import MalformedError
-
-MAX_PROPOSED: Final = 16  # what one voter can have on the agenda
 
 
 def fold(entries: Iterable[Entry]) -> Membership:
@@ -77,8 +75,8 @@ class Roll:
         self._decisions = Decisions(entries, self._acts, self._causality)
         self._ancestors: dict[bytes, set[bytes]] = {}
         self._seated: dict[bytes, bool] = {}  # keys of voters, then or now: whether the founder's
-        self._proposed: dict[bytes, deque[bytes]] = {}  # by author, the last ones
-        self._last: dict[bytes, bytes] = {}  # by voter's key: the entry that came last
+        self._docket = Docket(entries, self._causality)
+        self._size_then = 0  # how many entries there were when something was decided last
         self._folded: Membership | None = None
 
     def add(self, entry: Entry, *, twins: Collection[bytes]) -> None:
@@ -94,18 +92,19 @@ class Roll:
             return
         if isinstance(body, Recovery | Commit):  # there may be several for one decision
             self._folded = None
-        elif isinstance(body, Genesis | Admit | Remove | RotateKey):
-            self._folded = None
-            if not isinstance(body, Admit):  # which concerns its subject alone
-                self._judged.clear()
-            self._note(entry, body)
-        if isinstance(body, Proposal | Amendment):
-            self._proposed.setdefault(entry.author, deque(maxlen=MAX_PROPOSED)).append(entry.id)
-        if entry.author in self._seated:
-            self._last[entry.author] = entry.id
+        elif isinstance(body, Admit):  # which concerns its subject alone
+            before, self._folded = self._folded, None
+            if self._admits(entry, body) and before is not None:
+                self._folded = self._grown(before, entry, body)
+        elif isinstance(body, Genesis | Remove | RotateKey):
+            self._forget()
+            if isinstance(body, Genesis):
+                self._founding.append((entry, body))
+        self._docket.add(entry, votes=entry.author in self._seated)
         decided = self._decisions.add(entry)
         if decided:
             self._forget()
+            self._size_then = len(self._entries)
         if decided or isinstance(body, RotateKey):
             self._seat_keys()
 
@@ -131,16 +130,22 @@ class Roll:
         """Return what was signed for the slot that is open, whoever signed it."""
         return self._decisions.ballots(self.epoch().tally.slot.number)
 
+    def attestations(self) -> list[tuple[bytes, Entry]]:
+        """Return what voters say of the tree at the last decision, by the keys of their seats."""
+        return self._docket.attestations(self.epoch())
+
+    @property
+    def since_decision(self) -> int:
+        """How many entries have come since something was decided last."""
+        return len(self._entries) - self._size_then
+
     def proposals(self) -> list[Entry]:
-        """Return the last MAX_PROPOSED proposals under each key that is, or was, a voter's."""
-        ids = (one for author, found in self._proposed.items() if author in self._seated for one in found)
-        return [self._entries[one] for one in ids]
+        """Return the last proposals under each key that is, or was, a voter's."""
+        return self._docket.proposals(self._seated)
 
     def seen(self, proposal: bytes) -> int:
         """Return of how many voters something is here that knows of a proposal, or is it."""
-        tally = self.epoch().tally
-        ends = (one for one in self._last.values() if one == proposal or self._causality.knows(one, proposal))
-        return len({tally.electorate.voter_of(self._entries[one]) for one in ends} - {None})
+        return self._docket.seen(proposal, self.epoch())
 
     def _seat_keys(self) -> None:
         """Note which keys are voters'; none that was one is ever forgotten."""
@@ -154,15 +159,20 @@ class Roll:
         self._folded = None
         self._judged.clear()
 
-    def _note(self, entry: Entry, body: Genesis | Admit | Remove | RotateKey) -> None:
-        if isinstance(body, Genesis):
-            self._founding.append((entry, body))
-        elif isinstance(body, Admit):
-            named = entry.id, body.subject.static, body.node_name
-            self._introduced[body.subject.public] = min(named, self._introduced.get(body.subject.public, named))
-            if body.role == OBSERVER:
-                admissions = self._admissions.setdefault(entry.author, [])
-                insort(admissions, (entry, body), key=lambda one: (one[0].seq, one[0].id))
+    def _admits(self, entry: Entry, body: Admit) -> bool:
+        """Note an admission; return whether it is the last of its author's."""
+        named = entry.id, body.subject.static, body.node_name
+        self._introduced[body.subject.public] = min(named, self._introduced.get(body.subject.public, named))
+        if body.role != OBSERVER:
+            return False
+        admissions = self._admissions.setdefault(entry.author, [])
+        insort(admissions, (entry, body), key=lambda one: (one[0].seq, one[0].id))
+        return admissions[-1][0] is entry
+
+    def _grown(self, before: Membership, entry: Entry, body: Admit) -> Membership | None:
+        """Say who belongs with one more admission, if that can be told without folding."""
+        term = inviting_term(before, entry, body, self._acts, self.equivocations)
+        return with_newcomer(before, entry, body) if term and self._is_within(entry, term) else None
 
     def _fold(self) -> Membership:
         if len(self._founding) != 1:
@@ -200,7 +210,7 @@ class Roll:
                 if member.public in self.equivocations
             },
             charter=chain[-1].charter,
-            decided=frozenset(epoch.charter.decided for epoch in chain),
+            decided=tuple(epoch.charter.decided for epoch in chain),
             rivals=tuple(sorted(chain[-1].next)),
             voters=seated,
             is_stale=self._decisions.is_stale,

@@ -13,6 +13,7 @@ A pure, total function of the set of entries and of the membership it folds to, 
 from collections.abc import Iterable, Mapping
 
 from mesh.core.acts import Acts
+from mesh.core.attestation import Attestation
 from mesh.core.ballots import Amendment, Commit, Lock, Proposal, Recovery, Vote
 from mesh.core.causality import Causality, parents_first
 from mesh.core.community_fork import Fork
@@ -109,8 +110,8 @@ class Standing:
         return self._causality.knows(publication.id, retirement.id)
 
     def _is_entitled(self, entry: Entry) -> bool:
-        """Whether a ballot's author votes, or did; and a fork's was let in."""
-        if isinstance(entry.body, Proposal | Amendment | Recovery | Vote | Lock | Commit):
+        """Whether the author of a ballot, or of what is said of the tree, votes, or did; and a fork's was let in."""
+        if isinstance(entry.body, Proposal | Amendment | Recovery | Vote | Lock | Commit | Attestation):
             return any(entry.author in term.keys for term in self._membership.terms)
         return isinstance(entry.body, Fork) and entry.author in self._people
 

@@ -14,7 +14,8 @@ from tests.mesh.nodes import Running, paired, running
 
 def room_of(one: Running) -> CouncilRoom:
     """What a node's owner sees of its council."""
-    return CouncilRoom(one.node.council, one.node.fork, Readings(one.node.record), one.node.node_id)
+    node = one.node
+    return CouncilRoom(node.council, node.record.checkpoints, node.fork, Readings(node.record), node.node_id)
 
 
 async def shown_when(one: Running, proposals: int) -> Council:

@@ -32,7 +32,13 @@ async def test_a_node_hands_out_what_anybody_can_check(tmp_path: Path) -> None:
                 size += len(piece)
             assert size == record.size
         found = check.finish()
+        fixed = RecordCheck()
+        async with client.record(fixed=True) as record:
+            async for piece in record.pieces:
+                fixed.receive(piece)
+        only = fixed.finish()
     assert community is not None
+    assert (only.checkpoint.origin, only.checkpoint.size) == (f"hearthmesh/{community.id}", 1)
     assert found.checkpoint.origin.startswith(f"hearthmesh/{community.id}/")
     assert state_hash(found.membership).hex() == community.state
     assert [member.node_id for member in found.membership.members.values()] == [community.members[0].node_id]

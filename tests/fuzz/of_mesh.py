@@ -32,7 +32,7 @@ from mesh.core.routes import LinksAdvert, RouteTable
 from mesh.core.statement import IdentityStatement
 from mesh.core.streams import Ack, ReceiveStream
 from mesh.core.topic_policy import CommonName
-from mesh.core.tree_order import ordered
+from mesh.core.tree_order import in_order
 from mesh.discovery import SERVICE, sighting_of
 from mesh.errors import MeshError, PeerMisbehavedError, RecordRefusedError
 from mesh.identity import Identity
@@ -290,7 +290,7 @@ def _exported() -> Sequence[bytes]:
     ledger = ADA.founds()
     ADA.admits(ledger, BEN)
     BEN.removes(ledger, BEN)
-    entries = ordered(ledger.entries, [ledger.heads()])
+    entries = in_order(ledger.entries)
     notes = [Note(snapshot_of(entries)).signed(ADA.seed, name=key_name(ledger.community))]
     notes.append(notes[0].signed(BEN.seed, name=key_name(ledger.community)))
     return [b"".join(RecordFile(entries, note).pieces()) for note in notes]

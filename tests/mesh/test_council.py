@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mesh.core import crypto
+from mesh.core.attestation import Attestation
 from mesh.core.ballots import MAKE_OBSERVER, MAKE_VOTER, SHOW_OUT, Amendment
 from mesh.errors import NotAllowedError, NotVoterError, UnknownNodeError, UnknownProposalError, WrongPaperError
 from tests.mesh.nodes import Running, paired, running
@@ -153,3 +155,22 @@ async def test_a_restored_backup_goes_on_without_forking_its_feed(tmp_path: Path
             await anna.until(lambda: anna.node.council.agenda().membership.charter.rules.invitations == 6)
             assert not anna.node.council.agenda().membership.equivocations
             assert not ben.node.council.agenda().membership.equivocations
+
+
+async def test_voters_sign_what_they_decided(tmp_path: Path) -> None:
+    """By themselves, soon after; whoever signs another tree than the others is told of by everybody's doctor."""
+    async with three(tmp_path) as (anna, ben, cleo):
+        nodes = (anna, ben, cleo)
+        for one in nodes:
+            await one.until(lambda one=one: len(one.node._store.ledger.attestations()) == 3)  # type: ignore[misc]
+        fixed = [await one.node.record.checkpoints.latest() for one in nodes]
+        assert len({one.checkpoint for one in fixed}) == 1
+        assert [(one.number, len(one.signed), len(one.disputed)) for one in fixed] == [(2, 3, 0)] * 3
+        record = await cleo.node.record.export(fixed_only=True)
+        assert (len(record.entries), len(record.note.signatures)) == (fixed[0].checkpoint.size, 3)
+        liar, last = anna.node._store, fixed[0]
+        lie = Attestation.of(last.decided, replace(last.checkpoint, root=bytes(32)), liar._identity.seed)
+        anna.node.council._sign(lie)
+        await ben.until(lambda: len(ben.node._store.ledger.attestations()) == 4)  # type: ignore[union-attr]
+        assert (await ben.node.diagnose()).disputed == (("Anna", anna.node.node_id),)
+        assert not (await ben.node.diagnose()).forked

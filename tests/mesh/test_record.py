@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from mesh.community import CommunityStore
+from mesh.core.attestation import Attestation
+from mesh.core.ballots import MAKE_VOTER, Proposal
 from mesh.core.contributions import Amount, Contribution
 from mesh.core.entries import PublishModel, RetireModel, write_entry
 from mesh.core.record import RecordFile
@@ -13,6 +15,7 @@ from mesh.core.record_check import CheckedRecord, RecordCheck
 from mesh.core.standing import Standing
 from mesh.errors import BoardChangedError, CryptoError, FeedFullError, KeyInDisputeError, NoCommunityError
 from mesh.record import Record
+from tests.mesh.core.council import agree
 from tests.mesh.core.world import Person
 from tests.mesh.nodes import paired, running
 from tests.mesh.test_community import admit, identity_of, store_of
@@ -128,18 +131,24 @@ async def test_members_with_the_same_entries_sign_the_same_note(tmp_path: Path) 
 
 
 async def test_what_was_decided_on_stays_where_it_is(tmp_path: Path) -> None:
-    """After a frontier new entries only follow."""
+    """After a decision new entries only follow, and what it fixed can be exported alone, with who signed it."""
     with store_of(ANNA, tmp_path) as store:
         store.found("Harbour", "Anna")
         admit(store, BEN)
-        assert store.ledger is not None
-        frontier = store.ledger.heads()
-        before = await record_of(ANNA, store).export()
+        ledger, record = store.ledger, record_of(ANNA, store)
+        assert ledger is not None
+        proposal = store.sign(Proposal(MAKE_VOTER, BEN.public, ""))
+        agree(ledger, [ANNA], proposal)
+        last = await record.checkpoints.latest()
+        store.sign(Attestation.of(last.decided, last.checkpoint, ANNA.seed))
         for person in (CLEO, BEN, CLEO):
             admit(store, person)
-        after = await record_of(ANNA, store).export([frontier])
-        assert after.entries[:2] == before.entries
-        assert len(checked(after).history) == 5
+        before, after = await record.export(fixed_only=True), await record.export()
+        assert [*before.entries] == [*ledger.entries[:2], proposal] == [*after.entries[:3]]
+        assert set(after.entries) == {*ledger.entries}
+        assert checked(before).signers == (ANNA.public,)
+        last = await record.checkpoints.latest()
+        assert (last.number, {*last.signed}, {*last.disputed}) == (1, {ANNA.public}, set[bytes]())
 
 
 async def test_who_has_no_record_or_may_not_sign_exports_none(tmp_path: Path) -> None:

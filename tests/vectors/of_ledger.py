@@ -1,6 +1,7 @@
 """Vectors of the ledger: entries of each kind, what they fold to, epoch keys, and the exchange of both."""
 
 from mesh.core import codec, crypto
+from mesh.core.attestation import Attestation
 from mesh.core.ballots import (
     EPOCH,
     MAKE_VOTER,
@@ -18,7 +19,9 @@ from mesh.core.contributions import NOTHING, Amount, counter_sign
 from mesh.core.entries import MAX_DEPS, MAX_ENTRY_BYTES, Admit, Entry, RotateKey
 from mesh.core.epochs import BY_OBSERVER, BY_VOTER, EpochKey
 from mesh.core.ledger import Ledger
+from mesh.core.record import checkpoint_of
 from mesh.core.roll import fold
+from mesh.core.tree_order import fixed
 from tests.mesh.core.council import decided, refreshed, voters
 from tests.mesh.core.world import Person, copy_of
 from tests.vectors.family import Family, Json, as_json, case, flipped, invalid, varied
@@ -43,6 +46,10 @@ def entries() -> Family:
     named["a vote for nothing"] = CLEO.signs(ledger, Vote(slot, 1, None))
     named["lock"] = CLEO.signs(ledger, Lock(slot, 0, named["proposal"].id, (named["vote"].id,)))
     named["commit"] = CLEO.signs(ledger, Commit(slot, 0, named["proposal"].id, (named["lock"].id,)))
+    named["checkpoint"] = CLEO.signs(
+        ledger,
+        Attestation.of(named["proposal"].id, checkpoint_of(fixed(ledger.entries, [ledger.community])), CLEO.seed),
+    )
     named["contribution"] = CLEO.receives(ledger, BEN, 3456, period=2)
     named["fork"] = CLEO.signs(ledger, Fork((ledger.genesis.raw,)))
     named["a kind of the future, with two deps"] = _signed(

@@ -73,6 +73,13 @@ CASES: dict[str, tuple[MeshFacts, str, str, str]] = {
         "Ben's key has signed two entries",
         "on Ben: hearth rekey.* hearth peers forget bbbbbbbb at the founder's node, hearth peers block bbbbbbbb here",
     ),
+    "forked": (replace(WELL, forked=True), FAULT, "nothing more is decided", "hearth community fork --without"),
+    "two records": (
+        replace(WELL, disputed=(("Ben", "b" * 52),)),
+        FAULT,
+        r"Ben \(bbbbbbbb\) signs another record of the last decision",
+        "compare in person",
+    ),
     "broker": (replace(WELL, broker_error=REFUSED), FAULT, "port 8883: connection refused", "amqtt"),
     "door": (replace(WELL, door_error=NO_ANSWER), FAULT, "port 8884: no answer", "restart"),
     "misspelt": (

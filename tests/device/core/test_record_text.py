@@ -7,6 +7,7 @@ from device.core.governance import fold_models
 from device.core.record_text import Scribe, Wanted
 from device.wording import short_id
 from mesh.core import crypto
+from mesh.core.attestation import Attestation
 from mesh.core.ballots import Amendment, Commit, Lock, Proposal, Recovery, Slot, Vote
 from mesh.core.community_fork import Fork
 from mesh.core.entries import Admit, PublishModel, Remove, RotateKey, write_entry
@@ -87,6 +88,7 @@ def test_what_is_voted_on_is_a_sentence_too(ledger: Ledger) -> None:
         Vote(slot, 1, None),
         Lock(slot, 1, value, ()),
         Commit(slot, 1, value, ()),
+        Attestation(value, 57, bytes(32), bytes(64)),
     ):
         ledger.add(write_entry(ANNA.seed, ledger.community, ledger.next_place(ANNA.public), ballot))
     assert said(ledger)[2:] == [
@@ -94,7 +96,7 @@ def test_what_is_voted_on_is_a_sentence_too(ledger: Ledger) -> None:
         f"{node(ANNA)} proposes to make {node(BEN)} a voter",
         f"{node(ANNA)} proposes to make {node(BEN)} an observer",
         f"{node(ANNA)} proposes to remove {node(BEN)}: gone",
-        f"{node(ANNA)} proposes to take up new keys of voters, and who of them has left",
+        f"{node(ANNA)} proposes to take up new keys of voters and who of them left, and to fix what was signed so far",
         (
             f"{node(ANNA)} proposes other rules: 1 more than two thirds decide, seen by 2 voters first,"
             " 3 invitations a voter: we are many"
@@ -105,6 +107,7 @@ def test_what_is_voted_on_is_a_sentence_too(ledger: Ledger) -> None:
         f"{node(ANNA)} votes on decision 3, round 1, for none of them",
         f"{node(ANNA)} is bound on decision 3, round 1, to proposal 00010203",
         f"{node(ANNA)} writes down that decision 3 is proposal 00010203",
+        f"{node(ANNA)} signs the tree of 57 entries up to proposal 00010203",
     ]
 
 

@@ -14,8 +14,8 @@ from mesh.core.ballots import (
     Slot,
     Vote,
 )
+from mesh.core.docket import MAX_PROPOSED
 from mesh.core.ledger import Ledger
-from mesh.core.roll import MAX_PROPOSED
 from tests.mesh.core.council import agree, decided, folded, proposed, voters
 from tests.mesh.core.world import Person
 

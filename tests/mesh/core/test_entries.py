@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.core import codec, crypto
+from mesh.core.attestation import Attestation
 from mesh.core.ballots import BALLOT_KINDS, Ballot, Commit, Lock, Proposal, Slot, Vote
 from mesh.core.community_fork import Fork
 from mesh.core.contributions import Contribution
@@ -51,8 +52,19 @@ def test_each_kind_survives_the_wire() -> None:
     ledger = ANNA.founds()
     entries = [ledger.genesis, ANNA.admits(ledger, BEN), BEN.publishes(ledger, "tiny"), BEN.retires(ledger, "tiny")]
     entries += [BEN.signs(ledger, Fork((ledger.genesis.raw,)))]
+    entries += [BEN.signs(ledger, Attestation(ledger.community, 1, b"r" * 32, b"s" * 64))]
     entries += [BEN.receives(ledger, ANNA, 300), BEN.removes(ledger, BEN), ANNA.becomes(ledger, CLEO)]
-    kinds: list[type[Known]] = [Genesis, Admit, PublishModel, RetireModel, Fork, Contribution, Remove, RotateKey]
+    kinds: list[type[Known]] = [
+        Genesis,
+        Admit,
+        PublishModel,
+        RetireModel,
+        Fork,
+        Attestation,
+        Contribution,
+        Remove,
+        RotateKey,
+    ]
     assert {kind.KIND for kind in kinds} == KINDS - BALLOT_KINDS
     for entry, kind in zip(entries, kinds, strict=True):
         assert isinstance(entry.body, kind)

@@ -90,6 +90,20 @@ def test_ledger_any_order_gives_one_membership(actions: list[tuple[str, int, int
     assert {h.author for h in other.heads()} == {h.author for h in ledger.heads()}
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(ACTIONS, max_size=14), st.randoms(use_true_random=False))
+def test_ledger_in_any_order_is_at_each_step_what_a_fold_gives(
+    actions: list[tuple[str, int, int, int]], rng: random.Random
+) -> None:
+    """What is kept up as entries come in is what their fold defines."""
+    shuffled = [*lived(actions).entries]
+    rng.shuffle(shuffled)
+    growing = Ledger(lived([]).genesis)
+    for entry in shuffled:
+        if growing.add(entry):
+            assert growing.membership() == fold(growing.entries)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(ACTIONS, max_size=14), st.lists(ACTIONS, max_size=6))
 def test_ledger_heads_are_enough_to_meet(

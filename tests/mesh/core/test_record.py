@@ -17,7 +17,7 @@ from mesh.core.ledger import Ledger
 from mesh.core.notes import Checkpoint, Note
 from mesh.core.record import RecordFile, leaf_of, snapshot_of
 from mesh.core.record_check import CheckedRecord, RecordCheck
-from mesh.core.tree_order import ordered
+from mesh.core.tree_order import in_order
 from mesh.errors import RecordRefusedError
 from tests.mesh.core.test_ledger_order import ACTIONS, lived
 from tests.mesh.core.world import Person, copy_of, of_the_future
@@ -72,7 +72,7 @@ both = pytest.mark.parametrize("verdict", [ours, theirs])
 
 def exported(ledger: Ledger, *signers: Person) -> RecordFile:
     """The record of all that is in a ledger, signed by Anna or by these."""
-    return of_entries(ordered(ledger.entries, [ledger.heads()]), *signers)
+    return of_entries(in_order(ledger.entries), *signers)
 
 
 def of_entries(entries: Sequence[Entry], *signers: Person, checkpoint: Checkpoint | None = None) -> RecordFile:
