@@ -48,7 +48,7 @@ class Acts:
     def add(self, entry: Entry) -> bool:
         """Take an entry that was not added yet; return False where it is void, its author having rotated its key."""
         body = entry.body
-        if entry.place.prev in self._over:
+        if entry.prev in self._over:
             self._over.add(entry.id)
             return False
         if isinstance(body, RotateKey):
@@ -129,7 +129,7 @@ def below_own(rotation: Rotation, entries: Mapping[bytes, Entry]) -> set[bytes]:
     below, entry = set[bytes](), entries.get(rotation.id)
     while entry is not None:
         below.add(entry.id)
-        entry = entries.get(entry.place.prev) if entry.place.prev else None
+        entry = entries.get(entry.prev) if entry.prev else None
     return below
 
 

@@ -15,34 +15,39 @@ from mesh.core.entries import Entry
 
 Vector = tuple[int, ...]  # by chain: how many marked entries of it are known; shared between entries
 NOTHING: Final[Vector] = ()
+STRIDE: Final = 32
 
 
 @dataclass(slots=True)
 class _Chain:
-    """index: among the chains that have a marked entry; marked: how many they are."""
+    """index: among the chains that have a marked entry; marked: how many they are; known: at the end of the chain."""
 
     index: int = -1
     marked: int = 0
+    known: Vector = NOTHING
 
 
 class Causality:
     """Says which of some marked entries others know of; entries are added one by one, parents first.
 
-    Entries that learn of nothing marked share their vector with their parents, and chains without a marked entry are
-    in no vector: so a long history costs a reference an entry.
+    A vector is noted where it is another than at the entry before, and now and then on the way, so that it is found
+    within STRIDE steps; chains without a marked entry are in no vector.  So a long history costs next to nothing.
     """
 
-    def __init__(self) -> None:
-        self._known: dict[bytes, Vector] = {}  # by entry: what those who build on it know by it
+    def __init__(self, entries: Mapping[bytes, Entry]) -> None:
+        """entries: by id, at least those that were added."""
+        self._entries = entries
+        self._noted: dict[bytes, Vector] = {}  # by entry: what those who build on it know by it
         self._places: dict[bytes, tuple[int, int]] = {}  # of marked ones: chain and place, from 1
         self._ends: dict[bytes, _Chain] = {}  # of chains: by the entry that nobody has gone on from yet
         self._chains = 0
 
     def add(self, entry: Entry, *, marked: bool) -> None:
         """Take an entry that was not added yet; parents that were not added are known to nobody."""
-        chain = self._ends.pop(entry.place.prev or b"", None) or _Chain()
+        before = self._vector(entry.prev) if entry.prev is not None else NOTHING
+        known = _join([before, *(self._vector(dep) for dep in entry.deps)])
+        chain = self._ends.pop(entry.prev or b"", None) or _Chain()
         self._ends[entry.id] = chain
-        known = _join([self._known[parent] for parent in entry.parents if parent in self._known])
         if marked:
             if chain.index < 0:
                 chain.index, self._chains = self._chains, self._chains + 1
@@ -51,14 +56,26 @@ class Causality:
             padded = [*known, *[0] * (chain.index + 1 - len(known))]
             padded[chain.index] = chain.marked
             known = tuple(padded)
-        if known:
-            self._known[entry.id] = known
+        if known is not before or entry.seq % STRIDE == 0:
+            self._noted[entry.id] = known
+        chain.known = known
 
     def knows(self, entry_id: bytes, other_id: bytes) -> bool:
         """Whether an entry comes after a marked one."""
         index, place = self._places[other_id]
-        known = self._known.get(entry_id, NOTHING)
+        known = self._vector(entry_id)
         return entry_id != other_id and index < len(known) and known[index] >= place
+
+    def _vector(self, entry_id: bytes | None) -> Vector:
+        """Return what those who build on an entry know by it."""
+        while entry_id is not None:
+            if (chain := self._ends.get(entry_id)) is not None:
+                return chain.known
+            if (known := self._noted.get(entry_id)) is not None:
+                return known
+            entry = self._entries.get(entry_id)
+            entry_id = entry.prev if entry is not None else None
+        return NOTHING
 
 
 def parents_first(entries: Mapping[bytes, Entry]) -> Iterator[Entry]:

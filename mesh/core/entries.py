@@ -152,14 +152,16 @@ class Entry:
     id: bytes
     community: bytes
     author: bytes
-    place: Place
+    seq: int
+    prev: bytes | None
+    deps: tuple[bytes, ...]
     ts: int
     body: Body
 
     @property
-    def seq(self) -> int:
-        """The entry's number in its author's feed, from 0."""
-        return self.place.seq
+    def place(self) -> Place:
+        """Where it stands."""
+        return Place(self.seq, self.prev, self.deps)
 
     @property
     def kind(self) -> str:
@@ -177,7 +179,7 @@ class Entry:
     @property
     def parents(self) -> tuple[bytes, ...]:
         """The ids of the entries this one follows."""
-        return self.place.deps if self.place.prev is None else (self.place.prev, *self.place.deps)
+        return self.deps if self.prev is None else (self.prev, *self.deps)
 
     @classmethod
     def parse(cls, raw: bytes, *, trusted: bool = False) -> "Entry":
@@ -208,7 +210,8 @@ class Entry:
             if isinstance(body, Contribution):
                 body.verify(named, signer)
         home = identity if isinstance(body, Genesis) else named
-        return cls(raw, identity, home, signer, place, codec.unsigned(ts, codec.INT_MAX), body)
+        advised = codec.unsigned(ts, codec.INT_MAX)
+        return cls(raw, identity, home, signer, place.seq, place.prev, place.deps, advised, body)
 
 
 def write_entry(seed: bytes, community: bytes, place: Place, body: Known) -> Entry:

@@ -5,7 +5,7 @@ out is asked for again at the next exchange of heads).
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,7 +72,8 @@ class Ledger:
         self.genesis = genesis
         self.community = genesis.id
         self._entries: dict[bytes, Entry] = {}  # in an order in which parents come first
-        self._feeds: dict[bytes, list[tuple[bytes, ...]]] = {}  # by author and seq
+        self._feeds: dict[bytes, list[bytes]] = {}  # by author and seq
+        self._twins: dict[tuple[bytes, int], tuple[bytes, ...]] = {}  # where a feed is forked: the others of that place
         self._ends: dict[bytes, set[bytes]] = {}  # by author: what the author has not built on; more than one is a fork
         self._spent: dict[bytes, int] = {}  # by the end of a feed: the bytes of that feed
         self._keys = {genesis.author: genesis.author}  # of authors: by what equals them, so that each is kept once
@@ -208,7 +209,7 @@ class Ledger:
         for author, seq in first.items():
             proof = self.equivocations.get(author)
             if proof is not None and proof.seq >= seq:  # else nothing was forked, or it had been before
-                older = [[one for one in ids if one not in fresh] for ids in self._feeds[author][seq:]]
+                older = [[one for one in ids if one not in fresh] for ids in self._from(author, seq)]
                 if all(len(ids) <= 1 for ids in older):
                     rivals += [self._entries[one] for ids in older for one in ids]
         return rivals
@@ -218,7 +219,7 @@ class Ledger:
         feed = self._feeds.get(author)
         if feed is None:
             return Place(0, None, tuple(sorted(self._tips)[:MAX_DEPS]))
-        prev = max(feed[-1])
+        prev = max(self._at(author, len(feed) - 1))
         return Place(len(feed), prev, tuple(sorted(self._tips - {prev})[:MAX_DEPS]))
 
     def has_room_for(self, entry: Entry) -> bool:
@@ -230,16 +231,16 @@ class Ledger:
         return self._spent_with(entry) <= limit + (LAST_WORDS_BYTES if own == entry.author else 0)
 
     def _spent_with(self, entry: Entry) -> int:
-        spent, prev = len(entry.raw), entry.place.prev
+        spent, prev = len(entry.raw), entry.prev
         while prev is not None and prev not in self._spent:  # a fork: it goes on from where others have gone on
-            spent, prev = spent + len(self._entries[prev].raw), self._entries[prev].place.prev
+            spent, prev = spent + len(self._entries[prev].raw), self._entries[prev].prev
         return spent + (self._spent[prev] if prev is not None else 0)
 
     def _mark_chain(self, entry_id: bytes | None, held: set[bytes]) -> None:
         """Add an entry that is here, and those its author signed below it."""
         while entry_id is not None and entry_id in self._entries and entry_id not in held:
             held.add(entry_id)
-            entry_id = self._entries[entry_id].place.prev
+            entry_id = self._entries[entry_id].prev
 
     def _takes(self, entry: Entry) -> bool:
         """Admit what is ready, if it is sound."""
@@ -256,18 +257,34 @@ class Ledger:
 
         Forks are admitted as they are: others may have built on any branch, and the fold knows what a fork is worth.
         """
-        if entry.place.prev is None:
+        if entry.prev is None:
             return True
-        prev = self._entries[entry.place.prev]
+        prev = self._entries[entry.prev]
         return prev.author == entry.author and prev.seq == entry.seq - 1
+
+    def _at(self, author: bytes, seq: int) -> tuple[bytes, ...]:
+        """Return what an author signed for one place."""
+        return self._feeds[author][seq], *self._twins.get((author, seq), ())
+
+    def _from(self, author: bytes, seq: int) -> Iterator[tuple[bytes, ...]]:
+        return (self._at(author, one) for one in range(seq, len(self._feeds[author])))
+
+    def _others_at(self, entry: Entry) -> tuple[bytes, ...]:
+        """Return what its author signed for the place of an entry besides that."""
+        return tuple(one for one in self._at(entry.author, entry.seq) if one != entry.id)
 
     def _withdraw(self, entry: Entry) -> None:
         """Undo `_admit` for the entry that was admitted last, as far as feeds go."""
-        feed, ends, prev = self._feeds[entry.author], self._ends[entry.author], entry.place.prev
-        twins = feed[entry.seq] = tuple(one for one in feed[entry.seq] if one != entry.id)
+        feed, ends, prev = self._feeds[entry.author], self._ends[entry.author], entry.prev
+        twins = self._others_at(entry)
+        self._twins.pop((entry.author, entry.seq), None)
+        if twins:
+            feed[entry.seq] = twins[0]
+        if len(twins) > 1:
+            self._twins[entry.author, entry.seq] = twins[1:]
         ends.discard(entry.id)
         spent = self._spent.pop(entry.id)
-        if prev is not None and not any(self._entries[one].place.prev == prev for one in twins):
+        if prev is not None and not any(self._entries[one].prev == prev for one in twins):
             ends.add(prev)
             self._spent[prev] = spent - len(entry.raw)
         if not twins:
@@ -276,29 +293,28 @@ class Ledger:
             del self._feeds[entry.author], self._ends[entry.author]
 
     def _enrol(self, entry: Entry) -> None:
-        self._roll.add(entry, twins=[one for one in self._feeds[entry.author][entry.seq] if one != entry.id])
+        self._roll.add(entry, twins=self._others_at(entry))
 
     def _sharing(self, entry: Entry) -> Entry:
         """Give the same entry, with the ids and keys that are in memory already: three of them are half of it."""
-        prev, deps = entry.place.prev, tuple(self._entries[dep].id for dep in entry.place.deps)
-        place = Place(entry.seq, prev and self._entries[prev].id, deps)
-        author = self._keys.setdefault(entry.author, entry.author)
-        return Entry(entry.raw, entry.id, self.community, author, place, entry.ts, entry.body)
+        prev, deps = entry.prev, tuple(self._entries[dep].id for dep in entry.deps)
+        prev, author = prev and self._entries[prev].id, self._keys.setdefault(entry.author, entry.author)
+        return Entry(entry.raw, entry.id, self.community, author, entry.seq, prev, deps, entry.ts, entry.body)
 
     def _admit(self, entry: Entry) -> None:
         entry = self._sharing(entry)
         self._entries[entry.id] = entry
         feed = self._feeds.setdefault(entry.author, [])
         if entry.seq < len(feed):
-            feed[entry.seq] += (entry.id,)
+            self._twins[entry.author, entry.seq] = (*self._at(entry.author, entry.seq)[1:], entry.id)
         else:
-            feed.append((entry.id,))
+            feed.append(entry.id)
         self._enrol(entry)
         self._ends.setdefault(entry.author, set()).add(entry.id)
         self._spent[entry.id] = self._spent_with(entry)
-        if entry.place.prev is not None:
-            self._ends[entry.author].discard(entry.place.prev)
-            self._spent.pop(entry.place.prev, None)
+        if entry.prev is not None:
+            self._ends[entry.author].discard(entry.prev)
+            self._spent.pop(entry.prev, None)
         self._tips.difference_update(entry.parents)
         self._tips.add(entry.id)
         if entry.lets_in is not None:

@@ -138,8 +138,8 @@ class RecordCheck:
             raise MalformedError("it stands here twice")
         if any(parent not in self._entries for parent in entry.parents):
             raise MalformedError("an entry that it follows does not stand before it")
-        if entry.place.prev is not None:
-            prev = self._entries[entry.place.prev]
+        if entry.prev is not None:
+            prev = self._entries[entry.prev]
             if (prev.author, prev.seq) != (entry.author, entry.seq - 1):
                 raise MalformedError("its predecessor is not its author's entry before")
         if self._entries and entry.author not in self._let_in:

@@ -71,7 +71,7 @@ class Roll:
         """The proofs against keys, by author."""
         # By first key: invitations, and what came of them.
         self._judged: dict[bytes, tuple[list[bytes], Member | None, frozenset[bytes]]] = {}
-        self._causality = Causality()
+        self._causality = Causality(entries)
         self._decisions = Decisions(entries, self._acts, self._causality)
         self._ancestors: dict[bytes, set[bytes]] = {}
         self._seated: dict[bytes, bool] = {}  # keys of voters, then or now: whether the founder's

@@ -142,7 +142,7 @@ class Standing:
                 of |= ids | removals | {*self._membership.admitted.get(person, ())}
         if said:
             of |= {term.since for term in terms if term.commits}
-        causality = Causality()
+        causality = Causality(by_id)
         if of:
             for entry in parents_first(by_id):
                 causality.add(entry, marked=entry.id in of)

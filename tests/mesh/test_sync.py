@@ -132,8 +132,8 @@ def nodes(tmp_path: Path) -> Iterator[list[Node]]:
 
 def same(*nodes: Node) -> bool:
     """Whether all hold one membership and one ring of present keys."""
-    states = {(str(node.store.membership), node.store.keys.current) for node in nodes}
-    return len(states) == 1 and bool(nodes[0].store.keys.current)
+    states = [(node.store.membership, node.store.keys.current) for node in nodes]
+    return all(state == states[0] for state in states) and bool(nodes[0].store.keys.current)
 
 
 def test_what_happened_while_apart_is_caught_up(nodes: list[Node]) -> None:

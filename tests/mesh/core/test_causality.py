@@ -54,7 +54,7 @@ def ancestors(entry: Entry, among: dict[bytes, Entry]) -> set[bytes]:
 
 def learned(among: dict[bytes, Entry], marked: set[bytes]) -> Causality:
     """Add entries, of which some are marked."""
-    causality = Causality()
+    causality = Causality(among)
     for entry in parents_first(among):
         causality.add(entry, marked=entry.id in marked)
     return causality
