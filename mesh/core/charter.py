@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mesh.core.acts import Acts, ancestors
+from mesh.core.acts import Acts, Rotation, ancestors
 from mesh.core.ballots import MAKE_OBSERVER, MAKE_VOTER, MAX_VOTERS, SHOW_OUT, Amendment, Proposal
 from mesh.core.causality import Causality
 from mesh.core.entries import Admit, Entry
@@ -127,9 +127,10 @@ class Succession:
         taken = {seat.key for seat in staying}
         seats: list[Seat] = []
         for seat in staying:
-            key = _end_of(seat.key, lambda key, seat=seat: self._next_key(key, seat, taken, knows))  # type: ignore[misc]
-            paper = seat.recovery or self._paper_of(key, knows)
-            recovery = _end_of(paper, lambda paper: self._paper_of(paper, knows)) if paper else None
+            line = self._line(seat.key, seat, taken, knows)
+            key = line[-1].new.public if line else seat.key
+            paper = seat.recovery or self._first_paper(line, knows) or self._paper_of(key, knows)
+            recovery = self._last_paper(paper, knows) if paper else None
             taken.add(key)
             seats.append(replace(seat, key=key, recovery=recovery))
         return seats
@@ -139,7 +140,7 @@ class Succession:
         rules = charter.rules
         match entry.body:
             case Proposal(what=what, public=public) if what in {MAKE_OBSERVER, SHOW_OUT}:
-                left = [seat for seat in seats if public not in {seat.public, seat.key}]
+                left = [seat for seat in seats if public not in self._keys_of(seat, seats, knows)]
                 seats = left or seats  # a community without a voter could decide nothing, ever
             case Proposal(what=what, public=public) if what == MAKE_VOTER:
                 known = {key for seat in seats for key in (seat.public, seat.key)}
@@ -156,30 +157,54 @@ class Succession:
         before = (self._entries[one].body for one in ancestors(entry.id, self._entries))
         return any(isinstance(body, Admit) and body.subject.public == public for body in before)
 
-    def _next_key(self, key: bytes, seat: Seat, taken: set[bytes], knows: Knows) -> bytes | None:
+    def _keys_of(self, seat: Seat, seats: Iterable[Seat], knows: Knows) -> set[bytes]:
+        """Return the keys that the holder of a seat has used, as far as an entry knows."""
+        line = self._line(seat.public, seat, {one.key for one in seats}, knows)
+        return {seat.public, seat.key, *(rotation.new.public for rotation in line)}
+
+    def _line(self, key: bytes, seat: Seat, taken: set[bytes], knows: Knows) -> list[Rotation]:
+        """Return the rotations that lead from a seat's key to the one in use; none where they go round in a circle."""
+        line, seen = list[Rotation](), {key}
+        while (rotation := self._next(key, seat, taken, knows)) is not None:
+            key = rotation.new.public
+            if key in seen:
+                return []
+            seen.add(key)
+            line.append(rotation)
+        return line
+
+    def _next(self, key: bytes, seat: Seat, taken: set[bytes], knows: Knows) -> Rotation | None:
         """Return what replaced a seat's key: of several rotations one by its paper first, then the lowest id."""
-        rotations = [
-            rotation
-            for rotation in self._acts.rotations_from(key)
-            if rotation.paper in {None, seat.recovery} and knows(rotation.id)
-        ]
+        may = (one for one in self._acts.rotations_from(key) if one.paper in {None, seat.recovery})
+        rotations = [one for one in may if knows(one.id)]
         if not rotations:
             return None
-        new = min(rotations, key=lambda rotation: (rotation.paper is None, rotation.id)).new.public
-        return None if new in taken - {seat.key} else new
+        rotation = min(rotations, key=lambda one: (one.paper is None, one.id))
+        return None if rotation.new.public in taken - {seat.key} else rotation
+
+    def _first_paper(self, line: Iterable[Rotation], knows: Knows) -> bytes | None:
+        """Return the recovery key that was registered under a key which was replaced before a decision knew of that.
+
+        Only what the rotation was built on counts: whoever stole a key that was replaced registers nothing.
+        """
+        for rotation in line:
+            below = self._acts.built_on(rotation, self._entries)
+            paper = self._paper_of(rotation.old, lambda one, below=below: one in below and knows(one))  # type: ignore[misc]
+            if paper is not None:
+                return paper
+        return None
+
+    def _last_paper(self, paper: bytes, knows: Knows) -> bytes:
+        """Follow the papers that papers name; back at one that was passed, it is the first that stays."""
+        seen, last = {paper}, paper
+        while (new := self._paper_of(last, knows)) is not None:
+            if new in seen:
+                return paper
+            seen.add(new)
+            last = new
+        return last
 
     def _paper_of(self, author: bytes, knows: Knows) -> bytes | None:
         """Return the recovery key that somebody registered first."""
         known = [one for one in self._acts.papers.get(author, ()) if knows(one.id)]
         return min(known, key=lambda one: (one.seq, one.id)).public if known else None
-
-
-def _end_of(key: bytes, following: Callable[[bytes], bytes | None]) -> bytes:
-    """Follow keys to the last one; back at one that was passed, it is the first that stays."""
-    seen, last = {key}, key
-    while (new := following(last)) is not None:
-        if new in seen:
-            return key
-        seen.add(new)
-        last = new
-    return last

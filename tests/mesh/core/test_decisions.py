@@ -398,11 +398,30 @@ def test_no_voter_keeps_the_others_deciding_for_ever(what: str) -> None:
     assert not folded(ledger).is_stale
 
 
-def test_an_old_proposal_finds_whom_it_names_under_the_seat_of_that_time() -> None:
-    """Whoever went on under another key meanwhile."""
+def test_a_paper_is_not_lost_with_a_key_that_was_replaced_at_once() -> None:
+    """It was registered before the rotation; whoever registers one under the old key afterwards gets nothing."""
+    ledger = voters(ANNA.founds(), ANNA, BEN)
+    paper, thief = Person("Ben's paper"), Person("a thief's paper")
+    place = ledger.next_place(BEN.public)
+    BEN.signs(ledger, Recovery(paper.public))
+    BEN.becomes(ledger, DARA)
+    BEN.signs(ledger, Recovery(thief.public), place=place)
+    [_, seat] = refreshed(ledger, [ANNA, DARA]).charter.seats
+    assert (seat.key, seat.recovery) == (DARA.public, paper.public)
+    assert not folded(ledger).is_stale
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+def test_an_old_proposal_finds_whom_it_names_under_the_seat_of_that_time(moves: int) -> None:
+    """Whoever went on under another key meanwhile, and was no longer under the first when it was named."""
     ledger = voters(ANNA.founds(), *PEOPLE[:4])
-    old = ANNA.signs(ledger, Proposal(SHOW_OUT, DARA.public, ""))
-    DARA.becomes(ledger, ELI)
+    named = DARA
+    for number in range(moves):
+        following = Person(f"Dara, key {number}")
+        named.becomes(ledger, following)
+        named = following
+    old = ANNA.signs(ledger, Proposal(SHOW_OUT, named.public, ""))
+    named.becomes(ledger, ELI)
     refreshed(ledger, [ANNA, BEN, CLEO])
     membership = agree(ledger, [ANNA, BEN, CLEO], old)
     assert roles(membership) == {"Anna": "voter", "Ben": "voter", "Cleo": "voter"}
