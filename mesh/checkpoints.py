@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mesh.community import CommunityStore
 from mesh.core.entries import Entry
-from mesh.core.notes import Checkpoint, Note
+from mesh.core.notes import Checkpoint
 from mesh.core.record import checkpoint_of, note_of
 from mesh.core.tree_order import fixed
 from mesh.errors import NoCommunityError
@@ -34,11 +34,6 @@ class Fixed:
     def disputed(self) -> frozenset[bytes]:
         """The seats whose holders sign another: they were shown another history, or lie, or this node was or does."""
         return frozenset(seat for seat, entry in self.attested if not self._agrees(entry))
-
-    @property
-    def note(self) -> Note:
-        """The checkpoint with the signatures of all who sign it."""
-        return note_of(self.checkpoint, [entry for _, entry in self.attested])
 
     def _agrees(self, entry: Entry) -> bool:
         return note_of(self.checkpoint, [entry]).signatures != ()

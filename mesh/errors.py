@@ -151,6 +151,12 @@ class NotVoterError(NotAllowedError):
     hint = "`hearth community` says who votes; any of them can propose this node: `hearth propose voter ID`"
 
 
+class NothingSignedError(MeshError):
+    """There is nothing yet that a voter vouches for."""
+
+    hint = "write all that this node holds: `hearth record FILE`; voters' boards sign soon after a decision"
+
+
 class UnknownProposalError(MeshError):
     """Nothing that can be decided on has this id."""
 

@@ -10,10 +10,9 @@ from mesh.core import notes
 from mesh.core.contributions import Amount, Contribution, counter_sign
 from mesh.core.entries import Entry, PublishModel, RetireModel
 from mesh.core.membership import Membership
-from mesh.core.notes import Note
-from mesh.core.record import RecordFile, snapshot_of
+from mesh.core.record import RecordFile, note_of, snapshot_of
 from mesh.core.tree_order import fixed, in_order
-from mesh.errors import KeyInDisputeError, NoCommunityError
+from mesh.errors import KeyInDisputeError, NoCommunityError, NothingSignedError
 from mesh.identity import Identity
 
 
@@ -57,7 +56,9 @@ class Record:
         """Return all this node holds, signed by it: what decisions fixed, then the rest.
 
         fixed_only: no more than what decisions fixed, signed also by all voters whose signature is here.  Whoever holds
-        the same signs the same note.  The daemon goes on meanwhile.  Errors: NoCommunityError, BoardChangedError.
+        the same signs the same note.  The daemon goes on meanwhile.
+
+        Errors: NoCommunityError, BoardChangedError, NothingSignedError.
         """
         ledger = self._store.ledger
         if ledger is None or self._store.membership is None:
@@ -93,9 +94,13 @@ class Record:
         return counter_sign(self._identity.seed, membership.community, receiver, period, amount)
 
     def _write(self, entries: Sequence[Entry], decided: Sequence[bytes], last: Fixed | None) -> RecordFile:
-        if last is None:
-            leaves = in_order(entries, decided)
-            note = Note(snapshot_of(leaves))
-        else:
-            leaves, note = fixed(entries, decided[: last.number + 1]), last.note
-        return RecordFile(leaves, note.signed(self._identity.seed, name=notes.key_name(leaves[0].community)))
+        leaves = in_order(entries, decided) if last is None else fixed(entries, decided[: last.number + 1])
+        # Nobody can check a signature by a key that the file does not name.
+        named = {leaves[0].author, *(entry.lets_in for entry in leaves)}
+        attested = [entry for _, entry in last.attested if entry.author in named] if last is not None else []
+        note = note_of(snapshot_of(leaves) if last is None else last.checkpoint, attested)
+        if self.own in named:
+            note = note.signed(self._identity.seed, name=notes.key_name(leaves[0].community))
+        if not note.signatures:
+            raise NothingSignedError("nobody whom it names has signed what decisions have fixed so far")
+        return RecordFile(leaves, note)

@@ -83,6 +83,7 @@ STATUS: Final[Mapping[type[Exception], tuple[int, str]]] = {
     mesh.errors.UnknownNodeError: (404, "node_not_found"),
     mesh.errors.NotAllowedError: (403, "not_allowed"),
     mesh.errors.UnknownProposalError: (404, "proposal_not_found"),
+    mesh.errors.NothingSignedError: (409, "nothing_signed"),
     mesh.errors.WrongPaperError: (400, "wrong_paper"),
     mesh.errors.FeedBehindError: (409, "feed_behind"),
     mesh.errors.FeedFullError: (409, "feed_full"),

@@ -13,7 +13,14 @@ from mesh.core.entries import PublishModel, RetireModel, write_entry
 from mesh.core.record import RecordFile
 from mesh.core.record_check import CheckedRecord, RecordCheck
 from mesh.core.standing import Standing
-from mesh.errors import BoardChangedError, CryptoError, FeedFullError, KeyInDisputeError, NoCommunityError
+from mesh.errors import (
+    BoardChangedError,
+    CryptoError,
+    FeedFullError,
+    KeyInDisputeError,
+    NoCommunityError,
+    NothingSignedError,
+)
 from mesh.record import Record
 from tests.mesh.core.council import agree
 from tests.mesh.core.world import Person
@@ -161,3 +168,15 @@ async def test_who_has_no_record_or_may_not_sign_exports_none(tmp_path: Path) ->
         store.may_sign = False
         with pytest.raises(BoardChangedError):
             await record.export()
+
+
+async def test_only_who_is_named_in_what_was_fixed_signs_it(tmp_path: Path) -> None:
+    """A member let in since adds no signature that nobody could check; where there is none at all, that is said."""
+    with store_of(ANNA, tmp_path) as anna, store_of(BEN, tmp_path) as ben:
+        anna.found("Harbour", "Anna")
+        admit(anna, BEN)
+        assert anna.ledger is not None
+        ben.enter(anna.ledger.entries, [])
+        assert checked(await record_of(ANNA, anna).export(fixed_only=True)).signers == (ANNA.public,)
+        with pytest.raises(NothingSignedError):
+            await record_of(BEN, ben).export(fixed_only=True)

@@ -31,7 +31,7 @@ def test_the_record_is_written(hearth: Hearth, daemon: SimulatedDaemon, tmp_path
     again = hearth("record", str(target))
     assert (again.code, "is there already" in again.err) == (1, True)
     target.unlink()
-    told = json.loads(hearth("record", str(target), "--json").out)
+    told = json.loads(hearth("record", str(target), "--json", "--fixed").out)
     assert told == {"file": str(target), "size_bytes": len(daemon.record)}
 
 
