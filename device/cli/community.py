@@ -129,7 +129,7 @@ def _print(found: "Council") -> None:
 def _print_fixed(found: "Council") -> None:
     if found.decided:
         what = f"{count(found.fixed.entries, 'entry', 'entries')} fixed by {count(found.decided, 'decision')}"
-        by = f", signed by {' and '.join(found.fixed.signed)}" if found.fixed.signed else ""
+        by = f", signed by {', '.join(found.fixed.signed)}" if found.fixed.signed else ""
         print(f"\n{what}{by}: hearth record --fixed FILE")
     if found.fixed.disputed:
         print_note(

@@ -18,6 +18,12 @@ def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: ar
     """Add the verb to the grammar."""
     parser = verbs.add_parser("verify", parents=[shared], help="check a community's record; needs no daemon")
     parser.add_argument("file", type=Path, metavar="FILE", help="what hearth record wrote")
+    parser.add_argument(
+        "--after",
+        type=Path,
+        metavar="OLDER",
+        help="and that it goes on from this one, by hearth record --fixed",
+    )
     parser.set_defaults(run=run)
 
 
@@ -28,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         found = checked(args.file)
+        if args.after is not None:
+            found.require_after(checked(args.after).checkpoint)
     except RecordRefusedError as error:
         if args.json:
             print_json(_refusal(error))
@@ -37,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
         print_json(fields)
     else:
         _show(fields)
+        if args.after is not None:
+            print(f"It goes on from {args.after}: nothing in that has been rewritten.")
     return 0
 
 

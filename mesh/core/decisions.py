@@ -95,7 +95,7 @@ class Decisions:
         for public, paper in papers:
             for rotation in self._acts.by_paper(public, paper):
                 found.setdefault(rotation.old, {})[rotation.id] = rotation
-        return {old: [*rotations.values()] for old, rotations in found.items()}
+        return {old: [rotation for _, rotation in sorted(by_id.items())] for old, by_id in found.items()}
 
     def _level(self, number: int) -> list[Epoch]:
         return self._levels[number] if 0 <= number < len(self._levels) else []

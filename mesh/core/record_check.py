@@ -14,7 +14,7 @@ from mesh.core import crypto, notes
 from mesh.core.entries import Entry, Genesis
 from mesh.core.equivocation import Equivocation
 from mesh.core.membership import Membership
-from mesh.core.merkle import GrowingTree
+from mesh.core.merkle import GrowingTree, root_of
 from mesh.core.notes import MAX_NOTE_BYTES, Checkpoint, Note
 from mesh.core.record import END_OF_ENTRIES, HEADER, MAX_LINE_BYTES, leaf_of
 from mesh.core.roll import Roll
@@ -39,6 +39,14 @@ class CheckedRecord:
     checkpoint: Checkpoint
     signers: tuple[bytes, ...]
     equivocations: Mapping[bytes, Equivocation]
+
+    def require_after(self, older: Checkpoint) -> None:
+        """Check that this record goes on from a checkpoint that somebody kept.  Errors: RecordRefusedError."""
+        if older.origin != notes.key_name(self.membership.community):
+            raise RecordRefusedError("the older one is another community's, or holds what no decision had fixed")
+        size = min(older.size, len(self.history))
+        if (size, root_of([leaf_of(entry) for entry in self.history[:size]])) != (older.size, older.root):
+            raise RecordRefusedError("it does not go on from the older one: one of the two rewrites the past")
 
 
 class RecordCheck:

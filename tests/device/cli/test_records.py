@@ -8,9 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from mesh.core.ballots import MAKE_OBSERVER
 from mesh.core.entries import Place, Remove
+from mesh.core.ledger import Ledger
+from mesh.core.record import checkpoint_of
+from mesh.core.tree_order import fixed, in_order
 from tests.device.cli.conftest import Hearth
-from tests.mesh.core.test_record import ANNA, BEN, CLEO, exported, small, written
+from tests.mesh.core.council import decided, refreshed, voters
+from tests.mesh.core.test_record import ANNA, BEN, CLEO, exported, of_entries, small, written
+from tests.mesh.core.world import Person, copy_of
 from tests.sim.daemon import SimulatedDaemon
 
 
@@ -111,3 +117,33 @@ def test_verifying_needs_no_home(record: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["valid"] is True
     assert [path.name for path in tmp_path.iterdir()] == [record.name]
+
+
+def test_a_record_goes_on_from_an_older_one(hearth: Hearth, tmp_path: Path) -> None:
+    """Or not: of another history, another community, or where the older one held what no decision had fixed."""
+    ledger = voters(ANNA.founds(), ANNA, BEN)
+    elsewhere = copy_of(ledger)
+
+    def keep(name: str, of: Ledger, signer: Person = ANNA) -> str:
+        entries = fixed(of.entries, of.membership().decided)
+        path = tmp_path / name
+        path.write_bytes(written(of_entries(entries, signer, checkpoint=checkpoint_of(entries))))
+        return str(path)
+
+    older = keep("older", ledger)
+    refreshed(ledger, [ANNA, BEN])
+    decided(elsewhere, [ANNA, BEN], MAKE_OBSERVER, BEN)
+    newer, other = keep("newer", ledger), keep("other", elsewhere)
+    whole = tmp_path / "whole"
+    whole.write_bytes(written(of_entries(in_order(ledger.entries, ledger.membership().decided))))
+    for file in (newer, other, str(whole)):
+        done = hearth("verify", file, "--after", older)
+        assert (done.code, f"goes on from {older}" in done.out) == (0, True)
+    for file, before, why in (
+        (older, newer, "does not go on"),
+        (newer, other, "does not go on"),
+        (newer, str(whole), "no decision had fixed"),
+        (newer, keep("foreign", CLEO.founds(), CLEO), "another community's"),
+    ):
+        done = hearth("verify", file, "--after", before)
+        assert (done.code, why in " ".join(done.err.split())) == (1, True)

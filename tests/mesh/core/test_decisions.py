@@ -18,6 +18,7 @@ from mesh.core.ballots import (
 )
 from mesh.core.entries import Remove, RotateKey
 from mesh.core.ledger import Ledger
+from mesh.core.roll import fold
 from tests.mesh.core.council import agree, amended, decided, folded, proposed, refreshed, roles, voters
 from tests.mesh.core.world import Person, copy_of
 
@@ -396,6 +397,19 @@ def test_no_voter_keeps_the_others_deciding_for_ever(what: str) -> None:
     if what == "a circle of papers":
         assert refreshed(ledger, [ANNA, BEN]).charter.seats[1].recovery == papers[0].public
     assert not folded(ledger).is_stale
+
+
+def test_two_rotations_by_one_paper_stand_in_one_order() -> None:
+    """Whichever of them came first."""
+    ledger = voters(ANNA.founds(), ANNA)
+    paper = Person("Anna's paper")
+    ANNA.signs(ledger, Recovery(paper.public))
+    refreshed(ledger, [ANNA])
+    place = ledger.next_place(paper.public)
+    for person in (BEN, CLEO):
+        paper.signs(ledger, RotateKey(ANNA.public, person.statement), place=place)
+    *before, one, other = ledger.entries
+    assert fold([*before, one, other]) == fold([*before, other, one])
 
 
 def test_a_paper_is_not_lost_with_a_key_that_was_replaced_at_once() -> None:
