@@ -36,7 +36,7 @@ from device.api import (
     Sampling,
     Status,
 )
-from device.api_of_council import Council, Forgotten, Moved, Paper, Proposed
+from device.api_of_council import Council, Forgotten, Motion, Moved, Paper, Proposed, Seat
 from device.api_of_models import (
     CatalogueEntry,
     Damage,
@@ -66,11 +66,14 @@ from device.models_client import Download, ModelsClient
 from device.socket_http import Upload
 from device.wording import (
     Pace,
+    amount,
     answered_by,
     count,
     delay,
     duration,
     fingerprint_lines,
+    fixed,
+    motion_progress,
     pull_figures,
     share,
     short_id,
@@ -118,6 +121,7 @@ __all__ = [
     "MeshModels",
     "Model",
     "Models",
+    "Motion",
     "Moved",
     "Nearby",
     "Neighbour",
@@ -135,16 +139,20 @@ __all__ = [
     "Removed",
     "RequestRefusedError",
     "Sampling",
+    "Seat",
     "Status",
     "UnexpectedReplyError",
     "Upload",
     "Verification",
     "Verified",
+    "amount",
     "answered_by",
     "count",
     "delay",
     "duration",
     "fingerprint_lines",
+    "fixed",
+    "motion_progress",
     "pull_figures",
     "share",
     "short_id",

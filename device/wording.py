@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from device.api import AnswerDelayed, AnswerFinished, ApiKey
+    from device.api_of_council import Council, Motion
     from device.api_of_models import Model, PullProgress
 
 SHORT_ID_CHARACTERS = 8
@@ -99,6 +100,19 @@ def deciding(voters: int, quorum: int) -> str:
     if voters == 1:
         return "1 voter, who decides alone"
     return f"{voters} voters: {'all' if quorum == voters else quorum} must agree"
+
+
+def motion_progress(one: "Motion", council: "Council") -> str:
+    """`2 of 3 agree, waiting for Cleo`."""
+    waiting = f", waiting for {' and '.join(one.waiting)}" if one.waiting else ""
+    notice = f", seen by {count(one.seen, 'voter')} of {council.notice}" if one.seen < council.notice else ""
+    return f"{len(one.agreed)} of {council.quorum} agree{waiting}{notice}"
+
+
+def fixed(council: "Council") -> str:
+    """`57 entries fixed by 2 decisions, signed by Anna, Ben`."""
+    by = f", signed by {', '.join(council.fixed.signed)}" if council.fixed.signed else ""
+    return f"{count(council.fixed.entries, 'entry', 'entries')} fixed by {count(council.decided, 'decision')}{by}"
 
 
 def amount(answers: int, tokens: int, model_bytes: int) -> str:

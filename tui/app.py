@@ -13,7 +13,7 @@ from textual.theme import Theme
 from textual.widgets import Footer, TabbedContent
 
 from device.client import DaemonClient, Models, Status
-from tui import talks
+from tui import council_talks, talks
 from tui.glyphs import Glyphs, choose_glyphs
 from tui.messages import (
     AnswerEnded,
@@ -21,8 +21,15 @@ from tui.messages import (
     AnswerMoved,
     AnswerWaits,
     AskRequested,
+    CouncilArrived,
+    CouncilMissing,
+    CouncilNews,
     DaemonLost,
+    Decided,
     News,
+    PaperMade,
+    PaperRequested,
+    ProposalRequested,
     PullEnded,
     PullMoved,
     PullRequested,
@@ -30,11 +37,14 @@ from tui.messages import (
     RemoveRequested,
     StatusArrived,
     StopRequested,
+    VoteRequested,
 )
 from tui.screens.ask import AskTab
+from tui.screens.community import CommunityTab
 from tui.screens.help import HelpScreen
 from tui.screens.models import ModelsTab
 from tui.screens.overview import OverviewTab
+from tui.screens.paper import PaperScreen
 from tui.widgets.daemon_banner import DaemonBanner
 from tui.widgets.list_table import ListTable
 from tui.widgets.title_line import TitleLine
@@ -66,6 +76,7 @@ class HearthApp(App[None]):
         Binding("1", "show_tab('overview')", "Overview", show=False),
         Binding("2", "show_tab('models')", "Models", show=False),
         Binding("3", "show_tab('ask')", "Ask", show=False),
+        Binding("4", "show_tab('community')", "Community", show=False),
         Binding("question_mark,f1", "help", "help", tooltip="these keys"),
         Binding("q", "quit", "leave", tooltip="leave; the node goes on"),
     ]
@@ -88,6 +99,7 @@ class HearthApp(App[None]):
             yield OverviewTab(self._glyphs)
             yield ModelsTab(self._glyphs)
             yield AskTab(self._glyphs)
+            yield CommunityTab(self._glyphs)
         yield Footer()
 
     def on_mount(self) -> None:
@@ -114,6 +126,17 @@ class HearthApp(App[None]):
                 self._announce(problem, hint, good=f"{name} is gone.")
             case AnswerWaits() | AnswerMoved() | AnswerEnded() | AnswerFailed():
                 self.query_one(AskTab).hear(news)
+            case _:
+                self._hear_of_council(news)
+
+    def _hear_of_council(self, news: CouncilNews) -> None:
+        match news:
+            case CouncilArrived() | CouncilMissing():
+                self.query_one(CommunityTab).hear(news)
+            case Decided(done, problem, hint):
+                self._announce(problem, hint, good=done)
+            case PaperMade(words):
+                self.push_screen(PaperScreen(words))
 
     def _show_status(self, status: Status, models: Models) -> None:
         self.query_one(DaemonBanner).hide()
@@ -121,11 +144,17 @@ class HearthApp(App[None]):
         self.query_one(OverviewTab).show(status)
         self.query_one(ModelsTab).show(models)
         self.query_one(AskTab).show(status)
+        self.query_one(CommunityTab).show(status)
 
     def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
         """Another tab is in front: its main widget gets the keys."""
-        if isinstance(event.pane, OverviewTab | ModelsTab | AskTab):
+        if isinstance(event.pane, OverviewTab | ModelsTab | AskTab | CommunityTab):
             event.pane.focus_main()
+        if isinstance(event.pane, CommunityTab):  # what is behind other tabs need not be known
+            watching = council_talks.watch_council(self._client, self.hear)
+            self.run_worker(watching, name="council", group="council", exclusive=True)
+        else:
+            self.workers.cancel_group(self, "council")
 
     def on_pull_requested(self, message: PullRequested) -> None:
         """Start a pull."""
@@ -138,6 +167,18 @@ class HearthApp(App[None]):
     def on_ask_requested(self, message: AskRequested) -> None:
         """Start an answer."""
         self.run_worker(talks.ask(self._client, self.hear, message), name="ask", group="ask", exclusive=True)
+
+    def on_vote_requested(self, message: VoteRequested) -> None:
+        """Say yes or no."""
+        self.run_worker(council_talks.vote(self._client, self.hear, message), name="vote")
+
+    def on_proposal_requested(self, message: ProposalRequested) -> None:
+        """Propose something."""
+        self.run_worker(council_talks.propose(self._client, self.hear, message), name="propose")
+
+    def on_paper_requested(self, _message: PaperRequested) -> None:
+        """Make a paper key."""
+        self.run_worker(council_talks.make_paper(self._client, self.hear), name="paper")
 
     def on_stop_requested(self, _message: StopRequested) -> None:
         """Stop the answer."""
@@ -156,6 +197,7 @@ class HearthApp(App[None]):
                     ("In a list or a conversation", ListTable.BINDINGS),
                     ("Models", ModelsTab.BINDINGS),
                     ("Ask", AskTab.BINDINGS),
+                    ("Community", CommunityTab.BINDINGS),
                 ]
             )
         )

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from device.client import Answerer, AnswerFinished, ChatMessage, Models, PullProgress, Status
+from device.client import (
+    Answerer,
+    AnswerFinished,
+    ChatMessage,
+    Contributions,
+    Council,
+    LogLine,
+    Models,
+    PullProgress,
+    Status,
+)
 
 
 @dataclass
@@ -37,6 +47,27 @@ class AskRequested(Message):
 @dataclass
 class StopRequested(Message):
     """The person has heard enough."""
+
+
+@dataclass
+class VoteRequested(Message):
+    """The person says yes or no to a proposal."""
+
+    proposal: str
+    agrees: bool
+
+
+@dataclass
+class ProposalRequested(Message):
+    """The person proposes to make a member a "voter" or an "observer", or to "remove" it."""
+
+    what: str
+    node_id: str
+
+
+@dataclass
+class PaperRequested(Message):
+    """The person wants the twelve words of a recovery key, and knows that they come once."""
 
 
 @dataclass(frozen=True)
@@ -112,5 +143,39 @@ class AnswerFailed:
     hint: str
 
 
+@dataclass(frozen=True)
+class CouncilArrived:
+    """The daemon told who decides on what, and what stands in the record; `record` None: the same as before."""
+
+    council: Council
+    record: tuple[LogLine, ...] | None
+    contributions: Contributions | None
+
+
+@dataclass(frozen=True)
+class CouncilMissing:
+    """There is nothing to decide on: the node belongs to no community, for instance."""
+
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What was said or proposed has been heard: `done` says so; else `problem` and `hint` say why not."""
+
+    done: str = ""
+    problem: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class PaperMade:
+    """The twelve words, which are kept nowhere."""
+
+    words: str
+
+
+CouncilNews = CouncilArrived | CouncilMissing | Decided | PaperMade
 AnswerNews = AnswerWaits | AnswerMoved | AnswerEnded | AnswerFailed
-News = StatusArrived | DaemonLost | PullMoved | PullEnded | RemoveEnded | AnswerNews
+News = StatusArrived | DaemonLost | PullMoved | PullEnded | RemoveEnded | AnswerNews | CouncilNews

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from device.cli import session
 from device.cli.printing import confirmed, print_error, print_json, print_note, print_table
-from device.wording import count, short_id
+from device.wording import fixed, motion_progress, short_id
 
 if TYPE_CHECKING:
-    from device.api_of_council import Council, Motion, Moved
+    from device.api_of_council import Council, Moved
 
 ANEW = "You found the new one; the others come along if they choose to. Models, name and settings stay."
 
@@ -119,7 +119,7 @@ def _print(found: "Council") -> None:
     if found.motions:
         for one in found.motions:
             said = f"; you said {one.answer}" if one.answer else ""
-            print(f"{short_id(one.id)}  {one.says}\n          {progress(one, found)}{said}")
+            print(f"{short_id(one.id)}  {one.says}\n          {motion_progress(one, found)}{said}")
         if found.votes:
             print_note("hearth vote PROPOSAL yes|no")
     else:
@@ -128,18 +128,9 @@ def _print(found: "Council") -> None:
 
 def _print_fixed(found: "Council") -> None:
     if found.decided:
-        what = f"{count(found.fixed.entries, 'entry', 'entries')} fixed by {count(found.decided, 'decision')}"
-        by = f", signed by {', '.join(found.fixed.signed)}" if found.fixed.signed else ""
-        print(f"\n{what}{by}: hearth record --fixed FILE")
+        print(f"\n{fixed(found)}: hearth record --fixed FILE")
     if found.fixed.disputed:
         print_note(
             f"{' and '.join(found.fixed.disputed)} signed another record of the same decision: one of you was shown"
             " a false history, or that board lies. Compare in person: hearth community --json, “root”."
         )
-
-
-def progress(one: "Motion", found: "Council") -> str:
-    """`2 of 3 agree, waiting for Cleo`."""
-    waiting = f", waiting for {' and '.join(one.waiting)}" if one.waiting else ""
-    notice = f", seen by {count(one.seen, 'voter')} of {found.notice}" if one.seen < found.notice else ""
-    return f"{len(one.agreed)} of {found.quorum} agree{waiting}{notice}"

@@ -3,8 +3,8 @@
 import argparse
 
 from device.cli import session
-from device.cli.community import progress
 from device.cli.printing import print_json
+from device.wording import motion_progress
 
 
 def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", shared: argparse.ArgumentParser) -> None:
@@ -25,5 +25,5 @@ def run(args: argparse.Namespace) -> int:
     if not still:
         print(f"Decided: proposal {args.proposal}.")
     else:
-        print(f"Said {args.answer}. {progress(still[0], found)}")
+        print(f"Said {args.answer}. {motion_progress(still[0], found)}")
     return 0

@@ -27,6 +27,7 @@ from tests.sim.scripts import (
     CARD,
     CATALOGUE,
     CONTRIBUTIONS,
+    COUNCIL,
     DIAGNOSIS,
     EMBER_ID,
     GUESTS,
@@ -86,6 +87,7 @@ class SimulatedDaemon:
         self.mesh_models: Json = copy.deepcopy(MESH_MODELS)
         self.arriving: list[Json] = []
         self.log: list[Json] = copy.deepcopy(LOG)
+        self.council: Json = copy.deepcopy(COUNCIL)
         self.contributions: Json = copy.deepcopy(CONTRIBUTIONS)
         self.on_record: Json = copy.deepcopy(ON_RECORD)
         self.verification: Json = copy.deepcopy(VERIFICATION)
@@ -156,6 +158,10 @@ class SimulatedDaemon:
             ("POST", "/api/leave", self._done),
             ("POST", "/api/rekey", self._rekey),
             ("POST", "/api/board", self._done),
+            ("GET", "/api/community", self._get_council),
+            ("POST", "/api/proposals", self._propose),
+            ("POST", "/api/proposals/{proposal}/vote", self._vote),
+            ("POST", "/api/community/paper", self._make_paper),
             ("GET", "/api/log", self._get_log),
             ("GET", "/api/contributions", self._get_contributions),
             ("POST", "/api/models/publish", self._publish),
@@ -328,6 +334,29 @@ class SimulatedDaemon:
             return _no_model(body["name"])
         lines = [{"stage": "verify", "done": 44_100_000, "total": 44_100_000}, {"stage": "done", **self.verification}]
         return Response("".join(json.dumps(line) + "\n" for line in lines), media_type="application/x-ndjson")
+
+    async def _get_council(self, _request: Request, _body: Json) -> Response:
+        if self.status["community"] is None:
+            hint = "found one with `hearth pair`, or join one with `hearth join WORDS`"
+            return _error(409, "this node belongs to no community", code="no_community", hint=hint)
+        return JSONResponse(self.council)
+
+    async def _propose(self, _request: Request, body: Json) -> Response:
+        if body["what"] == "remove":
+            return _error(403, "the last voter stays", code="not_allowed", hint="propose another voter first")
+        return JSONResponse({"id": "c4" * 32, "decided": body["what"] == "observer"})
+
+    async def _vote(self, request: Request, body: Json) -> Response:
+        for motion in self.council["motions"]:
+            if motion["id"] == request.path_params["proposal"]:
+                motion["answer"] = "yes" if body["agrees"] else "no"
+                return JSONResponse(self.council)
+        return _error(
+            404, "nothing that can be decided on has this id", code="proposal_not_found", hint="hearth community"
+        )
+
+    async def _make_paper(self, _request: Request, _body: Json) -> Response:
+        return JSONResponse({"words": "legal winner thank year wave sausage worth useful legal winner thank yellow"})
 
     async def _get_log(self, request: Request, _body: Json) -> Response:
         kind, last = request.query_params.get("kind"), int(request.query_params.get("last", 99))

@@ -109,6 +109,35 @@ CONTRIBUTIONS: dict[str, Any] = {
         },
     ]
 }
+COUNCIL: dict[str, Any] = {
+    "community": "willow street",
+    "rule": "3 voters: all must agree",
+    "seats": [
+        {"node_id": SPARK_ID, "name": "kitchen", "this_node": True, "left": False, "paper": False},
+        {"node_id": EMBER_ID, "name": "workshop", "this_node": False, "left": False, "paper": True},
+        {"node_id": ATTIC_ID, "name": "attic", "this_node": False, "left": True, "paper": False},
+    ],
+    "quorum": 3,
+    "margin": 0,
+    "notice": 0,
+    "invitations": 16,
+    "decided": 2,
+    "fixed": {"entries": 9, "root": "6d" * 32, "signed": ["kitchen", "workshop"], "disputed": []},
+    "votes": True,
+    "forked": [],
+    "motions": [
+        {
+            "id": "c3" * 32,
+            "says": "workshop (mq7wz4td) proposes to remove attic (a2f6jrkx): its board is lost",
+            "agreed": ["workshop"],
+            "waiting": ["kitchen"],
+            "seen": 2,
+            "answer": "",
+        }
+    ],
+    "begun": [],
+}
+
 LOG: list[dict[str, Any]] = [
     {
         "number": number,

@@ -45,6 +45,11 @@ def test_ask(snap_compare: Compare, app: HearthApp) -> None:
     assert snap_compare(app, run_before=talk)
 
 
+def test_community(snap_compare: Compare, app: HearthApp) -> None:
+    """Who decides, what is proposed, and the record."""
+    assert snap_compare(app, run_before=_seeing("workshop", then=["4"], finally_="founded the community"))
+
+
 def test_help(snap_compare: Compare, app: HearthApp) -> None:
     """The keys."""
     assert snap_compare(app, run_before=_seeing("workshop", then=["question_mark"], finally_="Esc closes"))

@@ -19,7 +19,7 @@ class ListTable(DataTable[Content]):
     ]
 
     def __init__(self, columns: Sequence[str], *, id: str) -> None:  # noqa: A002  Textual's own name for it
-        super().__init__(id=id, cursor_type="row", zebra_stripes=False, show_header=True)
+        super().__init__(id=id, cursor_type="row", zebra_stripes=False, show_header=any(columns))
         self._columns = columns
         self._rows: tuple[tuple[str, tuple[Content, ...]], ...] = ()
 
