@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mesh.checkpoints import Checkpoints, Fixed
+from mesh.checkpoints import Checkpoints
 from mesh.community import CommunityStore
 from mesh.core import crypto
 from mesh.core.agenda import Motion, has_quorum_of_votes, own_log
@@ -100,9 +100,7 @@ class Council:
         while True:
             await asyncio.sleep(TICK_S)
             self.act()
-            if self._unattested() is not None:
-                last = await self._checkpoints.latest()
-                self._quietly(lambda last=last: self._attest(last))  # type: ignore[misc]
+            await self._attest()
 
     def agenda(self) -> Agenda:
         """Show what can be decided.  Errors: NoCommunityError."""
@@ -213,10 +211,21 @@ class Council:
         _, *decided = ledger.membership().decided
         return decided[-1] if decided else None
 
-    def _attest(self, last: Fixed) -> None:
-        if last.decided == self._unattested():  # else something has happened meanwhile
-            self._sign(Attestation.of(last.decided, last.checkpoint, self._identity.seed))
-            self._on_ledger()
+    async def _attest(self) -> None:
+        """Sign what the last decision fixed, if that is still to be done."""
+        if self._unattested() is None:
+            return
+        try:
+            last = await self._checkpoints.latest()
+        except NoCommunityError:  # left while it was worked out
+            return
+
+        def sign() -> None:
+            if last.decided == self._unattested():  # else something has happened meanwhile
+                self._sign(Attestation.of(last.decided, last.checkpoint, self._identity.seed))
+                self._on_ledger()
+
+        self._quietly(sign)
 
     def _due(self) -> Vote | Lock | Commit | Proposal | None:
         seat, ledger, membership = self._acting_seat(), self._store.ledger, self._store.membership

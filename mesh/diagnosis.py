@@ -13,7 +13,7 @@ from mesh.core import crypto
 from mesh.core.membership import Member
 from mesh.door import Door
 from mesh.double import Double
-from mesh.errors import MeshError
+from mesh.errors import MeshError, NoCommunityError
 from mesh.facts import Hearing, Knock, MeshFacts, Reach, StaticPeer
 from mesh.hardware import HomeBoard
 from mesh.interfaces import survey
@@ -113,9 +113,10 @@ class Examination:
         return tuple((member.name, member.node_id) for member in accused)
 
     async def _disputed(self) -> tuple[tuple[str, str], ...]:
-        if self._store.membership is None:
+        try:
+            seats = (await self._checkpoints.latest()).disputed
+        except NoCommunityError:
             return ()
-        seats = (await self._checkpoints.latest()).disputed
         voters = self._store.membership.voters if self._store.membership is not None else {}
         return tuple((one.name, one.node_id) for seat, one in voters.items() if seat in seats)
 
