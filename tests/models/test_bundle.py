@@ -1,6 +1,9 @@
 """A model goes into one file and comes out of it; nothing else that is in a file gets into the store."""
 
 import io
+import os
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +38,12 @@ TEMPLATE = "{{ messages }}"
 @pytest.fixture
 def store(tmp_path: Path) -> ModelStore:
     """A store with one model that has everything."""
-    store = ModelStore(tmp_path / "from")
+    return stocked(tmp_path / "from")
+
+
+def stocked(root: Path) -> ModelStore:
+    """Make a store with one model that has everything."""
+    store = ModelStore(root)
     model = _install(store, "tiny", WEIGHTS, TEMPLATE)
     store.keep_documents(model.digest, DOCUMENTS)
     return store
@@ -284,3 +292,55 @@ def test_an_empty_template_is_carried_too(tmp_path: Path, other: ModelStore) -> 
     data = _exported(store)
     assert _imported(data, other) == store.find("tiny")
     assert _imported(data, other, name="again").name == "again"
+
+
+FULL = """
+import io
+import os
+import sys
+from pathlib import Path
+from models.bundle import BundleReader
+from models.errors import DiskFullError, StoreWriteError
+from models.store import ModelStore
+from tests.models.test_bundle import DOCUMENTS, WEIGHTS, _exported, _files, _imported, stocked
+
+disk = Path("/mnt")
+data = _exported(stocked(Path(sys.argv[1])))
+other = ModelStore(disk / "to")
+before = _files(other)
+refused = 0
+for left in (*range(0, 24), *range(24, 400, 25)):  # pages of 4 KiB that are free
+    filler = (disk / "filler").open("wb", buffering=0)
+
+    def fill(_read):  # somebody else takes the room that was there when it was looked at
+        status = os.statvfs(disk)
+        if (disk / "filler").stat().st_size == 0:
+            os.posix_fallocate(filler.fileno(), 0, max(1, status.f_bavail - left) * status.f_frsize)
+
+    try:
+        print(BundleReader(io.BytesIO(data), len(data)).install(other, done=fill).name, left)
+        break
+    except (DiskFullError, StoreWriteError) as error:
+        refused += 1
+        assert other.models() == (), left
+        assert error.hint
+    finally:
+        filler.close()
+        (disk / "filler").unlink()
+    assert _files(other) == before, left
+assert refused > 10
+assert _imported(data, other).name == "tiny"
+"""
+
+
+@pytest.mark.lab
+@pytest.mark.program("unshare")
+def test_a_disk_that_fills_up_at_any_moment_keeps_nothing_of_a_bundle(tmp_path: Path) -> None:
+    """However much was still free: it is said, the store is as it was, and with room the same bundle is taken."""
+    script = tmp_path / "full.py"
+    script.write_text(FULL)
+    mount = f'mount -t tmpfs -o size=24m none /mnt && exec "{sys.executable}" "{script}" "{tmp_path}"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mount], check=False, env=dict(os.environ), capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.split()[:1]) == (0, ["tiny"]), done.stderr
