@@ -16,7 +16,7 @@ UNITS := $(HOME)/.config/systemd/user
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-fast lint types contracts units fast slow browser pictures lab test-arm fuzz nightly coverage fix bench install uninstall clean debian
+.PHONY: help demo check check-fast lint types contracts units fast slow browser pictures lab test-arm fuzz mutants nightly coverage fix bench install uninstall clean debian
 
 help: ## what can be typed here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,6 +27,10 @@ $(VENV)/.run: requirements/run.txt requirements/python.sh pyproject.toml
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@requirements/python.sh $(VENV) requirements/dev.txt editable
+	@touch $@
+
+$(VENV)/.mutants: requirements/mutants.txt $(VENV)/.dev
+	@requirements/python.sh $(VENV) requirements/mutants.txt editable
 	@touch $@
 
 debian: # what the tests need beside Python; in CI nothing may be left out
@@ -84,8 +88,12 @@ browser: $(VENV)/.dev # the guest page in Debian's Chromium
 fuzz: $(VENV)/.dev # every parser of foreign bytes, coverage-guided where there is atheris
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_S)
 
-nightly: $(VENV)/.dev debian ## what takes too long for every change: the boards' processors, a soak, an hour of fuzzing
+mutants: $(VENV)/.mutants ## alter the fold in one place after another: a test must notice (MODULE=tally for one module)
+	@nice -n 10 $(BIN)/python -m tests.mutation $(MODULE)
+
+nightly: $(VENV)/.dev debian ## what takes too long for every change: the boards' processors, mutants, a soak, an hour of fuzzing
 	@$(MAKE) --no-print-directory test-arm
+	@$(MAKE) --no-print-directory mutants
 	@$(BIN)/python -m tests.e2e.soak $(SOAK_MINUTES)
 	@$(MAKE) --no-print-directory fuzz FUZZ_S=3600
 

@@ -10,3 +10,4 @@ compile() {
 
 compile --group build --output-file requirements/run.txt
 compile --group build --group dev --constraint requirements/run.txt --output-file requirements/dev.txt
+compile --group build --group dev --group mutants --constraint requirements/dev.txt --output-file requirements/mutants.txt

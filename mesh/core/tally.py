@@ -41,7 +41,6 @@ class Tally:
     def __init__(self, slot: Slot, electorate: Electorate, entries: Iterable[Entry] = ()) -> None:
         self.slot = slot
         self.electorate = electorate
-        self._seen: set[bytes] = set()
         self._votes: dict[bytes, tuple[bytes, Vote | Remove]] = {}  # by entry id: the voter, and what it signed
         self._locks: dict[bytes, tuple[bytes, Lock | Remove]] = {}  # those that count, and they count for good
         self._left: dict[bytes, bytes] = {}
@@ -55,11 +54,10 @@ class Tally:
     def add(self, entry: Entry) -> None:
         """Take an entry; a second time it changes nothing.  A removal is a voter's own, who votes no more."""
         body = entry.body
-        if not isinstance(body, Vote | Lock | Commit | Remove) or entry.id in self._seen:
+        if not isinstance(body, Vote | Lock | Commit | Remove):
             return
         if not isinstance(body, Remove) and body.slot != self.slot:
             return
-        self._seen.add(entry.id)
         voter = b"" if isinstance(body, Commit) else self.electorate.voter_of(entry)
         if voter is None:
             return

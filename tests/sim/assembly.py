@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mesh.core import crypto
 from mesh.core.ballots import EPOCH, Ballot, Commit, Lock, Slot, Vote
-from mesh.core.entries import Entry, Place, write_entry
+from mesh.core.entries import Entry, Place, Remove, write_entry
 from mesh.core.tally import Electorate, Tally, Value, quorum_of
 from mesh.core.voting import VotingLog, next_step
 
@@ -24,7 +24,7 @@ class Pen:
         self.public = crypto.ed25519_public(self.seed)
         self._place = Place(0, None, (COMMUNITY,))
 
-    def sign(self, body: Ballot) -> Entry:
+    def sign(self, body: Ballot | Remove) -> Entry:
         """Sign the next entry."""
         entry = write_entry(self.seed, COMMUNITY, self._place, body)
         self._place = Place(self._place.seq + 1, entry.id, ())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.core.ballots import Commit, Lock, Proposal, Slot, Vote
-from mesh.core.entries import Entry
+from mesh.core.entries import Entry, Remove
 from mesh.core.tally import Tally, quorum_of
 from tests.sim.assembly import ALE, BEER, SLOT, Pen, electorate_of
 
@@ -85,7 +85,9 @@ def test_a_lock_on_nothing_counts_once_a_quorum_has_voted_without_agreeing() -> 
 )
 def test_a_commit_that_its_locks_do_not_prove_decides_nothing(commit: Commit) -> None:
     """Whoever signs it."""
-    assert not Tally(SLOT, FOUR, [*VOTES, *LOCKS, PENS[0].sign(commit)]).decided
+    tally = Tally(SLOT, FOUR, [*VOTES, *LOCKS, PENS[0].sign(commit)])
+    assert not tally.decided
+    assert not tally.certificates(commit.value)
 
 
 def test_who_has_no_vote_is_not_counted() -> None:
@@ -109,6 +111,22 @@ def test_a_voter_with_two_keys_has_one_vote() -> None:
     tally = Tally(SLOT, electorate, [*votes, lock])
     assert tally.votes(0) == {ALE: {anna.public: min(vote.id for vote in votes)}}
     assert not tally.locks(0)
+
+
+def _leaving(*pens: Pen) -> list[Entry]:
+    return [pen.sign(Remove(pen.public, "left")) for pen in pens]
+
+
+def test_each_who_has_left_is_one_who_agrees() -> None:
+    """Two of four who left and one vote are three; who voted before it left is still one."""
+    gone = _leaving(PENS[2], PENS[3])
+    lock = PENS[0].sign(Lock(SLOT, 0, BEER, (*sorted([STRAY.id, *(entry.id for entry in gone)]),)))
+    tally = Tally(SLOT, FOUR, [STRAY, *gone, lock])
+    assert tally.left == {entry.author: entry.id for entry in gone}
+    assert not tally.locks(0)  # Pen 3's vote and its leaving, and another's leaving: two voters
+    lock = PENS[0].sign(Lock(SLOT, 0, ALE, (*sorted([VOTES[0].id, *(entry.id for entry in gone)]),)))
+    tally = Tally(SLOT, FOUR, [VOTES[0], *gone, lock])
+    assert tally.locks(0) == {ALE: {lock.author: lock.id}}
 
 
 def test_two_certificates_are_a_fork() -> None:
