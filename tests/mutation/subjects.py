@@ -17,7 +17,7 @@ LEDGER: Final = (
 SUBJECTS: Final = {
     "tally": ("test_tally", "test_voting", "test_decisions", "test_agenda"),
     "charter": ("test_charter", "test_decisions", "test_agenda", "test_ledger_order", "test_ledger_goes_on"),
-    "decisions": ("test_decisions", "test_agenda", "test_ledger_order", "test_ledger_goes_on"),
+    "decisions": ("test_charter", "test_decisions", "test_agenda", "test_ledger_order", "test_ledger_goes_on"),
     "roll": LEDGER,
     "acts": LEDGER,
     "voting": ("test_voting", "test_decisions", "test_agenda"),

@@ -84,6 +84,7 @@ def test_a_decision_takes_up_who_left_before_it_was_asked_for() -> None:
     ledger.add(proposal)
     agree(ledger, [ANNA, BEN, CLEO], proposal)
     assert keys(ledger) == [ANNA.public, BEN.public, CLEO.public, DARA.public]
+    assert set(ledger.epoch().tally.left) == {DARA.public}  # and it agrees with what comes next
     refreshed(ledger, [ANNA, BEN, CLEO])
     assert keys(ledger) == [ANNA.public, BEN.public, CLEO.public]
 
@@ -178,3 +179,13 @@ def test_of_several_papers_the_one_registered_first_counts(order: Sequence[int])
     refreshed(ledger, [ANNA, BEN])
     assert isinstance(first.body, Recovery)
     assert ledger.epoch().charter.seats[1].recovery == first.body.public
+
+
+def test_a_ballot_that_decides_nothing_costs_no_fold() -> None:
+    """It is kept for the decision that is open, and who belongs is not worked out anew."""
+    ledger = voters(ANNA.founds(), ANNA, BEN)
+    before = ledger.membership()
+    assert not [*ledger.ballots()]
+    votes(ledger, BEN)
+    assert [entry.author for entry in ledger.ballots()] == [BEN.public]
+    assert ledger.membership() is before
