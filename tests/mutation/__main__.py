@@ -53,7 +53,7 @@ def _score(module: str, explained: dict[Change, str], *, again: bool) -> Score:
     path, found, started = CORE / f"{module}.py", FOUND / f"{module}.txt", time.monotonic()
     code = (ROOT / path).read_text()
     mutants = [*mutants_of(module, code)]
-    if again:
+    if again and found.exists():
         before = read(found.read_text())
         mutants = [mutant for mutant in mutants if mutant.change in before]
     cpu_s = _cpu_of(module, path, code)

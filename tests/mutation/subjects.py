@@ -4,6 +4,7 @@ from typing import Final
 
 TESTS: Final = "tests/mesh/core"
 LEDGER: Final = (
+    "test_charter",
     "test_decisions",
     "test_agenda",
     "test_ledger_order",
@@ -15,8 +16,8 @@ LEDGER: Final = (
 
 SUBJECTS: Final = {
     "tally": ("test_tally", "test_voting", "test_decisions", "test_agenda"),
-    "charter": ("test_decisions", "test_agenda", "test_ledger_order", "test_ledger_goes_on"),
-    "decisions": ("test_decisions", "test_agenda", "test_ledger_order", "test_ledger_goes_on"),
+    "charter": ("test_charter", "test_decisions", "test_agenda", "test_ledger_order", "test_ledger_goes_on"),
+    "decisions": ("test_charter", "test_decisions", "test_agenda", "test_ledger_order", "test_ledger_goes_on"),
     "roll": LEDGER,
     "acts": LEDGER,
     "voting": ("test_voting", "test_decisions", "test_agenda"),

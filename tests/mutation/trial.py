@@ -109,7 +109,8 @@ def _options() -> list[str]:
     plugins = [option for name in PLUGINS for option in ("-p", name)]
     ours = "addopts=--import-mode=importlib"  # not what looks for mistakes in the configuration, of which half is left
     return [
-        *("-x", "-q", "--tb=line", "--no-header", "-p", "no:cacheprovider", "-p", "no:warnings"),
+        *("-x", "-q", "--tb=line", "--no-header", "--assert=plain"),
+        *("-p", "no:cacheprovider", "-p", "no:warnings", "-p", "no:unraisableexception"),
         *plugins,
         *("-o", ours),
     ]

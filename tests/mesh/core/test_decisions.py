@@ -16,6 +16,7 @@ from mesh.core.ballots import (
     Slot,
     Vote,
 )
+from mesh.core.charter import Rules
 from mesh.core.entries import Remove, RotateKey
 from mesh.core.ledger import Ledger
 from mesh.core.roll import fold
@@ -232,7 +233,8 @@ def test_rules_are_changed_by_decision() -> None:
     """More must agree than two thirds, never fewer, and never more than there are."""
     ledger = voters(ANNA.founds(), *PEOPLE[:4])
     assert folded(ledger).charter.quorum == 3
-    assert amended(ledger, PEOPLE[:3], Amendment(1, 4, 2, "all")).charter.quorum == 4
+    charter = amended(ledger, PEOPLE[:3], Amendment(1, 4, 2, "all")).charter
+    assert (charter.quorum, charter.rules) == (4, Rules(margin=1, notice=4, invitations=2))
     ANNA.admits(ledger, ELI)
     proposal = proposed(ledger, ANNA, MAKE_VOTER, ELI)
     assert "Eli" not in {one.name for one in agree(ledger, PEOPLE[:3], proposal).voters.values()}
