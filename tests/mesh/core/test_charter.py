@@ -112,7 +112,8 @@ def test_there_are_no_more_voters_than_a_certificate_can_cite(before: int, after
     ledger = ANNA.founds()
     ANNA.admits(ledger, BEN)
     proposal = proposed(ledger, ANNA, MAKE_VOTER, BEN)
-    entries, acts, causality = {entry.id: entry for entry in ledger.entries}, Acts(), Causality()
+    entries = {entry.id: entry for entry in ledger.entries}
+    acts, causality = Acts(), Causality(entries)
     for entry in ledger.entries:
         causality.add(entry, marked=False)
         acts.add(entry)
