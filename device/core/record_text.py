@@ -136,9 +136,7 @@ class Scribe:
                 return f"is bound on decision {slot.number}, round {number}, to {_value(value)}"
             case Commit(slot=slot, value=value):
                 return f"writes down that decision {slot.number} is {_value(value)}"
-            case Attestation(decided=decided, size=size):
-                entries = count(size, "entry", "entries")
-                return f"signs the tree of {entries} up to {_value(decided)}"
+        return f"signs the tree of {count(said.size, 'entry', 'entries')} up to {_value(said.decided)}"
 
     def _proposed(self, said: Proposal | Amendment) -> str:
         if isinstance(said, Amendment):

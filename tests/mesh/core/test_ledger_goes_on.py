@@ -2,9 +2,11 @@
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mesh.core.entries import Remove
 from mesh.core.ledger import Ledger
 from mesh.core.roll import fold
 from tests.mesh.core.test_ledger_order import ACTIONS, lived
@@ -58,6 +60,23 @@ def test_what_is_forgotten_can_come_again() -> None:
     assert set(ledger.entries) == before
     assert ledger.equivocations == equivocations
     assert ledger.membership() == fold(before)
+
+
+@pytest.mark.parametrize("branches", [2, 3, 4])
+def test_of_several_entries_of_one_place_the_last_can_be_forgotten(branches: int) -> None:
+    """The others stay, and so does what is said of them; what was forgotten comes again."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    place = ledger.next_place(BEN.public)
+    for number in range(branches - 1):
+        BEN.signs(ledger, Remove(CLEO.public, str(number)), place=place)
+    mark, heads, proofs = ledger.mark(), ledger.heads(), dict(ledger.equivocations)
+    last = BEN.signs(ledger, Remove(CLEO.public, "the last"), place=place)
+    assert len(ledger.heads()) == len(heads) + 1
+    ledger.back_to(mark)
+    assert (ledger.heads(), dict(ledger.equivocations), last.id in ledger) == (heads, proofs, False)
+    assert ledger.next_place(BEN.public).prev == max(head.id for head in heads if head.author == BEN.public)
+    assert ledger.add(last) == [last]
 
 
 def test_what_does_not_concern_a_member_leaves_what_was_said_of_it() -> None:
