@@ -4,6 +4,7 @@ from typing import Final
 
 TESTS: Final = "tests/mesh/core"
 LEDGER: Final = (
+    "test_acts",
     "test_charter",
     "test_decisions",
     "test_agenda",
