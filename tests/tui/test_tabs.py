@@ -285,9 +285,9 @@ async def test_a_voter_proposes(app: HearthApp, daemon: SimulatedDaemon) -> None
         await pilot.press("4")
         await until_seen(pilot, "1 of 3 agree")
         for keys, told in (
-            (["enter", "enter"], "Decided."),
-            (["j", "enter", "enter"], "the others have to agree"),
-            (["enter", "j", "enter"], "the last voter stays"),
+            (["enter", "enter", "y"], "Decided."),
+            (["j", "enter", "enter", "y"], "the others have to agree"),
+            (["enter", "j", "enter", "y"], "the last voter stays"),
         ):
             await pilot.press("p")
             await until_seen(pilot, "About whom?", "attic, observer")
@@ -295,7 +295,9 @@ async def test_a_voter_proposes(app: HearthApp, daemon: SimulatedDaemon) -> None
             if keys[0] == "j":
                 await pilot.press(keys[1])
             await until_seen(pilot, "Propose about")
-            await pilot.press(*(keys[1:] if keys[0] == "enter" else keys[2:]))
+            await pilot.press(*(keys[1:] if keys[0] == "enter" else keys[2:])[:-1])
+            await until_seen(pilot, "Propose (y)")
+            await pilot.press(keys[-1])
             await until_seen(pilot, told)
         for escapes in (1, 2):
             await pilot.press("p")
@@ -307,6 +309,20 @@ async def test_a_voter_proposes(app: HearthApp, daemon: SimulatedDaemon) -> None
             await until(pilot, lambda: focused(pilot) == "motions")
     asked = [(body["what"], body["node"]) for _, path, body in daemon.asked if path == "/api/proposals"]
     assert asked == [("observer", SPARK_ID), ("voter", EMBER_ID), ("remove", SPARK_ID)]
+
+
+async def test_a_members_name_is_no_markup(app: HearthApp, daemon: SimulatedDaemon) -> None:
+    """Whatever stands in it, it is shown as it is."""
+    daemon.status["community"]["members"][0]["name"] = "[@click=app.quit]x[/]"
+    async with app.run_test(notifications=True) as pilot:
+        await pilot.press("4")
+        await until_seen(pilot, "1 of 3 agree")
+        await pilot.press("p")
+        await until_seen(pilot, "[@click=app.quit]x[/], voter")
+        await pilot.press("enter")
+        await until_seen(pilot, "Propose about [@click=app.quit]x[/]")
+        await pilot.press("enter")
+        await until_seen(pilot, "about [@click=app.quit]x[/]: make it an observer?")
 
 
 async def test_the_words_of_a_paper_are_shown_once(app: HearthApp, daemon: SimulatedDaemon) -> None:

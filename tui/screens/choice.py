@@ -30,7 +30,7 @@ class ChoiceScreen(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         """Lay out the list of (key, text)."""
         with Vertical(classes="dialog") as dialog:
-            dialog.border_title = self._title
+            dialog.border_title = Content(self._title)  # it may hold a name from elsewhere: no markup
             yield OptionList(*(Option(Content(text), id=key) for key, text in self._options), compact=True)
 
     def on_mount(self) -> None:

@@ -137,11 +137,18 @@ class CommunityTab(TabPane):
     def _propose_about(self, member: Member) -> None:
         what = ("observer", "make it an observer") if member.role == "voter" else ("voter", "make it a voter")
 
+        options = [what, ("remove", "show it out of the community")]
+        words = dict(options)
+
         def chosen(choice: str | None) -> None:
             if choice:
+                question = f"Propose about {member.name}: {words[choice]}? A voter who is alone decides it by that."
+                self.app.push_screen(ConfirmScreen(question, yes="Propose"), lambda sure: decided(choice, sure=sure))
+
+        def decided(choice: str, *, sure: bool | None) -> None:
+            if sure:
                 self.post_message(ProposalRequested(choice, member.node_id))
 
-        options = [what, ("remove", "show it out of the community")]
         self.app.push_screen(ChoiceScreen(f"Propose about {member.name}", options, chosen=""), chosen)
 
     def _may(self) -> bool:

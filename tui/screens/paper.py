@@ -10,8 +10,8 @@ from textual.widgets import Static
 
 COLUMNS = 3
 AFTER = (
-    "Write them down now: they are kept nowhere. If this board is lost, type them at another"
-    " member's: hearth community recover WORDS."
+    "Write them down now: they are kept nowhere, and whoever has them can vote for you. If this board is lost, type"
+    " them at another member's: hearth community recover WORDS."
 )
 
 
