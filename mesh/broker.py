@@ -162,14 +162,22 @@ class Broker:
                 self._throw_out(name)
 
     async def _live_once(self, ready: asyncio.Event) -> None:
-        """Start the process and stay with it until it ends."""
-        for attempt in range(PORT_TRIES):
+        """Start the process and stay with it until it ends.
+
+        A free port that was chosen may be another program's before the broker has it: then another is chosen.
+        """
+        choosing = self._configured_port == 0 and not ready.is_set()
+        for tries_left in reversed(range(PORT_TRIES if choosing else 1)):
             try:
-                process = await self._start(first=not ready.is_set())
-                break
+                await self._live(ready)
             except PortInUseError:
-                if self._configured_port != 0 or ready.is_set() or attempt == PORT_TRIES - 1:
+                if not tries_left:
                     raise
+            else:
+                return
+
+    async def _live(self, ready: asyncio.Event) -> None:
+        process = await self._start(first=not ready.is_set())
         reader = asyncio.create_task(self._read_log(process), name="broker log")
         try:
             await self._wait_until_listening(process, reader)

@@ -1,6 +1,7 @@
 """Supervision of the broker: it comes up, comes back, goes when the node goes, and says why when it cannot."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -118,6 +119,27 @@ async def test_a_port_in_use_is_named(kind: Kind, tmp_path: Path, bind_address: 
         )
         with pytest.raises(PortInUseError, match=rf"port {port} \(\[mqtt\] port\)"):
             await broker.run(asyncio.Event())
+
+
+async def test_a_chosen_port_that_another_program_takes_first_is_chosen_anew(
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A free port is another program's by the time the broker listens: the node starts all the same."""
+    looked_at: list[int] = []
+    with contextlib.ExitStack() as others:
+
+        def check_and_lose(port: int, bind_address: str | None, *, key: str) -> None:
+            check_port(port, bind_address, key=key)
+            if not looked_at:
+                other = others.enter_context(socket.socket())
+                other.bind(("127.0.0.1", port))
+                other.listen()
+            looked_at.append(port)
+
+        check_port = ports.check_port
+        monkeypatch.setattr(ports, "check_port", check_and_lose)
+        async with running_broker(kind, tmp_path) as running:
+            assert running.broker.port == looked_at[-1] != looked_at[0]
 
 
 async def test_every_address_is_served_by_default(kind: Kind, tmp_path: Path) -> None:
