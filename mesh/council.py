@@ -51,7 +51,9 @@ log = logging.getLogger(__name__)
 
 TICK_S: Final = 5.0
 PATIENCE_S: Final = 60.0  # with voters who have not voted, once enough have
-ROUTINE_S: Final = 20.0  # after which others than the first voter propose what needs nobody's consent
+ROUTINE_S: Final = 20.0  # after which others than the first voter propose what no owner asked for
+MAX_ACCUSED: Final = 8  # at once; fewer than proposals are kept of one voter, or they would push each other out
+IN_DISPUTE: Final = "its key has signed two entries for one place: it is used on two boards, or stolen"
 
 
 @dataclass(frozen=True)
@@ -240,9 +242,10 @@ class Council:
             noticed={motion.id for motion in motions if motion.seen >= membership.charter.rules.notice},
             impatient=patient >= PATIENCE_S and has_quorum_of_votes(tally),
         )
-        if body is None and ledger.needs_refresh and not any(motion.is_routine for motion in motions):
-            first = seat == min(membership.voters)
-            return Proposal(REFRESH, self._identity.public, "") if first or patient >= ROUTINE_S else None
+        if body is None and (seat == min(membership.voters) or patient >= ROUTINE_S):
+            if ledger.needs_refresh and not any(motion.is_routine for motion in motions):
+                return Proposal(REFRESH, self._identity.public, "")
+            return _accusation(membership, motions)
         return body
 
     def _approved(self, motions: Sequence[Motion]) -> list[bytes] | None:
@@ -287,3 +290,14 @@ class Council:
             raise KeyInDisputeError("this node's key has signed two entries for one place of the ledger")
         self._store.require_signing()
         return ledger, membership
+
+
+def _accusation(membership: Membership, motions: Sequence[Motion]) -> Proposal | None:
+    """Say who is to be shown out because its key is proven to be in two hands, if nobody says so yet.
+
+    What becomes of it is for the owners to answer.
+    """
+    bodies = (motion.entry.body for motion in motions)
+    named = {body.public for body in bodies if isinstance(body, Proposal) and body.what == SHOW_OUT}
+    accused = sorted({proof.author for proof in membership.equivocations.values()} - named)
+    return Proposal(SHOW_OUT, accused[0], IN_DISPUTE) if accused and len(named) < MAX_ACCUSED else None

@@ -15,7 +15,7 @@ from mesh.core.door_messages import DoorType, Grant, HangUpError, Ports, Refusal
 from mesh.core.entries import Admit, Entry
 from mesh.core.membership import OBSERVER, Member
 from mesh.core.offerer import Joined, Offerer, Proven
-from mesh.core.pairing import Admission, Introduction
+from mesh.core.pairing import MAX_ADMISSION_BYTES, Admission, Introduction
 from mesh.door import Conversation
 from mesh.errors import CertificateError, CryptoError, MalformedError
 from mesh.identity import Identity
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 ENROLMENTS_EVERY_S: Final = 1.0  # a source: message 1 can be replayed, and costs two signatures
 MAX_SOURCES: Final = 256
+MAX_ADMITTED_BYTES: Final = MAX_ADMISSION_BYTES - 256 * 1024  # of entries; keys, grant and heads of items beside them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,7 @@ class Reception:
             entry = self._store.sign(Admit(joiner.statement, joiner.name, OBSERVER))
             log.info("admitted %s (%s)", joiner.name, crypto.node_id(raw_id)[:8])
             self._events.on_admitted(raw_id)
-        entries = tuple(entry.raw for entry in ledger.entries)
+        entries = tuple(entry.raw for entry in ledger.for_newcomer(MAX_ADMITTED_BYTES))
         return Admission(entries, self._store.keys.current, grant, self._ports()), entry
 
     async def _enrol(self, conversation: Conversation, body: bytes) -> None:

@@ -36,6 +36,9 @@ COMPARED_PER_S: Final = 4.0  # HEADS of one neighbour; each may cost a whole bat
 COMPARED_BURST: Final = 128.0
 CHECKED_PER_S: Final = 50.0  # entries of one neighbour's, unknown here, whose signatures are looked at
 CHECKED_BURST: Final = 8192.0
+SURPLUS_BYTES_PER_S: Final = 256.0  # of one neighbour: what is more than its authors are owed (core/surplus.py)
+SURPLUS_BURST_BYTES: Final = 1024.0 * 1024.0
+SURPLUS_AGAIN_S: Final = 60.0
 ASK_AGAIN_S: Final = 5.0
 CLAIMED_S: Final = 60.0
 LIMITS: Final[dict[int, tuple[int, int]]] = {  # bytes and items of a body: all that is needed, and looked at first
@@ -61,6 +64,8 @@ class _Share:
     def __init__(self) -> None:
         self.compared = Allowance(COMPARED_PER_S, COMPARED_BURST)
         self.checked = Allowance(CHECKED_PER_S, CHECKED_BURST)
+        self.surplus = Allowance(SURPLUS_BYTES_PER_S, SURPLUS_BURST_BYTES)
+        self.surplus_sent = Allowance(SURPLUS_BYTES_PER_S, SURPLUS_BURST_BYTES)  # no more than it would take
         self.claimed: bytes | None = None  # the id of what it says this node signed last; empty if it knows of nothing
         self.claimed_at = 0.0
         self.claimed_of = b""  # the community
@@ -89,14 +94,20 @@ class LedgerSync:
         self._peers = peers
         self._on_ledger = on_ledger
         self._on_keys = on_keys
-        self._missed = asyncio.Event()
+        self._missed = asyncio.Event()  # what could not be written here, as on a full disk
+        self._left_out = asyncio.Event()  # what was more than could be taken at once
 
     async def run(self) -> None:
-        """Ask again for what could not be written here, as on a full disk, until cancelled."""
+        """Ask again for what was not taken when it came, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._ask_again(self._missed, ASK_AGAIN_S), name="what could not be written")
+            tasks.create_task(self._ask_again(self._left_out, SURPLUS_AGAIN_S), name="what was too much")
+
+    async def _ask_again(self, missed: asyncio.Event, after_s: float) -> None:
         while True:
-            await self._missed.wait()
-            await asyncio.sleep(ASK_AGAIN_S)
-            self._missed.clear()
+            await missed.wait()
+            await asyncio.sleep(after_s)
+            missed.clear()
             for peer in self._peers():
                 self.compare(peer)
 
@@ -131,7 +142,7 @@ class LedgerSync:
             rest = rest[len(batch) :]
             for peer in self._peers():
                 if peer is not known_to:
-                    self._send(peer, MeshKind.ENTRIES, [False, batch])
+                    self._send(peer, MeshKind.ENTRIES, [False, [one.raw for one in batch]])
 
     def spread_keys(self, keys: Iterable[EpochKey], *, known_to: Peer | None = None) -> None:
         """Send new epoch keys to every neighbour but the one they came from."""
@@ -169,8 +180,11 @@ class LedgerSync:
                 raws = [codec.short_bytes(raw, MAX_ENTRY_BYTES) for raw in codec.short_array(items, MAX_BATCH_ENTRIES)]
                 unknown = [raw for raw in raws if not self._is_known(raw)]
                 if not self._is_too_much(len(unknown), share.checked):
-                    new = self._take(peer, [Entry.parse(raw) for raw in unknown], more=more)
-                    share.checked.give_back(new)  # how much may become part of the ledger is bounded by its feeds
+                    entries = self._affordable([Entry.parse(raw, trusted=True) for raw in unknown], share)
+                    for entry in entries:
+                        entry.verify()
+                    new = self._take(peer, entries, more=more)
+                    share.checked.give_back(new)  # how much may become part of the ledger is bounded
             case MeshKind.EPOCH_KEYS, items:
                 self._take_keys(peer, [EpochKey.parse(item) for item in codec.short_array(items, MAX_SENT_KEYS)])
             case _:
@@ -181,6 +195,18 @@ class LedgerSync:
             return False
         self._counters.count(Counted.DROPPED_RATE_LIMITED)
         return True
+
+    def _affordable(self, entries: Sequence[Entry], share: _Share) -> list[Entry]:
+        """Leave out what is surplus, once a neighbour has brought as much as it may; signatures are looked at after."""
+        ledger = self._store.ledger
+        if ledger is None:
+            return []
+        surplus = ledger.surplus_among(entries)
+        kept = [one for one in entries if one.id not in surplus or share.surplus.take(len(one.raw))]
+        if len(kept) < len(entries):
+            self._counters.count(Counted.DROPPED_RATE_LIMITED)
+            self._left_out.set()
+        return kept
 
     def _is_known(self, raw: bytes) -> bool:
         """Whether an entry is here already, before its signature is looked at."""
@@ -195,12 +221,15 @@ class LedgerSync:
         own = (head.id for head in heads if head.author == self._store.own)
         share.claimed, share.claimed_at, share.claimed_of = next(own, b""), time.monotonic(), ledger.community
         missing = ledger.missing_at(heads)
-        batch = _batch(missing)
+        first = _batch(missing)
+        batch = [one for one in first if not ledger.is_surplus(one) or share.surplus_sent.take(len(one.raw))]
         if batch:
-            self._send(peer, MeshKind.ENTRIES, [len(batch) < len(missing), batch])
+            more = len(batch) == len(first) < len(missing)
+            self._send(peer, MeshKind.ENTRIES, [more, [one.raw for one in batch]])
         self._on_compared()
         if number > ring.number:
-            return  # its entries are on their way; the keys of a past number are nobody's business
+            self.compare(peer)  # for what this node lacks; the keys of a past number are nobody's business
+            return
         if not ring.current and not key_ids and (self._store.is_voter or self._own_id < peer.peer_id):
             self._make_key()
         wanted: list[codec.Item] = [key.to_item() for key in self._store.keys.current if key.id not in key_ids]
@@ -225,9 +254,12 @@ class LedgerSync:
             self.compare(peer)
         if not new:
             return 0
-        self.spread(new, known_to=peer)
         if ledger is not None:
-            self.spread(ledger.rivals_of(new))  # to the sender too: heads alone do not tell it of a shorter branch
+            # Surplus is not pushed, who wants it asks for it; but all must come to one number, or they share no key.
+            is_pushed = self._store.keys.number != number
+            owed = [one for one in (*ledger.pop_released(), *new) if is_pushed or not ledger.is_surplus(one)]
+            self.spread(owed, known_to=peer)
+            self.spread(ledger.rivals_of(owed))  # to the sender too: heads alone do not tell it of a shorter branch
         self._on_ledger()
         self.ensure_key()
         if self._store.keys.number != number:
@@ -249,13 +281,13 @@ class LedgerSync:
             log.debug("ledger exchange with %s waits: %s", peer.peer_id[:8], error)
 
 
-def _batch(entries: Sequence[Entry]) -> list[codec.Item]:
+def _batch(entries: Sequence[Entry]) -> list[Entry]:
     """Return as many of the first entries as one message holds."""
-    batch: list[codec.Item] = []
+    batch: list[Entry] = []
     size = 0
     for entry in entries[:MAX_BATCH_ENTRIES]:
         size += len(entry.raw)
         if batch and size > BATCH_BYTES:
             break
-        batch.append(entry.raw)
+        batch.append(entry)
     return batch

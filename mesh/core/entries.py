@@ -183,13 +183,13 @@ class Entry:
 
     @classmethod
     def parse(cls, raw: bytes, *, trusted: bool = False) -> "Entry":
-        """Read an entry and check its signatures (a trusted one, from own disk, is only read).
+        """Read an entry and check its signatures (of a trusted one, as from own disk, they are left to `verify`).
 
         Errors: MalformedError, CryptoError.
         """
         if not crypto.SIGNATURE_BYTES < len(raw) <= MAX_ENTRY_BYTES:
             raise MalformedError(f"a ledger entry of {len(raw)} bytes")
-        payload, signature = raw[: -crypto.SIGNATURE_BYTES], raw[-crypto.SIGNATURE_BYTES :]
+        payload = raw[: -crypto.SIGNATURE_BYTES]
         match codec.decode_array(payload, max_bytes=MAX_ENTRY_BYTES):
             case [version, community, author, seq, prev, deps, ts, str(kind), list(items)]:
                 if codec.unsigned(version, codec.INT_MAX) != VERSION:  # true, which equals 1, is none
@@ -202,16 +202,23 @@ class Entry:
         body = _parse_body(signer, codec.short_text(kind, MAX_NAME), items)
         identity = hashlib.sha256(payload).digest()
         _check_genesis(named, place, body)
-        if not trusted:
-            crypto.verify(signer, signature, _KIND, named, payload)
-            statement = statement_in(body)
-            if statement is not None:
-                statement.verify()
-            if isinstance(body, Contribution):
-                body.verify(named, signer)
         home = identity if isinstance(body, Genesis) else named
         advised = codec.unsigned(ts, codec.INT_MAX)
-        return cls(raw, identity, home, signer, place.seq, place.prev, place.deps, advised, body)
+        entry = cls(raw, identity, home, signer, place.seq, place.prev, place.deps, advised, body)
+        if not trusted:
+            entry.verify()
+        return entry
+
+    def verify(self) -> None:
+        """Check its signatures.  Errors: CryptoError."""
+        payload, signature = self.raw[: -crypto.SIGNATURE_BYTES], self.raw[-crypto.SIGNATURE_BYTES :]
+        named = crypto.NO_COMMUNITY if isinstance(self.body, Genesis) else self.community
+        crypto.verify(self.author, signature, _KIND, named, payload)
+        statement = statement_in(self.body)
+        if statement is not None:
+            statement.verify()
+        if isinstance(self.body, Contribution):
+            self.body.verify(named, self.author)
 
 
 def write_entry(seed: bytes, community: bytes, place: Place, body: Known) -> Entry:

@@ -11,11 +11,13 @@ from typing import Final
 
 from mesh.core import codec, crypto
 from mesh.core.agenda import Motion, motions
+from mesh.core.authors import Authors
 from mesh.core.decisions import Epoch
 from mesh.core.entries import ID_BYTES, MAX_DEPS, MAX_SEQ, Entry, Genesis, Place, Remove, RotateKey
 from mesh.core.equivocation import Equivocation
 from mesh.core.membership import Membership
 from mesh.core.roll import Roll
+from mesh.core.surplus import Surplus, cited_by
 from mesh.errors import MalformedError
 
 MAX_WAITING: Final = 512
@@ -58,7 +60,6 @@ class Mark:
     """How far a ledger was, so that it can be taken back there."""
 
     size: int
-    authors: frozenset[bytes]
     tips: frozenset[bytes]
     waiting: tuple[Entry, ...]
 
@@ -77,10 +78,12 @@ class Ledger:
         self._ends: dict[bytes, set[bytes]] = {}  # by author: what the author has not built on; more than one is a fork
         self._spent: dict[bytes, int] = {}  # by the end of a feed: the bytes of that feed
         self._keys = {genesis.author: genesis.author}  # of authors: by what equals them, so that each is kept once
-        self._authors = {genesis.author}
-        self._tips: set[bytes] = set()
+        self._tips: set[bytes] = set()  # what nobody built on, surplus left out
         self._waiting: OrderedDict[bytes, Entry] = OrderedDict()
+        self._released: list[Entry] = []
         self._roll = Roll(self._entries)
+        self._authors = Authors(self._roll.is_voters)
+        self._surplus = Surplus(self._entries, self._authors, self._account_limit)
         self._admit(genesis)
 
     def __len__(self) -> int:
@@ -153,7 +156,7 @@ class Ledger:
     def mark(self) -> Mark:
         """Note how far it is."""
         waiting = tuple(self._waiting.values())
-        return Mark(len(self), frozenset(self._authors), frozenset(self._tips), waiting)
+        return Mark(len(self), frozenset(self._tips), waiting)
 
     def back_to(self, mark: Mark) -> None:
         """Forget what was admitted since, as if it had never come."""
@@ -163,10 +166,12 @@ class Ledger:
             left = [*self._entries.values()]
             self._entries.clear()
             self._roll = Roll(self._entries)
+            self._authors = Authors(self._roll.is_voters)
+            self._surplus = Surplus(self._entries, self._authors, self._account_limit)
             for entry in left:
                 self._entries[entry.id] = entry
                 self._enrol(entry)
-        self._authors, self._tips = set(mark.authors), set(mark.tips)
+        self._tips, self._released = set(mark.tips), []
         self._waiting = OrderedDict((entry.id, entry) for entry in mark.waiting)
 
     def heads(self) -> list[Head]:
@@ -177,7 +182,7 @@ class Ledger:
     def missing_at(self, heads: Iterable[Head]) -> list[Entry]:
         """Return what a node with these heads lacks, parents first.
 
-        What is only of forked feeds, and nobody built on, comes last: no fork keeps anything else back.
+        What is only of forked feeds, or surplus, and nobody built on, comes last: no fork keeps anything else back.
         """
         by_author: dict[bytes, list[Head]] = {}
         for head in heads:
@@ -192,9 +197,22 @@ class Ledger:
         missing = [e for e in self._entries.values() if e.id not in held and e.author not in ahead]
         urgent = set[bytes]()
         for entry in reversed(missing):
-            if entry.id in urgent or len(self._ends[entry.author]) == 1:
-                urgent |= {entry.id, *entry.parents}
-        return sorted(missing, key=lambda entry: entry.id not in urgent)
+            if entry.id in urgent or (len(self._ends[entry.author]) == 1 and entry.id not in self._surplus):
+                urgent |= {entry.id, *cited_by(entry)}
+        return sorted(missing, key=lambda entry: (entry.id not in urgent, self._surplus.rank(entry)))
+
+    def for_newcomer(self, max_bytes: int) -> list[Entry]:
+        """Return what somebody begins with, parents first: no surplus, and of forks what there is room for.
+
+        The rest comes over links.  What is neither is bounded by the feeds of those whom voters let in.
+        """
+        entries, size = list[Entry](), 0
+        for entry in self.missing_at([]):
+            size += len(entry.raw)
+            if entry.id in self._surplus or size > max_bytes:
+                break
+            entries.append(entry)
+        return entries
 
     def rivals_of(self, new: Iterable[Entry]) -> list[Entry]:
         """Return what was here of the other branch where these, just admitted, forked a feed that had one branch only.
@@ -218,17 +236,49 @@ class Ledger:
         """Return where this author's next entry goes: after its own last, on top of all that nobody built on."""
         feed = self._feeds.get(author)
         if feed is None:
-            return Place(0, None, tuple(sorted(self._tips)[:MAX_DEPS]))
+            return Place(0, None, self._to_build_on(b""))
         prev = max(self._at(author, len(feed) - 1))
-        return Place(len(feed), prev, tuple(sorted(self._tips - {prev})[:MAX_DEPS]))
+        return Place(len(feed), prev, self._to_build_on(prev))
+
+    def _to_build_on(self, prev: bytes) -> tuple[bytes, ...]:
+        """Return what nobody built on yet; of a key in dispute one branch: its forks fill no others' feeds."""
+        deps: list[bytes] = []
+        disputed = set[bytes]()
+        for one in sorted(self._tips - {prev}):
+            author = self._entries[one].author
+            if author not in disputed:
+                deps.append(one)
+            if author in self.equivocations:
+                disputed.add(author)
+        return tuple(deps[:MAX_DEPS])
 
     def has_room_for(self, entry: Entry) -> bool:
         """Whether an author has not said too much yet; leaving and rotating have room of their own."""
-        limit = MAX_VOTER_FEED_BYTES if self._roll.is_voters(entry.author) else MAX_FEED_BYTES
-        limit = MAX_FOUNDER_FEED_BYTES if self._roll.is_founders(entry.author) else limit
         body = entry.body
         own = body.public if isinstance(body, Remove) else body.old if isinstance(body, RotateKey) else None
-        return self._spent_with(entry) <= limit + (LAST_WORDS_BYTES if own == entry.author else 0)
+        last_words = LAST_WORDS_BYTES if own == entry.author else 0
+        return self._spent_with(entry) <= self._limit(entry.author) + last_words
+
+    def is_surplus(self, entry: Entry) -> bool:
+        """Whether an entry that is here is more than its author is owed, and nobody's who is not has built on it."""
+        return entry.id in self._surplus
+
+    def pop_released(self) -> list[Entry]:
+        """Return what has stopped being surplus since this was asked last: others need it by now."""
+        released, self._released = self._released, []
+        return released
+
+    def surplus_among(self, entries: Sequence[Entry]) -> set[bytes]:
+        """Say which of these, which are not here yet, would be surplus, and no other of them is built on."""
+        return self._surplus.among(entries, before=self._waiting.values())
+
+    def _limit(self, key: bytes) -> int:
+        if self._roll.is_founders(key):
+            return MAX_FOUNDER_FEED_BYTES
+        return MAX_VOTER_FEED_BYTES if self._roll.is_voters(key) else MAX_FEED_BYTES
+
+    def _account_limit(self, key: bytes) -> int:
+        return LAST_WORDS_BYTES if self._authors.is_paper(key) else self._limit(key)
 
     def _spent_with(self, entry: Entry) -> int:
         spent, prev = len(entry.raw), entry.prev
@@ -292,8 +342,11 @@ class Ledger:
         if not feed:
             del self._feeds[entry.author], self._ends[entry.author]
 
-    def _enrol(self, entry: Entry) -> None:
+    def _enrol(self, entry: Entry) -> list[Entry]:
+        """Take what was admitted into account; return what is surplus no more by it."""
         self._roll.add(entry, twins=self._others_at(entry))
+        self._authors.add(entry)
+        return self._surplus.add(entry)
 
     def _sharing(self, entry: Entry) -> Entry:
         """Give the same entry, with the ids and keys that are in memory already: three of them are half of it."""
@@ -309,13 +362,13 @@ class Ledger:
             self._twins[entry.author, entry.seq] = (*self._at(entry.author, entry.seq)[1:], entry.id)
         else:
             feed.append(entry.id)
-        self._enrol(entry)
+        released = self._enrol(entry)
+        self._released += reversed(released)
         self._ends.setdefault(entry.author, set()).add(entry.id)
         self._spent[entry.id] = self._spent_with(entry)
         if entry.prev is not None:
             self._ends[entry.author].discard(entry.prev)
             self._spent.pop(entry.prev, None)
-        self._tips.difference_update(entry.parents)
-        self._tips.add(entry.id)
-        if entry.lets_in is not None:
-            self._authors.add(entry.lets_in)
+        if entry.id not in self._surplus:
+            self._tips.difference_update(*(one.parents for one in (entry, *released)))
+            self._tips.add(entry.id)

@@ -11,8 +11,12 @@ import pytest
 
 from mesh.core import crypto
 from mesh.core.attestation import Attestation
-from mesh.core.ballots import MAKE_OBSERVER, MAKE_VOTER, SHOW_OUT, Amendment
+from mesh.core.ballots import MAKE_OBSERVER, MAKE_VOTER, SHOW_OUT, Amendment, Proposal
+from mesh.core.entries import Admit, Remove, write_entry
+from mesh.core.membership import OBSERVER
+from mesh.council import MAX_ACCUSED
 from mesh.errors import NotAllowedError, NotVoterError, UnknownNodeError, UnknownProposalError, WrongPaperError
+from mesh.identity import Identity
 from tests.mesh.nodes import Running, paired, running
 
 
@@ -93,6 +97,42 @@ async def test_who_is_shown_out_by_decision_is_cut_off(tmp_path: Path) -> None:
         await cleo.until(lambda: cleo.node.community() is None)
         await anna.until(lambda: anna.state_of(cleo) is None)
         await asyncio.gather(anna.linked_to(ben), ben.linked_to(anna))
+
+
+async def test_a_key_that_signed_twice_is_proposed_for_removal_and_its_fate_is_the_owners(tmp_path: Path) -> None:
+    """By the boards of voters, once for each key and a few at a time; nobody is shown out before the owners agree."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        await paired(anna, ben)
+        store, council = anna.node._store, anna.node.council
+        assert store.ledger is not None
+        keys = [Identity.open(tmp_path / f"key {number}") for number in range(MAX_ACCUSED)]
+        for identity in keys:
+            store.sign(Admit(identity.statement, "guest", OBSERVER))
+        for identity in (ben.node._identity, *keys):
+            place = store.ledger.next_place(identity.public)
+            bodies = [Remove(bytes(32), "one"), Remove(bytes(32), "two")]
+            store.take([write_entry(identity.seed, store.ledger.community, place, body) for body in bodies])
+
+        def are_accused() -> bool:
+            council.act()  # it does nothing before its neighbour has said what it signed before
+            return len(council.agenda().motions) == MAX_ACCUSED
+
+        await anna.until(are_accused)
+        council.act()
+        motions = council.agenda().motions
+        accused = {one.entry.body.public for one in motions if isinstance(one.entry.body, Proposal)}
+        assert len(motions) == len(accused) == MAX_ACCUSED
+        assert accused < {identity.public for identity in (ben.node._identity, *keys)}
+        assert len(council.agenda().membership.members) == 2 + MAX_ACCUSED
+        refused, *rest = motions
+        council.answer(refused.id, agrees=False)
+        for motion in rest:
+            council.answer(motion.id, agrees=True)
+        # One place is free now for the one that was not named before; what was refused stands there still.
+        [left] = {one.id for one in council.agenda().motions} - {one.id for one in motions}
+        council.answer(left, agrees=True)
+        assert [one.id for one in council.agenda().motions] == [refused.id]
+        assert len(council.agenda().membership.members) == 2
 
 
 async def test_a_voter_that_leaves_leaves_the_others_free(tmp_path: Path) -> None:

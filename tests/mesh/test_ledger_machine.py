@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mesh.community import CommunityStore
+from mesh.core.ballots import MAKE_VOTER, SHOW_OUT
 from mesh.core.entries import Admit, Remove, RotateKey, write_entry
 from mesh.core.ledger import Ledger
 from mesh.core.membership import OBSERVER, state_hash
 from mesh.core.roll import fold
 from mesh.identity import Identity
+from tests.mesh.core.council import decided
 from tests.mesh.core.world import Person, copy_of, of_the_future
 
 NODES = 4
@@ -121,17 +123,19 @@ test_ledger_nodes_agree_in_any_order.settings = settings(max_examples=25, statef
 
 @pytest.mark.slow
 def test_ledger_ten_thousand_orders_have_one_state_hash() -> None:
-    """Forks, rotations, removals, returns and unknown kinds among them."""
+    """Decisions, forks, rotations, removals, returns and unknown kinds among them."""
     anna, *others = people = [Person(name) for name in ("Anna", "Ben", "Cleo", "Dara")]
     ledger = anna.founds(budget=12)
     for person in others:
         anna.admits(ledger, person)
+    decided(ledger, [anna], MAKE_VOTER, others[0])
     elsewhere = copy_of(ledger)
     ben, cleo, dara = others
     signed = [ben.removes(ledger, ben), anna.admits(ledger, ben), anna.removes(ledger, dara)]
     signed += [cleo.becomes(elsewhere, Person("Cleo's next")), dara.removes(elsewhere, cleo)]
     signed += [anna.admits(elsewhere, Person("Eli")), ben.removes(elsewhere, dara), dara.removes(elsewhere, dara)]
     signed += [of_the_future(person, elsewhere, 9) for person in people[1:]]
+    decided(elsewhere, [anna, ben], SHOW_OUT, cleo)
     rng = random.Random(7)  # noqa: S311  the same each time
     union = copy_of(elsewhere)
     everything = [*ledger.entries[1:], *elsewhere.entries[1:], *signed]

@@ -17,7 +17,7 @@ from mesh.core.ballots import (
     Vote,
 )
 from mesh.core.charter import Rules
-from mesh.core.entries import Remove, RotateKey
+from mesh.core.entries import Remove, RotateKey, write_entry
 from mesh.core.ledger import Ledger
 from mesh.core.roll import fold
 from tests.mesh.core.council import agree, amended, decided, folded, proposed, refreshed, roles, voters
@@ -441,3 +441,36 @@ def test_an_old_proposal_finds_whom_it_names_under_the_seat_of_that_time(moves: 
     refreshed(ledger, [ANNA, BEN, CLEO])
     membership = agree(ledger, [ANNA, BEN, CLEO], old)
     assert roles(membership) == {"Anna": "voter", "Ben": "voter", "Cleo": "voter"}
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6, 7])
+def test_dead_boards_up_to_the_limit_stop_nothing_and_one_more_stops_everything(number: int) -> None:
+    """As many as a quorum leaves over; with one more nothing is decided until it is back."""
+    ledger = voters(ANNA.founds(), *PEOPLE[:number])
+    quorum = folded(ledger).charter.quorum
+    assert amended(ledger, PEOPLE[:quorum], Amendment(0, 0, 5, "")).charter.rules.invitations == 5
+    proposal = ANNA.signs(ledger, Amendment(0, 0, 6, ""))
+    assert agree(ledger, PEOPLE[: quorum - 1], proposal).charter.rules.invitations == 5
+    assert agree(ledger, PEOPLE[:quorum], proposal).charter.rules.invitations == 6
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before the commit", "after the commit"])
+def test_who_votes_twice_has_one_vote_for_each_and_undoes_nothing(*, late: bool) -> None:
+    """One of four, with one entry for one place of its feed each; whoever sees both has the proof."""
+    ledger = voters(ANNA.founds(), *PEOPLE[:4])
+    for person in (ELI, FINN):
+        ANNA.admits(ledger, person)
+    values = [proposed(ledger, ANNA, MAKE_VOTER, person) for person in (ELI, FINN)]
+    slot, place = ledger.epoch().tally.slot, ledger.next_place(DARA.public)
+    votes = [write_entry(DARA.seed, ledger.community, place, Vote(slot, 0, value.id)) for value in values]
+    if not late:
+        for vote in votes:
+            ledger.add(vote)
+        found = ledger.epoch().tally.votes(0)
+        assert {value: set(who) for value, who in found.items()} == {value.id: {DARA.public} for value in values}
+    membership = agree(ledger, [ANNA, BEN, CLEO], values[0])
+    for vote in votes:
+        ledger.add(vote)
+    assert ledger.equivocations.keys() == {DARA.public}
+    assert (folded(ledger).charter, folded(ledger).rivals) == (membership.charter, ())
+    assert (roles(membership)["Eli"], roles(membership)["Finn"]) == ("voter", "observer")

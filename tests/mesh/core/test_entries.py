@@ -1,5 +1,7 @@
 """An entry has one form, one id and one author; anything else is refused."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -243,3 +245,41 @@ def test_places_name_their_parents() -> None:
     assert admit.parents == (ledger.genesis.id,)
     assert admit.place == Place(1, ledger.genesis.id, ())
     assert BEN.removes(ledger, BEN).parents == (admit.id,)
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda fields: b"\x9f" + codec.encode(fields)[1:] + b"\xff",  # an array without a length
+        lambda fields: b"\x98\x09" + codec.encode(fields)[1:],  # a length in more bytes than it needs
+        lambda fields: codec.encode(fields)[:1] + b"\x18\x01" + codec.encode(fields)[2:],  # so is the version
+        lambda fields: codec.encode(fields) + b"\x00",  # a byte behind it
+        lambda fields: b"\xd9\xd9\xf7" + codec.encode(fields),  # a tag
+        lambda fields: codec.encode([*fields[:7], "of the future", []])[:-1] + b"\x81" * 17 + b"\x80",  # too deep
+        lambda fields: codec.encode([*fields[:7], "of the future", [bytes(MAX_ENTRY_BYTES)]]),  # too large
+        lambda fields: codec.encode([*fields[:7], "of the future", [[0] * 20_000]]),  # too many items
+        lambda fields: codec.encode([*fields, 0]),
+        lambda fields: codec.encode(fields[:8]),
+    ],
+)
+def test_an_entry_in_another_encoding_is_refused_though_well_signed(
+    encode: Callable[[list[codec.Item]], bytes],
+) -> None:
+    """Else one entry would have several ids, or cost more to look at than it is worth."""
+    admit = ANNA.admits(ANNA.founds(), BEN)
+    fields = codec.decode_array(admit.raw[:-64], max_bytes=MAX_ENTRY_BYTES)
+    assert Entry.parse(_signed(fields)) == admit
+    payload = encode(fields)
+    with pytest.raises(MalformedError):
+        Entry.parse(payload + crypto.sign(ANNA.seed, "entry", admit.community, payload))
+
+
+def test_an_entry_cannot_be_said_again_in_another_community() -> None:
+    """Its signature is for one alone, and its id with it."""
+    here, there = ANNA.founds(), ANNA.founds("Elsewhere")
+    admit = ANNA.admits(there, BEN)
+    with pytest.raises(MalformedError, match="another community"):
+        here.add(admit)
+    raw = admit.raw.replace(there.community, here.community)
+    with pytest.raises(CryptoError):
+        Entry.parse(raw)

@@ -512,7 +512,8 @@ def test_a_fork_comes_after_everything_else() -> None:
     place = ledger.next_place(BEN.public)
     forks = [BEN.signs(ledger, Remove(DARA.public, str(number)), place=place) for number in range(3)]
     last = ANNA.signs(ledger, Admit(CLEO.statement, "Cleo", OBSERVER))
-    assert [entry.id for entry in ledger.missing_at(other.heads())][-1] == last.id  # it was built on all three
+    assert last.deps == (min(entry.id for entry in forks),)  # one branch at a time
+    assert [entry.id for entry in ledger.missing_at(other.heads())][:2] == [*last.deps, last.id]
     late = BEN.signs(ledger, Remove(DARA.public, "late"), place=place)
     assert ledger.missing_at(other.heads())[-1] == late
     assert len(ledger.heads()) == 5
@@ -538,3 +539,16 @@ def test_the_branch_that_was_here_first_is_told_once() -> None:
     second = [new for entry in signed[1] for new in here.add(entry)]
     assert here.rivals_of(second) == here.rivals_of(second[::-1]) == signed[0]
     assert here.rivals_of([new for entry in signed[2] for new in here.add(entry)]) == []
+
+
+def test_an_unknown_kind_is_kept_and_passed_on_and_never_acted_on() -> None:
+    """Whoever signs it, others can build on it, and it changes nothing of who belongs."""
+    ledger = ANNA.founds()
+    ANNA.admits(ledger, BEN)
+    before, heads = folded(ledger), ledger.heads()
+    unknown = [of_the_future(person, ledger, 10) for person in (ANNA, BEN)]
+    for entry in unknown:
+        assert ledger.add(entry) == [entry]
+    assert folded(ledger) == before
+    assert ledger.missing_at(heads) == unknown
+    assert {*unknown[0].parents, *ANNA.admits(ledger, CLEO).parents} >= {entry.id for entry in unknown}
