@@ -5,6 +5,7 @@ together with its seq, before anyone sees it: a node never signs two entries of 
 """
 
 import contextlib
+import itertools
 import os
 import secrets
 import sqlite3
@@ -89,15 +90,15 @@ class CommunityStore:
         nonce = secrets.token_bytes(NONCE_BYTES)
         body = Genesis(name, self._identity.statement, node_name, nonce, INVITE_BUDGET)
         genesis = write_genesis(self._identity.seed, body)
-        self.enter([genesis], [])
+        self.enter(Ledger(genesis), [])
         self.make_key()
 
-    def enter(self, entries: Iterable[Entry], keys: Iterable[EpochKey]) -> None:
-        """Belong to the community of these entries (the genesis first) from now on, in place of any other.
+    def enter(self, ledger: Ledger, keys: Iterable[EpochKey]) -> None:
+        """Belong to the community of this ledger from now on, in place of any other; it is this store's from then on.
 
-        Errors: MalformedError when they are no ledger in which this node is a member; nothing has changed then.
+        Errors: MalformedError when this node is no member in it; nothing has changed then.
         """
-        ledger, folded = fold_admission(entries)
+        folded = ledger.membership()
         if self._identity.raw_id not in folded.members:
             raise MalformedError("an admission without this node among the members")
         ring = KeyRing(folded.number).with_keys(keys)
@@ -230,14 +231,10 @@ class CommunityStore:
         self.keys = self.keys.at(self._require_ledger().membership().number)
 
     def _read_ledger(self) -> Ledger | None:
-        ledger: Ledger | None = None
-        for (raw,) in self._database.execute("SELECT raw FROM entries ORDER BY position"):
-            entry = Entry.parse(raw, trusted=True)
-            if ledger is None:
-                ledger = Ledger(entry)
-            else:
-                ledger.add(entry)
-        return ledger
+        rows = self._database.execute("SELECT raw FROM entries ORDER BY position")
+        entries = (Entry.parse(raw, trusted=True) for (raw,) in rows)
+        first = next(entries, None)
+        return None if first is None else Ledger.of(itertools.chain([first], entries))
 
     def _read_keys(self) -> KeyRing:
         rows = self._database.execute("SELECT number, generation, id, secret FROM epoch_keys").fetchall()
@@ -277,19 +274,6 @@ class CommunityStore:
             finally:
                 if self._database.in_transaction:  # SQLite has rolled back by itself when the disk is full
                     self._database.execute("ROLLBACK")
-
-
-def fold_admission(entries: Iterable[Entry]) -> tuple[Ledger, Membership]:
-    """Make a ledger of entries, the genesis first, and fold it.  Errors: MalformedError."""
-    ledger: Ledger | None = None
-    for entry in entries:
-        if ledger is None:
-            ledger = Ledger(entry)
-        else:
-            ledger.add(entry)
-    if ledger is None:
-        raise MalformedError("an admission without a ledger")
-    return ledger, ledger.membership()
 
 
 @contextlib.contextmanager

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from mesh.certificates import write_private
-from mesh.community import CommunityStore, fold_admission
+from mesh.community import CommunityStore
 from mesh.core import crypto
 from mesh.core.community_fork import MAX_COMING, Fork, nonce_of
 from mesh.core.entries import Admit, Entry, Genesis, Place, statement_in, write_entry, write_genesis
+from mesh.core.ledger import Ledger
 from mesh.core.membership import INVITE_BUDGET, OBSERVER, Member
 from mesh.errors import (
     MalformedError,
@@ -74,10 +75,11 @@ class CommunityFork:
         ledger = self._store.ledger
         last = {entry.author: entry for entry in ledger.entries if isinstance(entry.body, Fork)} if ledger else {}
         read = [(entry, self._read(entry)) for entry in last.values()]
+        begun = [(entry, new.membership().members) for entry, new in read if new is not None]
         return [
-            OfferedFork(entry.id, entry.author, tuple(one.name for one in found[1]))
-            for entry, found in read
-            if found is not None and any(one.raw_id == self._identity.raw_id for one in found[1])
+            OfferedFork(entry.id, entry.author, tuple(one.name for one in members.values()))
+            for entry, members in begun
+            if self._identity.raw_id in members
         ]
 
     async def begin(self, without: Collection[bytes]) -> Path:
@@ -100,7 +102,7 @@ class CommunityFork:
         kept = await self._keep_record()
         fork = self._store.sign(Fork(tuple(entry.raw for entry in entries)))
         self._spread(fork)
-        await self._move(entries, fork)
+        await self._move(Ledger.of(entries), fork)
         self._store.make_key()
         return kept
 
@@ -113,20 +115,20 @@ class CommunityFork:
         if ledger is None:
             raise NoCommunityError("this node belongs to no community")
         found = next((entry for entry in ledger.entries if entry.id == fork), None)
-        read = self._read(found) if found is not None else None
-        if read is None:
+        new = self._read(found) if found is not None else None
+        if new is None:
             raise UnknownProposalError("no member has begun a community anew by this id")
         kept = await self._keep_record()
-        await self._move(read[0])
+        await self._move(new)
         return kept
 
-    def _read(self, entry: Entry) -> tuple[list[Entry], list[Member]] | None:
-        """Return a new community's entries and members; None where an entry is no fork, or not one that holds."""
+    def _read(self, entry: Entry) -> Ledger | None:
+        """Return a new community's ledger; None where an entry is no fork, or not one that holds."""
         if not isinstance(entry.body, Fork):
             return None
         try:
             entries = [Entry.parse(raw) for raw in entry.body.entries]
-            ledger, folded = fold_admission(entries)
+            ledger = Ledger.of(entries)
         except PeerMisbehavedError as error:
             log.debug("%s began a community that is none: %s", crypto.node_id(crypto.raw_id(entry.author))[:8], error)
             return None
@@ -134,7 +136,7 @@ class CommunityFork:
         if ledger.genesis.author != entry.author or len(ledger) != len(entries) or not isinstance(genesis, Genesis):
             return None
         holds = genesis.nonce == nonce_of(entry.community, entry.parents)
-        return (entries, [*folded.members.values()]) if holds else None
+        return ledger if holds else None
 
     def _written(self, name: str, nonce: bytes, coming: Collection[Member], old: Collection[Entry]) -> list[Entry]:
         """Sign the new community's first entries."""
@@ -151,10 +153,10 @@ class CommunityFork:
             entries.append(write_entry(self._identity.seed, entries[0].id, place, admit))
         return entries
 
-    async def _move(self, entries: list[Entry], *told: Entry) -> None:
+    async def _move(self, ledger: Ledger, *told: Entry) -> None:
         """Leave, so that those who stay can decide without this node, and be a member there."""
         await self._farewell("went on elsewhere", *told)
-        self._store.enter(entries, [])
+        self._store.enter(ledger, [])
         self._on_ledger()
 
     async def _keep_record(self) -> Path:

@@ -41,6 +41,7 @@ class Conversation:
         self._writer = writer
         self._messages = DoorReader()
         self._waiting: list[bytes] = []
+        self._deadline: asyncio.Timeout | None = None
         self.source = host_of(writer.get_extra_info("peername") or ("",))
 
     @classmethod
@@ -68,6 +69,15 @@ class Conversation:
         finally:
             self._writer.transport.abort()
 
+    def end_by(self, deadline: asyncio.Timeout) -> None:
+        """Be ended by a deadline that `take_time` moves."""
+        self._deadline = deadline
+
+    def take_time(self, seconds: float) -> None:
+        """Let the other side, which has proven something, take so long from now on."""
+        if self._deadline is not None:
+            self._deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+
     async def receive(self) -> tuple[DoorType, bytes]:
         """Return the next message.  Errors: PeerMisbehavedError, DoorRefusedError, LinkDownError at the end."""
         while not self._waiting:
@@ -90,7 +100,7 @@ class Conversation:
 
 
 class Door:
-    """Listens for whoever knocks; `answer` holds the conversation, and may take `patience_s`.
+    """Listens for whoever knocks; `answer` holds the conversation, and may take `patience_s`, or more if it says so.
 
     bind_address: the one IPv4 address to listen on; None = every address of both families.  counters: where
     conversations are counted that broke the protocol or its bounds.
@@ -146,7 +156,8 @@ class Door:
                 return
         self._sources[source] += 1
         try:
-            async with conversation, asyncio.timeout(self._patience_s):
+            async with conversation, asyncio.timeout(self._patience_s) as deadline:
+                conversation.end_by(deadline)
                 await self._answer(conversation)
         except PeerMisbehavedError as error:
             self._counters.count(Counted.HUNG_UP_AT_DOOR)

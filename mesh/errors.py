@@ -178,7 +178,10 @@ class FeedBehindError(MeshError):
 class FeedFullError(FeedBehindError):
     """This node has signed as much as a ledger holds of one author; leaving and a new key still have room."""
 
-    hint = "ask a voter to sign it, whose feed holds more: `hearth log` says what stands there already"
+    hint = (
+        "ask a voter to sign it, whose feed holds more: `hearth log` says what stands there already. A voter whose own"
+        " is full goes on from another member's board, with its paper: `hearth community recover WORDS`"
+    )
 
 
 class BoardChangedError(FeedBehindError):

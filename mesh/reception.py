@@ -16,7 +16,7 @@ from mesh.core.entries import Admit, Entry
 from mesh.core.membership import OBSERVER, Member
 from mesh.core.offerer import Joined, Offerer, Proven
 from mesh.core.pairing import MAX_ADMISSION_BYTES, Admission, Introduction
-from mesh.door import Conversation
+from mesh.door import PATIENCE_S, Conversation
 from mesh.errors import CertificateError, CryptoError, MalformedError
 from mesh.identity import Identity
 from mesh.offers import OpenOffer
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 ENROLMENTS_EVERY_S: Final = 1.0  # a source: message 1 can be replayed, and costs two signatures
 MAX_SOURCES: Final = 256
+TAKEN_IN_BYTES_PER_S: Final = 32 * 1024  # by the slowest board over the worst Wi-Fi, signatures looked at
 MAX_ADMITTED_BYTES: Final = MAX_ADMISSION_BYTES - 256 * 1024  # of entries; keys, grant and heads of items beside them
 
 
@@ -102,6 +103,7 @@ class Reception:
     ) -> None:
         """Admit a joiner, and hear that it has saved its admission."""
         admission, entry = self._admit(offer, joiner)
+        conversation.take_time(PATIENCE_S + sum(map(len, admission.entries)) / TAKEN_IN_BYTES_PER_S)
         try:
             for message in machine.accept(admission):
                 await conversation.send(message)

@@ -4,17 +4,18 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from mesh.access import Access
 from mesh.addresses import is_dialable
-from mesh.community import CommunityStore, fold_admission
+from mesh.community import CommunityStore
 from mesh.core import crypto, enrolment
 from mesh.core.door_messages import Grant, Ports
 from mesh.core.entries import Entry
 from mesh.core.joiner import Accepted, Joiner
+from mesh.core.ledger import Ledger
 from mesh.core.membership import Member
 from mesh.core.pairing import Introduction, PairingKey
 from mesh.door import PATIENCE_S, Conversation
@@ -126,7 +127,7 @@ class Visitor:
                         await conversation.send(reply)
             offerer = accepted.offerer
             back = self._grant_for(offerer.statement.raw_id, offerer.tls_public)
-            self._enter(accepted)
+            await self._enter(accepted)
             # This node belongs from here on; should the other not hear of it, it asks for its key to our broker.
             with contextlib.suppress(LinkDownError):
                 async with _patience():
@@ -134,16 +135,15 @@ class Visitor:
         raw_id, admission = offerer.statement.raw_id, accepted.admission
         return Met(raw_id, offerer.name, admission.grant, _sighting(raw_id, door, admission.ports))
 
-    def _enter(self, accepted: Accepted) -> None:
+    async def _enter(self, accepted: Accepted) -> None:
         """Save the admission, if it is what it must be: a ledger with both ends among its members."""
-        entries = [Entry.parse(raw) for raw in accepted.admission.entries]
-        _, membership = fold_admission(entries)
+        ledger = await asyncio.to_thread(_checked, accepted.admission.entries)  # of years: it takes a small board long
         statement = accepted.offerer.statement
-        offerer = membership.members.get(statement.raw_id)
+        offerer = ledger.membership().members.get(statement.raw_id)
         if offerer is None or offerer.static != statement.static:
             raise MalformedError("an admission by a node that is no member")
         self._access.check(accepted.admission.grant)
-        self._store.enter(entries, accepted.admission.keys)
+        self._store.enter(ledger, accepted.admission.keys)
         try:
             self._store.unblock(statement.raw_id)
             self._store.save_grant(statement.raw_id, accepted.admission.grant)
@@ -230,6 +230,13 @@ async def _patience() -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise LinkDownError("the other node does not answer at its door") from error
+
+
+def _checked(raws: Iterable[bytes]) -> Ledger:
+    """Look at every signature, and fold what was signed.  Errors: MalformedError, CryptoError."""
+    ledger = Ledger.of(Entry.parse(raw) for raw in raws)
+    ledger.membership()
+    return ledger
 
 
 def _sighting(raw_id: bytes, door: DoorAddress, ports: Ports) -> Sighting:

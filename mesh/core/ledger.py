@@ -86,6 +86,18 @@ class Ledger:
         self._surplus = Surplus(self._entries, self._authors, self._account_limit)
         self._admit(genesis)
 
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> "Ledger":
+        """Make a ledger of entries, the genesis first.  Errors: MalformedError."""
+        rest = iter(entries)
+        genesis = next(rest, None)
+        if genesis is None:
+            raise MalformedError("a ledger without entries")
+        ledger = cls(genesis)
+        for entry in rest:
+            ledger.add(entry)
+        return ledger
+
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -34,8 +34,8 @@ QR_PREFIX: Final = "HEARTH:"
 TRIES_PER_SOURCE: Final = 5
 TRY_EVERY_S: Final = 1.0
 MAX_SOURCES: Final = 1024
-MAX_ADMISSION_BYTES: Final = 8 * 1024 * 1024
-MAX_ADMISSION_ITEMS: Final = 64 * 1024  # as many entries, of which none is shorter than 128 bytes
+MAX_ADMISSION_BYTES: Final = 32 * 1024 * 1024  # what a founder, a hundred voters and all they let in may sign
+MAX_ADMISSION_ITEMS: Final = 256 * 1024  # as many entries, of which none is shorter than 128 bytes
 MAX_ADMISSION_KEYS: Final = 64
 PROOF_BYTES: Final = 16
 

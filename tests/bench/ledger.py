@@ -66,12 +66,15 @@ def _taking(history: list[bytes]) -> list[Row]:
     taken = []
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        first, *rest = (Entry.parse(raw) for raw in raws)
-        ledger = Ledger(first)
-        for entry in rest:
-            ledger.add(entry)
+        Ledger.of(Entry.parse(raw) for raw in raws)
         taken.append((time.perf_counter() - began) / len(raws) * 1e6)
-    return [Row(name="verify and admit an entry", value=statistics.median(taken), unit="us", goal="<= 150")]
+    began = time.perf_counter()
+    Ledger.of(Entry.parse(raw) for raw in history).membership()
+    whole_s = time.perf_counter() - began
+    return [
+        Row(name="verify and admit an entry", value=statistics.median(taken), unit="us", goal="<= 150"),
+        Row(name=f"all {len(history):,}, as a newcomer verifies, admits and folds them", value=whole_s, unit="s"),
+    ]
 
 
 def _folding(history: list[bytes]) -> list[Row]:
@@ -117,11 +120,7 @@ def _admit(ledger: Ledger) -> Person:
 
 def _ledger(history: list[bytes]) -> Ledger:
     """Read entries as from the own disk."""
-    entries = (Entry.parse(raw, trusted=True) for raw in history)
-    ledger = Ledger(next(entries))
-    for entry in entries:
-        ledger.add(entry)
-    return ledger
+    return Ledger.of(Entry.parse(raw, trusted=True) for raw in history)
 
 
 def _memory(history: list[bytes]) -> Row:
@@ -140,10 +139,7 @@ def print_growth() -> None:
     sizes = json.loads(Path(sys.argv[1]).read_text())
     before = _resident_mb()
     with Path(sys.argv[2]).open("rb") as file:
-        entries = (Entry.parse(file.read(size), trusted=True) for size in sizes)
-        ledger = Ledger(next(entries))
-        for entry in entries:
-            ledger.add(entry)
+        ledger = Ledger.of(Entry.parse(file.read(size), trusted=True) for size in sizes)
     ledger.membership()
     sys.stdout.write(f"{_resident_mb() - before:.1f}\n")
 

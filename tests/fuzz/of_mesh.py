@@ -150,7 +150,7 @@ def _store() -> CommunityStore:
     folder = Path(tempfile.mkdtemp(prefix="hearth-fuzz-"))
     identity = Identity(ADA.seed, ADA.static_secret, ADA.statement)
     store = CommunityStore(folder / "community.db", identity)
-    store.enter([ADA.founds().genesis], [])
+    store.enter(ADA.founds(), [])
     return store
 
 

@@ -112,7 +112,7 @@ def three_nodes(folder: Path) -> Iterator[list[Node]]:
         anna.store.found("Harbour", "Anna")
         anna.admits(BEN, CLEO)
         for node in others:
-            node.store.enter(anna.ledger.entries, anna.store.keys.current)
+            node.store.enter(Ledger.of(anna.ledger.entries), anna.store.keys.current)
         yield made
 
 

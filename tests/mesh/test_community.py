@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from mesh.community import CommunityStore, fold_admission
+from mesh.community import CommunityStore
 from mesh.core.door_messages import Grant
 from mesh.core.entries import Admit, Entry, Remove
 from mesh.core.epochs import EpochKey
+from mesh.core.ledger import Ledger
 from mesh.core.membership import OBSERVER
 from mesh.errors import FeedBehindError, MalformedError, NoCommunityError, StorageError
 from mesh.identity import Identity
@@ -82,7 +83,7 @@ def test_a_member_enters_and_leaves(tmp_path: Path) -> None:
         assert anna.ledger is not None
         entries = anna.ledger.entries
         ben.found("Ben's own", "Ben")
-        ben.enter(entries, anna.keys.current)
+        ben.enter(Ledger.of(entries), anna.keys.current)
         assert ben.membership == anna.membership
         assert ben.keys == anna.keys
         ben.sign(Remove(BEN.public, "left"))
@@ -91,7 +92,7 @@ def test_a_member_enters_and_leaves(tmp_path: Path) -> None:
         assert (ben.ledger, ben.keys.keys) == (None, ())
         with pytest.raises(NoCommunityError):
             ben.sign(Remove(BEN.public, "left"))
-        ben.enter(entries, anna.keys.current)
+        ben.enter(Ledger.of(entries), anna.keys.current)
         with pytest.raises(FeedBehindError):  # its seq 0 was signed already, and this copy does not show it
             ben.sign(Remove(BEN.public, "left"))
 
@@ -102,10 +103,10 @@ def test_an_admission_must_hold_this_node(tmp_path: Path) -> None:
         anna.found("Harbour", "Anna")
         assert anna.ledger is not None
         with pytest.raises(MalformedError):
-            cleo.enter(anna.ledger.entries, [])
+            cleo.enter(Ledger.of(anna.ledger.entries), [])
         assert cleo.ledger is None
         with pytest.raises(MalformedError):
-            fold_admission([])
+            Ledger.of([])
 
 
 def test_entries_of_neighbours_are_taken_once(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_entries_of_neighbours_are_taken_once(tmp_path: Path) -> None:
         anna.found("Harbour", "Anna")
         admit(anna, BEN)
         assert anna.ledger is not None
-        ben.enter(anna.ledger.entries, anna.keys.current)
+        ben.enter(Ledger.of(anna.ledger.entries), anna.keys.current)
         news = admit(anna, CLEO)
         with pytest.raises(MalformedError):
             ben.take([news, CLEO.founds().genesis])
@@ -193,7 +194,7 @@ def test_what_cannot_be_written_is_not_known_either(tmp_path: Path) -> None:
         anna.found("Harbour", "Anna")
         admit(anna, BEN)
         assert anna.ledger is not None
-        ben.enter(anna.ledger.entries, anna.keys.current)
+        ben.enter(Ledger.of(anna.ledger.entries), anna.keys.current)
         news = [admit(anna, Person(f"guest {number}")) for number in range(60)]
         before = ben.membership
         (pages,) = ben._database.execute("PRAGMA page_count").fetchone()
@@ -215,7 +216,7 @@ def test_a_full_feed_is_not_added_to(tmp_path: Path) -> None:
         anna.found("Harbour", "Anna")
         admit(anna, BEN)
         assert anna.ledger is not None
-        ben.enter(anna.ledger.entries, anna.keys.current)
+        ben.enter(Ledger.of(anna.ledger.entries), anna.keys.current)
         with pytest.raises(FeedBehindError, match="as much as"):
             remove_many(ben)
         assert ben.ledger is not None

@@ -42,7 +42,7 @@ class Nodes(RuleBasedStateMachine):
         for number, identity in enumerate(self.identities[1:], 1):
             founder.sign(Admit(identity.statement, f"node {number}", OBSERVER))
         for store in self.stores[1:]:
-            store.enter(self._ledger(0).entries, founder.keys.keys)
+            store.enter(Ledger.of(self._ledger(0).entries), founder.keys.keys)
 
     @rule(who=WHO, whom=WHO, what=st.sampled_from(["admit", "remove", "note"]))
     def signs(self, who: int, whom: int, what: str) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mesh.core.entries import Entry
 from mesh.core.epochs import EpochKey
+from mesh.core.ledger import Ledger
 from mesh.errors import LinkDownError, NoOfferError, PortInUseError, UnknownNodeError
 from mesh.node import MeshConfig, MeshNode, Received
 from mesh.sightings import Sighting
@@ -58,8 +58,8 @@ async def test_a_join_whose_caller_gave_up_still_counts(tmp_path: Path) -> None:
         joining = asyncio.create_task(ben.node.join(offer.words))
         enter = ben.node._store.enter
 
-        def enter_and_give_up(entries: Iterable[Entry], keys: Iterable[EpochKey]) -> None:
-            enter(entries, keys)
+        def enter_and_give_up(ledger: Ledger, keys: Iterable[EpochKey]) -> None:
+            enter(ledger, keys)
             joining.cancel()
 
         ben.node._store.enter = enter_and_give_up  # type: ignore[method-assign]

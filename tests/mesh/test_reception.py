@@ -32,6 +32,8 @@ from mesh.reception import Reception, ReceptionEvents
 from mesh.sightings import Sighting
 from mesh.visits import MAX_DOORS, DoorAddress, Visitor, offer_doors
 
+PATIENCE_S = 2.0  # of a door with whoever has proven nothing
+
 
 class Host:
     """A node without a broker: what is behind a door, and what knocks at others'."""
@@ -58,7 +60,7 @@ class Host:
                 on_double=lambda: self.doubles.append(self.identity.node_id),
             ),
         )
-        self.door = Door(0, self.reception.answer)
+        self.door = Door(0, self.reception.answer, patience_s=PATIENCE_S)
         self.visitor = Visitor(
             identity=self.identity,
             name=name,
@@ -145,6 +147,23 @@ async def test_an_interrupted_pairing_is_resumed(tmp_path: Path) -> None:
         assert raw_id == ben.identity.raw_id
         assert sighting == Sighting(ben.identity.node_id, ("127.0.0.1",), 1883, ben.door.port)
         assert set(anna.access.contexts(grant)) == set(Lane)
+
+
+async def test_a_record_of_years_may_take_its_time(tmp_path: Path) -> None:
+    """Who knew the words is not cut off because what it is given is long, and its line or its board slow."""
+    async with hosts(tmp_path, "Anna", "Ben") as [anna, ben]:
+        for _ in range(20):
+            anna.store.sign(Remove(secrets.token_bytes(32), "x" * 200))
+        async with await Conversation.open("127.0.0.1", anna.door.port) as conversation:
+            joiner = ben.joiner(await words_of(anna))
+            await up_to_the_proof(conversation, joiner)
+            _, accepted = joiner.receive(*await conversation.receive())
+            await asyncio.sleep(PATIENCE_S + 0.2)  # longer than a stranger may take
+            while accepted is None:
+                _, accepted = joiner.receive(*await conversation.receive())
+            back = ben.access.grant_for(anna.identity.raw_id, anna.access.tls_public)
+            await conversation.send(joiner.confirm(back, Ports(1883, ben.door.port)))
+        assert (await anna.met.get())[0] == ben.identity.raw_id
 
 
 async def test_a_guesser_is_told_no_and_does_not_end_the_offer(tmp_path: Path) -> None:

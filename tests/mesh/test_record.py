@@ -10,6 +10,7 @@ from mesh.core.attestation import Attestation
 from mesh.core.ballots import MAKE_VOTER, Proposal
 from mesh.core.contributions import Amount, Contribution
 from mesh.core.entries import PublishModel, RetireModel, write_entry
+from mesh.core.ledger import Ledger
 from mesh.core.record import RecordFile
 from mesh.core.record_check import CheckedRecord, RecordCheck
 from mesh.core.standing import Standing
@@ -128,7 +129,7 @@ async def test_members_with_the_same_entries_sign_the_same_note(tmp_path: Path) 
         anna.found("Harbour", "Anna")
         admit(anna, BEN)
         assert anna.ledger is not None
-        ben.enter(anna.ledger.entries, [])
+        ben.enter(Ledger.of(anna.ledger.entries), [])
         ours = await record_of(ANNA, anna).export()
         theirs = await record_of(BEN, ben).export()
         assert ours.note.checkpoint == theirs.note.checkpoint
@@ -176,7 +177,7 @@ async def test_only_who_is_named_in_what_was_fixed_signs_it(tmp_path: Path) -> N
         anna.found("Harbour", "Anna")
         admit(anna, BEN)
         assert anna.ledger is not None
-        ben.enter(anna.ledger.entries, [])
+        ben.enter(Ledger.of(anna.ledger.entries), [])
         assert checked(await record_of(ANNA, anna).export(fixed_only=True)).signers == (ANNA.public,)
         with pytest.raises(NothingSignedError):
             await record_of(BEN, ben).export(fixed_only=True)

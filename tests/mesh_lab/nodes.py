@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 
 from mesh.community import CommunityStore
 from mesh.core.entries import Admit
+from mesh.core.ledger import Ledger
 from mesh.core.membership import OBSERVER
 from mesh.identity import Identity
 from tests.mesh_lab.net import Namespace
@@ -349,7 +350,7 @@ def settle(*nodes: Settled) -> None:
         entries, keys = ledger.entries if ledger is not None else (), store.keys.keys
     for other in others:
         with _store(other, identities[other.name]) as theirs:
-            theirs.enter(entries, keys)
+            theirs.enter(Ledger.of(entries), keys)
 
 
 def start_all(*nodes: Node) -> None:

@@ -97,7 +97,7 @@ def ada(tmp_path: Path) -> Iterator[CommunityStore]:
     entries = next(case for case in cases("exchange") if case["name"] == "ENTRIES")
     _, raws = codec.decode_array(data_of(entries), max_bytes=100_000)
     assert isinstance(raws, list)
-    store.enter([Entry.parse(codec.short_bytes(raw, 10_000)) for raw in raws], [])
+    store.enter(Ledger.of(Entry.parse(codec.short_bytes(raw, 10_000)) for raw in raws), [])
     yield store
     store.close()
 

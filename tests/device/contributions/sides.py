@@ -12,6 +12,7 @@ from device.core.contributions import Contributor, fold_contributions
 from mesh.community import CommunityStore
 from mesh.core.contributions import Amount, Contribution
 from mesh.core.entries import Admit, Entry
+from mesh.core.ledger import Ledger
 from mesh.core.membership import OBSERVER
 from mesh.core.standing import Standing
 from mesh.identity import Identity
@@ -94,7 +95,7 @@ def community(net: SimulatedNet, folder: Path, *people: Person) -> Iterator[list
         for number, one in enumerate(sides):
             one.others = [other for other in sides if other is not one]
             if one is not founder:
-                one.store.enter(founder.record.view().entries, founder.store.keys.current)
+                one.store.enter(Ledger.of(founder.record.view().entries), founder.store.keys.current)
             for other in sides[:number]:
                 net.link(one.mesh, other.mesh)
         yield sides

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from mesh.core import codec, crypto
 from mesh.core.ballots import MAKE_OBSERVER, MAKE_VOTER, REFRESH, SHOW_OUT, Proposal, Recovery
 from mesh.core.entries import Admit, Entry, Place, Remove, RotateKey, write_entry
-from mesh.core.ledger import LAST_WORDS_BYTES, MAX_FEED_BYTES, MAX_VOTER_FEED_BYTES, MAX_WAITING, Head, Ledger
+from mesh.core.ledger import (
+    LAST_WORDS_BYTES,
+    MAX_FEED_BYTES,
+    MAX_FOUNDER_FEED_BYTES,
+    MAX_VOTER_FEED_BYTES,
+    MAX_WAITING,
+    Head,
+    Ledger,
+)
 from mesh.core.membership import INVITE_BUDGET, OBSERVER, VOTER, Membership
 from mesh.core.pairing import MAX_ADMISSION_BYTES
 from mesh.core.roll import fold
@@ -498,8 +506,10 @@ def test_a_voters_feed_is_longer_under_every_key() -> None:
 
 
 def test_the_feeds_of_all_that_can_be_admitted_fit_an_admission() -> None:
-    """So nobody who is let in can keep the next one out."""
-    feeds = MAX_VOTER_FEED_BYTES + INVITE_BUDGET * MAX_FEED_BYTES + (INVITE_BUDGET + 1) * LAST_WORDS_BYTES
+    """So nobody who is let in can keep the next one out, nor do years of deciding."""
+    observers, voters = INVITE_BUDGET, 90
+    feeds = MAX_FOUNDER_FEED_BYTES + voters * MAX_VOTER_FEED_BYTES + observers * MAX_FEED_BYTES
+    feeds += (1 + voters + observers) * LAST_WORDS_BYTES
     keys_grant_and_heads_of_items = 2**18
     assert feeds + keys_grant_and_heads_of_items < MAX_ADMISSION_BYTES
 

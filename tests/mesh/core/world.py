@@ -88,7 +88,4 @@ def of_the_future(person: Person, ledger: Ledger, size: int, *, place: Place | N
 
 def copy_of(ledger: Ledger) -> Ledger:
     """Make a second ledger with the same entries, as another node holds it."""
-    other = Ledger(ledger.genesis)
-    for entry in ledger.entries:
-        other.add(entry)
-    return other
+    return Ledger.of(ledger.entries)
