@@ -1,16 +1,13 @@
 """Which forms a model's graph can have, by its file: for whoever makes graphs, and for whoever only loads them."""
 
-from typing import Final
-
+from models.core.block_formats import FORMATS
 from models.core.board_profile import GraphForm
-from models.gguf import GgufFile, TensorType
-
-QUANTISED: Final = frozenset({TensorType.Q4_0, TensorType.Q4_1, TensorType.Q8_0})  # what int8 matrices are made of
+from models.gguf import GgufFile
 
 
 def has_int8_form(gguf: GgufFile) -> bool:
     """Whether all matrices of a model are quantised: whoever keeps one wider wants it exact."""
-    return all(info.type in QUANTISED for info in gguf.tensors.values() if info.rows > 1)
+    return all(info.type in FORMATS for info in gguf.tensors.values() if info.rows > 1)
 
 
 def form_of(gguf: GgufFile, wanted: GraphForm) -> GraphForm:

@@ -10,7 +10,6 @@ import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import IntEnum
 from math import prod
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -19,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from models.core.block_formats import TensorType, stored_together, widened
 from models.errors import CorruptModelError, UnsupportedModelError
 
 MetadataValue = int | float | bool | str | tuple[str, ...] | npt.NDArray[Any]
@@ -36,32 +36,11 @@ MAX_ALIGNMENT = 1024 * 1024
 DEFAULT_ALIGNMENT = 32
 
 
-class TensorType(IntEnum):
-    """The tensor types that this package converts, by their ggml number."""
-
-    F32 = 0
-    F16 = 1
-    Q4_0 = 2
-    Q4_1 = 3
-    Q8_0 = 8
-
-
-# Weights in a block, bytes of a block.
-BLOCKS: Mapping[TensorType, tuple[int, int]] = MappingProxyType(
-    {
-        TensorType.F32: (1, 4),
-        TensorType.F16: (1, 2),
-        TensorType.Q4_0: (32, 18),
-        TensorType.Q4_1: (32, 20),
-        TensorType.Q8_0: (32, 34),
-    }
-)
-
 # Names of what cannot be converted, so that the error can say what the file holds. Source: ggml.h, enum ggml_type.
 OTHER_TYPES: Mapping[int, str] = MappingProxyType(
-    {6: "Q5_0", 7: "Q5_1", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K"}
-    | {16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS"}
-    | {24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0"}
+    {9: "Q8_1", 15: "Q8_K"}
+    | {16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS"}
+    | {24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0"}
     | {39: "MXFP4", 40: "NVFP4"}
 )
 
@@ -233,12 +212,14 @@ class GgufFile:
         self._data.madvise(mmap.MADV_DONTNEED, start, info.offset + info.nbytes - start)
 
     def floats(self, name: str) -> npt.NDArray[np.float32]:
-        """A small F32 or F16 tensor (a norm's gains, RoPE factors) as one flat float32 array."""
-        info = self.tensors[name]
-        if info.type not in (TensorType.F32, TensorType.F16):
-            raise UnsupportedModelError(f"{name} is {info.type.name}; F32 and F16 are supported there")
-        letter = "<f4" if info.type is TensorType.F32 else "<f2"
-        return self.data(name).reshape(-1).view(letter).astype(np.float32)
+        """A small tensor that is not quantised (a norm's gains, RoPE factors) as one flat float32 array."""
+        info, raw = self.tensors[name], self.data(name)
+        match info.type:
+            case TensorType.F32 | TensorType.F16:
+                return raw.reshape(-1).view("<f4" if info.type is TensorType.F32 else "<f2").astype(np.float32)
+            case TensorType.BF16:
+                return widened(raw).reshape(-1)
+        raise UnsupportedModelError(f"{name} is {info.type.name}; F32, F16 and BF16 are supported there")
 
 
 def _read_counts(cursor: _Cursor) -> tuple[int, int]:
@@ -281,7 +262,7 @@ def _read_tensors(cursor: _Cursor, n_tensors: int, alignment: int, file_size: in
     for name, shape, kind, offset in relative:
         if name in tensors:
             raise CorruptModelError(f"tensor {name!r} occurs twice")
-        weights, block_bytes = BLOCKS[kind]
+        weights, block_bytes = stored_together(kind)
         nbytes = prod(shape) // weights * block_bytes
         if offset % alignment or data_start + offset + nbytes > file_size:
             raise CorruptModelError(
@@ -313,6 +294,6 @@ def _read_tensor(cursor: _Cursor) -> tuple[str, tuple[int, ...], TensorType, int
         raise UnsupportedModelError(
             f"tensor {name!r} is quantised as {OTHER_TYPES[number]}; supported: {supported}"
         ) from error
-    if 0 in shape or shape[0] % BLOCKS[kind][0]:
+    if 0 in shape or shape[0] % stored_together(kind)[0]:
         raise CorruptModelError(f"tensor {name!r} of type {kind.name} has the shape {shape}")
     return name, shape, kind, offset

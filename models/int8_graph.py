@@ -10,8 +10,7 @@ another's.
 import numpy as np
 
 from models.architecture import LlamaConfig
-from models.core.quantization import BLOCK
-from models.core.rotation import Rotation, hadamard
+from models.core.rotation import BLOCK, Rotation, hadamard
 from models.gguf import GgufFile
 from models.int8_weights import Int8Matrix, Int8WeightsWriter
 from models.llama_graph import CONTRIB, LlamaGraph
@@ -78,7 +77,7 @@ class Int8LlamaGraph(LlamaGraph):
         return self._product(name, self._bytes[normed], "state_step", matrix)
 
     def _to_state(self, name: str, x: str, part: Part) -> str:
-        cut = self._node("Reshape", [x, "blocks"], [f"{x}.cut"])
+        cut = self._node("Reshape", [x, self._cut(BLOCK)], [f"{x}.cut"])
         spread = self._node("MatMul", [cut, "hadamard"], [f"{x}.spread"])
         even = self._node("Reshape", [spread, "whole"], [f"{x}.even"])
         return self._product_by_token(name, even, self._int8.to_state(name, part))

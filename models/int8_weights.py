@@ -4,18 +4,17 @@ MatMulIntegerToFloat wants a matrix as (columns, rows): what x meets first lies 
 larger than a slice is ever held.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from models.core.quantization import BLOCK
-from models.core.requantization import int8_scales, q4_0_weights, q4_1_weights, q8_0_weights, to_int8
-from models.core.rotation import Rotation, hadamard
-from models.gguf import BLOCKS, GgufFile, TensorInfo, TensorType
+from models.core.block_formats import FORMATS, read_blocks
+from models.core.requantization import int8_scales, to_int8
+from models.core.rotation import BLOCK, Rotation, hadamard
+from models.gguf import GgufFile, TensorInfo
 from models.weights import ALIGNMENT, Matrix, Part, WeightsWriter
 
 Float32Array = npt.NDArray[np.float32]
@@ -23,10 +22,6 @@ Int8Array = npt.NDArray[np.int8]
 
 SLICE_WEIGHTS = 512 * 1024  # turned at a time, as float32: two megabytes, which stay near the processor
 PANEL_WEIGHTS = 4 * 1024 * 1024  # as int8, written at a time
-
-READ: Mapping[TensorType, Callable[[npt.NDArray[np.uint8]], Float32Array]] = MappingProxyType(
-    {TensorType.Q4_0: q4_0_weights, TensorType.Q4_1: q4_1_weights, TensorType.Q8_0: q8_0_weights}
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,24 +95,24 @@ class Int8WeightsWriter(WeightsWriter):
     def _panels(self, parts: tuple[Part, ...], gains: Float32Array) -> Iterator[tuple[Int8Array, Float32Array]]:
         """Yield rows times the gains, turned and on their sides, as int8 (columns, n) with their scales (n,)."""
         for part in parts:
-            read, (_, block_bytes) = READ[part.info.type], BLOCKS[part.info.type]
+            kind, stored = part.info.type, FORMATS[part.info.type]
             step = max(1, SLICE_WEIGHTS // part.info.columns)
-            for raw in self._slices((part,), nbytes=PANEL_WEIGHTS // BLOCK * block_bytes):
+            for raw in self._slices((part,), nbytes=PANEL_WEIGHTS // stored.weights * stored.nbytes):
                 panel, scales = np.empty((part.info.columns, len(raw)), np.int8), np.empty(len(raw), np.float32)
                 for start in range(0, len(raw), step):
                     rows = slice(start, start + step)
                     with np.errstate(over="ignore", invalid="ignore"):  # of a hostile file
-                        turned = self._rotation.turn(read(raw[rows]).T * gains[:, None])
+                        turned = self._rotation.turn(read_blocks(kind, raw[rows]).weights().T * gains[:, None])
                     steps = int8_scales(turned, axis=0)
                     panel[:, rows], scales[rows] = to_int8(turned, steps), steps[0]
                 yield panel, scales
 
     def _turned(self, info: TensorInfo) -> Iterator[Float32Array]:
         """Yield R.T @ W, spread in blocks, some columns at a time: (rows, n)."""
-        raw, block_bytes = self._gguf.data(info.name), BLOCKS[info.type][1]
-        step = max(1, SLICE_WEIGHTS // (info.rows * BLOCK)) * block_bytes
+        raw, stored = self._gguf.data(info.name), FORMATS[info.type]
+        step = max(1, SLICE_WEIGHTS // (info.rows * stored.weights)) * stored.nbytes
         for start in range(0, raw.shape[1], step):
-            weights = READ[info.type](raw[:, start : start + step])
+            weights = read_blocks(info.type, raw[:, start : start + step]).weights()
             with np.errstate(over="ignore", invalid="ignore"):
                 turned = self._rotation.turn(weights)
                 yield (turned.reshape(-1, BLOCK) @ self._spread).reshape(turned.shape)

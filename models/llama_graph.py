@@ -1,19 +1,24 @@
 """The nodes of a llama-architecture model over the file's own quants, in the order they run.
 
-Weights keep ggml's quants. Q4_0 and Q8_0 are exactly MatMulNBits' form; Q4_1 has a minimum for each block besides,
-which meets the sums of x's blocks in further columns (see core.quantization). F16 and F32 matrices are multiplied as
-float32: whoever keeps them that wide wants them exact, and onnxruntime has no faster exact kernel for the CPU.
+Weights keep ggml's quants, in MatMulNBits' form; what formats with minima have besides meets the sums of x's blocks in
+further columns (see core.quantization). F16, BF16 and F32 matrices are multiplied as float32: whoever keeps them that
+wide wants them exact, and onnxruntime has no faster exact kernel for the CPU.
 Inputs: input_ids (batch, tokens), seqlens_k (batch) = tokens held after this run - 1, total_sequence_length,
 rows (1, wanted) = flat indices of the tokens whose logits are wanted, past.N.key|value (batch, kv heads, room,
 head size); outputs: logits (1, wanted, vocabulary) and present.N.key|value, which may share the memory of past.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
 from models.architecture import LlamaConfig
-from models.core.quantization import BLOCK, offset_spread, rope_tables
+from models.core.block_formats import BlockFormat
+from models.core.quantization import offset_spread, rope_tables
 from models.errors import CorruptModelError
 from models.gguf import GgufFile
 from models.weights import Matrix, Part, WeightsWriter
@@ -37,8 +42,8 @@ class LlamaGraph:
         self._weights = weights
         self._with_logits = with_logits
         self._nodes: list[onnx.NodeProto] = []
-        self._extended: dict[str, str] = {}  # activations with what meets the offsets behind them
-        self._spreads: dict[int, str] = {}
+        self._extended: dict[tuple[str, str], str] = {}  # activations with what meets the offsets of a form behind them
+        self._shared: set[str] = set()  # constants that several nodes read
 
     def build(self) -> onnx.GraphProto:
         """Put the whole graph together, once."""
@@ -81,7 +86,6 @@ class LlamaGraph:
         self._weights.constant("rope.cosines", cosines)
         self._weights.constant("rope.sines", sines)
         self._weights.constant("last_axis", np.array([-1], np.int64))
-        self._weights.constant("blocks", np.array([0, 0, -1, BLOCK], np.int64))
 
     def _part(self, name: str, rope_heads: int | None = None) -> Part:
         return Part(info=self._gguf.tensors[name], rope_heads=rope_heads)
@@ -207,9 +211,10 @@ class LlamaGraph:
         if matrix.scales is None:
             rows = self._node("Gather", [matrix.values, "input_ids"], ["embedded.rows"], axis=0)
             return self._node("Cast", [rows], ["embedded"], to=TensorProto.FLOAT)
-        row_bytes = (matrix.columns + matrix.offset_columns) * matrix.bits // 8
+        bits, block = matrix.format.bits, matrix.format.block
+        row_bytes = (matrix.columns + matrix.offset_columns) * bits // 8
         quants = self._weights.view(matrix.values, "embedding.rows", (matrix.rows, row_bytes))
-        gather = {"bits": matrix.bits, "block_size": BLOCK, "gather_axis": 0, "quantize_axis": 1}
+        gather = {"bits": bits, "block_size": block, "gather_axis": 0, "quantize_axis": 1}
         embedded = self._node(
             "GatherBlockQuantized", [quants, "input_ids", matrix.scales], ["embedded.scaled"], CONTRIB, **gather
         )
@@ -217,9 +222,9 @@ class LlamaGraph:
             return embedded
         ends = self._weights.constant("embedding.ends", np.array([matrix.columns, matrix.offset_columns], np.int64))
         self._node("Split", [embedded, ends], ["embedded.quants", "embedded.digits"], axis=-1)
-        spread = self._spread(matrix.columns)
+        spread = self._spread(matrix)
         offsets = self._node("FusedMatMul", ["embedded.digits", spread], ["embedded.offsets"], CONTRIB, transB=1)
-        cut = self._node("Reshape", ["embedded.quants", "blocks"], ["embedded.cut"])
+        cut = self._node("Reshape", ["embedded.quants", self._cut(block)], ["embedded.cut"])
         columns = self._node("Unsqueeze", [offsets, "last_axis"], ["embedded.columns"])
         shifted = self._node("Add", [cut, columns], ["embedded.shifted"])
         whole = self._weights.constant("embedded.whole", np.array([0, 0, -1], np.int64))
@@ -233,8 +238,9 @@ class LlamaGraph:
                 values = self._node("Cast", [values], [f"{name}.widened"], to=TensorProto.FLOAT)
             return self._node("FusedMatMul", [x, values], [name], CONTRIB, transB=1)
         if matrix.offset_columns:
-            x = self._extend(x, matrix.columns)
-        blocks, block_bytes = (matrix.columns + matrix.offset_columns) // BLOCK, BLOCK * matrix.bits // 8
+            x = self._extend(x, matrix)
+        stored = matrix.format
+        blocks, block_bytes = (matrix.columns + matrix.offset_columns) // stored.block, stored.block * stored.bits // 8
         parts = -(-matrix.rows * blocks * block_bytes // PRODUCT_BYTES)
         if parts == 1:
             return self._product_of_rows(name, [x, matrix.values, matrix.scales], matrix, matrix.rows)
@@ -256,24 +262,37 @@ class LlamaGraph:
         attributes = {
             "N": rows,
             "K": matrix.columns + matrix.offset_columns,
-            "bits": matrix.bits,
-            "block_size": BLOCK,
+            "bits": matrix.format.bits,
+            "block_size": matrix.format.block,
             "accuracy_level": INT8_ACTIVATIONS,
         }
         return self._node("MatMulNBits", inputs, [name], CONTRIB, **attributes)
 
-    def _extend(self, x: str, columns: int) -> str:
-        """Put behind x (..., columns) what meets the offsets of Q4_1: the sums of its blocks, once for each digit."""
-        if x not in self._extended:
-            cut = self._node("Reshape", [x, "blocks"], [f"{x}.cut"])
-            sums = self._node("ReduceSum", [cut, "last_axis"], [f"{x}.sums"], keepdims=0)
-            spread = self._node("MatMul", [sums, self._spread(columns)], [f"{x}.spread"])
-            self._extended[x] = self._node("Concat", [x, spread], [f"{x}.extended"], axis=-1)
-        return self._extended[x]
+    def _extend(self, x: str, matrix: Matrix) -> str:
+        """Put behind x (..., columns) what meets a matrix' offsets: the sums of its blocks, once for each digit."""
+        form = _form(matrix.format)
+        if (x, form) not in self._extended:
+            cut = self._node("Reshape", [x, self._cut(matrix.format.block)], [f"{x}.{form}.cut"])
+            sums = self._node("ReduceSum", [cut, "last_axis"], [f"{x}.{form}.sums"], keepdims=0)
+            spread = self._node("MatMul", [sums, self._spread(matrix)], [f"{x}.{form}.spread"])
+            self._extended[x, form] = self._node("Concat", [x, spread], [f"{x}.{form}.extended"], axis=-1)
+        return self._extended[x, form]
 
-    def _spread(self, columns: int) -> str:
-        """Name the constant that spreads the sums of a row's blocks; one serves all rows of a length."""
-        if columns not in self._spreads:
-            spread = offset_spread(columns // BLOCK)
-            self._spreads[columns] = self._weights.constant(f"spread.{columns}", spread)
-        return self._spreads[columns]
+    def _spread(self, matrix: Matrix) -> str:
+        """Name the constant that spreads the sums of a row's blocks; one serves all rows of a length and form."""
+        name = f"spread.{_form(matrix.format)}.{matrix.columns}"
+        return self._shared_constant(name, lambda: offset_spread(matrix.format, matrix.columns))
+
+    def _cut(self, block: int) -> str:
+        """Name the constant that is the shape of x in blocks."""
+        return self._shared_constant(f"blocks.{block}", lambda: np.array([0, 0, -1, block], np.int64))
+
+    def _shared_constant(self, name: str, make: Callable[[], npt.NDArray[Any]]) -> str:
+        if name not in self._shared:
+            self._shared.add(name)
+            self._weights.constant(name, make())
+        return name
+
+
+def _form(stored: BlockFormat) -> str:
+    return f"int{stored.bits}x{stored.block}"

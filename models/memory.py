@@ -5,16 +5,18 @@ from types import MappingProxyType
 from typing import Final
 
 from models.architecture import LlamaConfig
+from models.core.block_formats import FORMATS
 from models.core.board_profile import GraphForm
 from models.core.memory_need import MemoryNeed
+from models.core.quantization import offset_columns
 from models.core.worker_protocol import KvCache
 from models.forms import form_of
-from models.gguf import GgufFile, TensorInfo, TensorType
+from models.gguf import GgufFile, TensorInfo
 
-# Bytes that a token reads for each byte of the file: quants with wider scales; F16 is multiplied as float32.
-WEIGHTS_PART: Final[Mapping[TensorType, float]] = MappingProxyType(
-    {TensorType.Q4_0: 1.2, TensorType.Q4_1: 1.25, TensorType.Q8_0: 1.2, TensorType.F16: 2.0, TensorType.F32: 1.0}
-)
+# Bytes that a token reads for each of an unquantised weight: what is not F32 is multiplied as that.
+PLAIN_BYTES: Final = 4
+SPARE_PART: Final = 1.13  # pages begun, and what the runtime aligns
+SCALE_BYTES: Final = 4
 INT8_PART: Final = 1.1  # bytes that a token reads for each weight of the int8 form: its scales, and pages begun
 KV_BYTES: Final[Mapping[KvCache, int]] = MappingProxyType({"int8": 1, "float32": 4})
 
@@ -53,7 +55,13 @@ def need_of(
 
 
 def _weights_as_they_are(info: TensorInfo) -> int:
-    return int(info.nbytes * WEIGHTS_PART[info.type])
+    """Give what a token reads of a tensor in the exact form: quants with wide scales, and what offsets there are."""
+    weights = info.rows * info.columns
+    if info.type not in FORMATS:
+        return weights * PLAIN_BYTES
+    stored = FORMATS[info.type]
+    columns = info.columns + offset_columns(stored, info.columns)
+    return int(info.rows * columns * (stored.bits / 8 + SCALE_BYTES / stored.block) * SPARE_PART)
 
 
 def _weights_as_int8(info: TensorInfo) -> int:

@@ -14,25 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
 
-from models.core.quantization import (
-    BLOCK,
-    QuantizedRows,
-    from_q4_0,
-    from_q4_1,
-    from_q8_0,
-    offset_columns,
-    rope_row_order,
-)
-from models.gguf import GgufFile, TensorInfo, TensorType
+from models.core.block_formats import FORMATS, BlockFormat, TensorType, widened
+from models.core.quantization import offset_columns, rewrite, rope_row_order
+from models.gguf import GgufFile, TensorInfo
 
 SLICE_BYTES = 4 * 1024 * 1024  # of the GGUF, rewritten at a time
 ALIGNMENT = 4096  # onnxruntime maps an initializer only where it begins on a page
 INLINE_BYTES = 1024  # smaller constants stay inside model.onnx
 
-REWRITE: Mapping[TensorType, Callable[[npt.NDArray[np.uint8]], QuantizedRows]] = MappingProxyType(
-    {TensorType.Q4_0: from_q4_0, TensorType.Q4_1: from_q4_1, TensorType.Q8_0: from_q8_0}
-)
-BITS: Mapping[TensorType, int] = MappingProxyType({TensorType.Q4_0: 4, TensorType.Q4_1: 4, TensorType.Q8_0: 8})
 ONNX_TYPES: Mapping[np.dtype[Any], int] = MappingProxyType(
     {
         np.dtype("float32"): TensorProto.FLOAT,
@@ -56,8 +45,9 @@ class Part:
 class Matrix:
     """A weight matrix in the graph: the names of its initializers.
 
-    Quantised: `values` (rows, blocks, bytes) with `scales` (rows, blocks); those of Q4_1 have `offset_columns` behind
-    the `columns`.  F16 and F32: `values` (rows, columns), scales None.
+    Quantised: `values` (rows, blocks, bytes) with `scales` (rows, blocks); formats with minima have `offset_columns`
+    behind the `columns`.  Others: `values` (rows, columns) as float16, if that is what the file has, or float32; scales
+    None.
     """
 
     type: TensorType
@@ -68,9 +58,9 @@ class Matrix:
     offset_columns: int = 0
 
     @property
-    def bits(self) -> int:
-        """Bits of a quant."""
-        return BITS[self.type]
+    def format(self) -> BlockFormat:
+        """How a quantised one was stored."""
+        return FORMATS[self.type]
 
 
 class WeightsWriter:
@@ -103,13 +93,14 @@ class WeightsWriter:
     def _matrix(self, name: str, parts: tuple[Part, ...]) -> Matrix:
         kind, columns = parts[0].info.type, parts[0].info.columns
         rows = sum(part.info.rows for part in parts)
-        if kind in REWRITE:
+        if kind in FORMATS:
             return self._quantized(name, parts, kind, rows, columns)
         dtype = np.dtype("float16" if kind is TensorType.F16 else "float32")
         position = self._allocate(f"{name}.values", dtype, (rows, columns))
         for raw in self._slices(parts):
-            self._write(position, raw)
-            position += raw.nbytes
+            values = widened(raw) if kind is TensorType.BF16 else raw
+            self._write(position, values)
+            position += values.nbytes
         return Matrix(type=kind, rows=rows, columns=columns, values=f"{name}.values")
 
     def view(self, name: str, other: str, shape: tuple[int, ...], *, start: int = 0) -> str:
@@ -121,12 +112,12 @@ class WeightsWriter:
         return other
 
     def _quantized(self, name: str, parts: tuple[Part, ...], kind: TensorType, rows: int, columns: int) -> Matrix:
-        offsets = offset_columns(columns // BLOCK) if kind is TensorType.Q4_1 else 0
-        blocks, block_bytes = (columns + offsets) // BLOCK, BLOCK * BITS[kind] // 8
+        stored, offsets = FORMATS[kind], offset_columns(FORMATS[kind], columns)
+        blocks, block_bytes = (columns + offsets) // stored.block, stored.block * stored.bits // 8
         quants_at = self._allocate(f"{name}.quants", np.dtype("uint8"), (rows, blocks, block_bytes))
         scales_at = self._allocate(f"{name}.scales", np.dtype("float32"), (rows, blocks))
         for raw in self._slices(parts):
-            quantized = REWRITE[kind](raw)
+            quantized = rewrite(kind, raw)
             self._write(quants_at, quantized.quants)
             self._write(scales_at, quantized.scales)
             quants_at += quantized.quants.nbytes

@@ -19,6 +19,7 @@ Float32Array = npt.NDArray[np.float32]
 
 SEED: Final = b"hearth rotation 1"
 MAX_RIGHT: Final = 64
+BLOCK: Final = 32  # coordinates that are turned together where there is no width to turn
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.architecture import LlamaConfig
+from models.core.block_formats import TensorType
 from models.errors import CorruptModelError, ModelsError, UnsupportedModelError
-from models.gguf import GgufFile, TensorType
+from models.gguf import GgufFile
 from models.tokenizer import Tokenizer
 from tests.models.memory import peak_growth_bytes
 from tests.models.tiny import TOKENS, TinyLlama, write_tiny
@@ -165,10 +166,10 @@ HOSTILE: dict[str, tuple[bytes, type[ModelsError], str]] = {
         CorruptModelError,
         "300 bytes",
     ),
-    "Q4_K": (
-        _header(tensors=1) + _tensor(256, kind=12) + bytes(256),
+    "IQ2_XS": (
+        _header(tensors=1) + _tensor(256, kind=17) + bytes(256),
         UnsupportedModelError,
-        "quantised as Q4_K; supported: F32, F16, Q4_0, Q4_1, Q8_0",
+        "quantised as IQ2_XS; supported: F32, F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K",
     ),
 }
 
@@ -266,9 +267,9 @@ def test_lies_cost_no_memory(tmp_path: Path) -> None:
 
 
 def test_small_tensors_are_read_as_floats(tiny: Path) -> None:
-    """Norms are F32 or F16; another type there is refused by name."""
+    """Norms are not quantised; another type there is refused by name."""
     with GgufFile.open(tiny) as file:
         assert file.tensors["blk.0.attn_k.weight"].type is TensorType.F16
         assert file.floats("blk.0.attn_k.weight").dtype == np.float32
-        with pytest.raises(UnsupportedModelError, match=r"attn_q\.weight is Q4_0; F32 and F16"):
+        with pytest.raises(UnsupportedModelError, match=r"attn_q\.weight is Q4_0; F32, F16 and BF16"):
             file.floats("blk.0.attn_q.weight")

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from gguf import GGMLQuantizationType as Type
 
+from models.core.block_formats import FORMATS, TensorType
 from models.tokenizer import BYTE_OF_LETTER
+from tests.models.core.rows import random_rows, sized
 
 CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MERGES = ("t h", "th e", "Ġ the", "i n", "Ġ a")
@@ -19,6 +21,19 @@ TEMPLATE = (
 )
 LETTERS = tuple(sorted(BYTE_OF_LETTER, key=lambda letter: BYTE_OF_LETTER[letter]))
 TOKENS = (*CONTROL_TOKENS, *LETTERS, *(merge.replace(" ", "") for merge in MERGES))
+
+
+DRAWN = {
+    Type(kind): kind
+    for kind in (
+        TensorType.Q2_K,
+        TensorType.Q3_K,
+        TensorType.Q4_K,
+        TensorType.Q5_K,
+        TensorType.Q6_K,
+        TensorType.IQ4_NL,
+    )
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +96,7 @@ def write_tiny(path: Path, model: TinyLlama, metadata: Mapping[str, object] | No
     for name, shape in model.shapes().items():
         values = _values(random, name, shape)
         kind = model.type_of(name)
-        raw = values.astype(np.float16) if kind is Type.F16 else gguf.quants.quantize(values, kind)
-        writer.add_tensor(name, raw, raw_dtype=kind)
+        writer.add_tensor(name, _stored(values, kind, model.seed), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -106,6 +120,18 @@ def _values(random: np.random.Generator, name: str, shape: tuple[int, ...]) -> n
         return random.uniform(0.5, 1.5, shape).astype(np.float32)
     scale = np.float32(shape[-1] ** -0.5)
     return random.standard_normal(shape, np.float32) * scale
+
+
+def _stored(values: npt.NDArray[np.float32], kind: Type, seed: int) -> npt.NDArray[np.generic]:
+    """Quantise, or draw quants of that size where ggml's package reads a format and cannot write it."""
+    if kind is Type.F16:
+        return values.astype(np.float16)
+    if kind not in DRAWN:
+        quantised: npt.NDArray[np.generic] = gguf.quants.quantize(values, kind)
+        return quantised
+    rows, columns = values.shape
+    blocks = columns // FORMATS[DRAWN[kind]].weights
+    return sized(random_rows(DRAWN[kind], seed=seed, rows=rows, blocks=blocks), DRAWN[kind], float(values.std()))
 
 
 def _metadata(model: TinyLlama) -> dict[str, object]:

@@ -8,59 +8,61 @@ from gguf import GGMLQuantizationType as Type
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.core.block_formats import FORMATS, TensorType, read_blocks
 from models.core.quantization import (
-    BLOCK,
-    INT4_ZERO_POINT,
-    INT8_ZERO_POINT,
+    QUANTS,
     QuantizedRows,
-    from_q4_0,
-    from_q4_1,
-    from_q8_0,
+    offset_columns,
     offset_spread,
+    rewrite,
     rope_row_order,
     rope_tables,
 )
+from tests.models.core.rows import random_rows, with_halves
 
-REWRITES = {Type.Q4_0: from_q4_0, Type.Q8_0: from_q8_0}
-
-
-def _weights(rows: QuantizedRows, columns: int) -> npt.NDArray[np.float64]:
-    """Read rows as the graph does: two quants a byte, the low nibble first; offsets' digits behind the columns."""
-    if rows.quants.shape[-1] == 32:
-        quants = rows.quants.astype(np.float64) - INT8_ZERO_POINT
-    else:
-        pairs = np.stack([rows.quants & 15, rows.quants >> 4], -1)
-        quants = pairs.reshape(*rows.quants.shape[:2], 32).astype(np.float64) - INT4_ZERO_POINT
-    weights = (quants * rows.scales[..., None]).reshape(len(quants), -1)
-    offsets = weights[:, columns:] @ offset_spread(columns // BLOCK).T if weights.shape[1] > columns else np.zeros(1)
-    return weights[:, :columns] + offsets.repeat(BLOCK if offsets.ndim > 1 else 1, axis=-1)
+EXACT = [kind for kind, stored in FORMATS.items() if not stored.has_offsets]
+WITH_MINIMA = [kind for kind, stored in FORMATS.items() if stored.has_offsets]
+# What an offset errs by, of its row's greatest.
+RESOLUTION = {4: 1 / 3150, 8: 1 / 64770}
 
 
-def _random_rows(kind: Type, seed: int, rows: int, blocks: int) -> npt.NDArray[np.uint8]:
-    random = np.random.default_rng(seed)
-    scales = random.normal(size=(rows, blocks, 2)).astype(np.float16).view(np.uint8)
-    used = 4 if kind is Type.Q4_1 else 2
-    quants = random.integers(0, 256, (rows, blocks, 32 if kind is Type.Q8_0 else 16), np.uint8)
-    return np.concatenate([scales[..., :used], quants], -1).reshape(rows, -1)
+def _weights(found: QuantizedRows, kind: TensorType, columns: int) -> npt.NDArray[np.float64]:
+    """Read rows as the graph does: a quant or two a byte, the low nibble first; offsets' digits behind the columns."""
+    stored = FORMATS[kind]
+    quants = found.quants if stored.bits == 8 else np.stack([found.quants & 15, found.quants >> 4], -1)
+    quants = quants.reshape(*found.quants.shape[:2], stored.block)
+    steps = quants.astype(np.float64) - QUANTS[stored.bits].zero_point
+    weights: npt.NDArray[np.float64] = (steps * found.scales[..., None]).reshape(len(quants), -1)
+    if not stored.has_offsets:
+        return weights
+    offsets = weights[:, columns:] @ offset_spread(stored, columns).T
+    return weights[:, :columns] + offsets.repeat(stored.block, axis=-1)
 
 
-@pytest.mark.parametrize("kind", [Type.Q4_0, Type.Q8_0])
+@pytest.mark.parametrize("kind", EXACT)
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 5), blocks=st.integers(1, 4))
-def test_no_weight_changes(kind: Type, seed: int, rows: int, blocks: int) -> None:
+def test_no_weight_changes(kind: TensorType, seed: int, rows: int, blocks: int) -> None:
     """Every bit pattern of the quants and any scale come out as ggml's own package reads them."""
-    raw = _random_rows(kind, seed, rows, blocks)
-    found = _weights(REWRITES[kind](raw), blocks * BLOCK)
-    np.testing.assert_allclose(found, gguf.quants.dequantize(raw, kind), rtol=1e-6, atol=1e-6)
+    raw = random_rows(kind, seed=seed, rows=rows, blocks=blocks)
+    found = _weights(rewrite(kind, raw), kind, blocks * FORMATS[kind].weights)
+    np.testing.assert_allclose(found, gguf.quants.dequantize(raw, Type(kind)), rtol=1e-6, atol=1e-6)
 
 
-@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 5), blocks=st.integers(1, 70))
-def test_weights_with_a_minimum_change_by_less_than_their_digits_resolve(seed: int, rows: int, blocks: int) -> None:
-    """The error of Q4_1 is below 1/3150 of the row's greatest offset, whatever the scales and minima."""
-    raw = _random_rows(Type.Q4_1, seed, rows, blocks)
-    halves = raw.reshape(rows, blocks, 20)[..., :4].copy().view(np.float16).astype(np.float64)
-    bound = np.abs(halves[..., 1] + 8 * halves[..., 0]).max(axis=1, keepdims=True) / 3150
-    error = np.abs(_weights(from_q4_1(raw), blocks * BLOCK) - gguf.quants.dequantize(raw, Type.Q4_1))
-    assert (error <= bound * 1.01 + 1e-5).all()
+@pytest.mark.parametrize("kind", WITH_MINIMA)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 5), blocks=st.integers(1, 40))
+def test_weights_with_a_minimum_change_by_less_than_their_digits_resolve(
+    kind: TensorType, seed: int, rows: int, blocks: int
+) -> None:
+    """The error is a small part of the row's greatest offset, whatever the scales and minima."""
+    stored, raw = FORMATS[kind], random_rows(kind, seed=seed, rows=rows, blocks=blocks)
+    columns = blocks * stored.weights
+    offsets = read_blocks(kind, raw).offsets
+    assert offsets is not None
+    bound = np.abs(offsets).max(axis=1, keepdims=True) * RESOLUTION[stored.bits]
+    expected = gguf.quants.dequantize(raw, Type(kind))
+    error = np.abs(_weights(rewrite(kind, raw), kind, columns) - expected)
+    assert (error <= bound * 1.01 + 1e-6 * np.abs(expected).max()).all()
+    assert offset_columns(stored, columns) % stored.block == 0
 
 
 def test_the_error_of_a_real_row_is_below_what_float16_cost_it() -> None:
@@ -69,18 +71,20 @@ def test_the_error_of_a_real_row_is_below_what_float16_cost_it() -> None:
     raw = gguf.quants.quantize(weights, Type.Q4_1)
     minima = weights.reshape(64, -1, 32).min(-1)
     lost_before = np.abs(minima - minima.astype(np.float16)).max()
-    lost_now = np.abs(_weights(from_q4_1(raw), 2048) - gguf.quants.dequantize(raw, Type.Q4_1)).max()
+    found = _weights(rewrite(TensorType.Q4_1, raw), TensorType.Q4_1, 2048)
+    lost_now = np.abs(found - gguf.quants.dequantize(raw, Type.Q4_1)).max()
     assert lost_now < lost_before
 
 
+@pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("half", [0x7C00, 0xFC00, 0x7E00, 0x0000, 0x7BFF], ids=["inf", "-inf", "nan", "0", "max"])
-def test_scales_of_a_hostile_file_give_quants_all_the_same(half: int) -> None:
-    """What is no number stays none in the scales; the digits are quants whatever happens."""
-    raw = np.zeros((1, 20), np.uint8)
-    raw[0, :4] = np.array([half, half], "<u2").view(np.uint8)
-    found = from_q4_1(raw)
-    assert found.quants.shape == (1, 2, 16)
-    assert found.scales.shape == (1, 2)
+def test_scales_of_a_hostile_file_give_quants_all_the_same(kind: TensorType, half: int) -> None:
+    """What is no number stays none in the scales; the quants are quants whatever happens."""
+    raw, stored = random_rows(kind, seed=2, rows=1, blocks=1), FORMATS[kind]
+    found = rewrite(kind, with_halves(raw, kind, half))
+    blocks = (stored.weights + offset_columns(stored, stored.weights)) // stored.block
+    assert found.quants.shape == (1, blocks, stored.block * stored.bits // 8)
+    assert found.scales.shape == (1, blocks)
 
 
 @settings(deadline=None)
