@@ -1,35 +1,72 @@
-"""What a GGUF's metadata say about a llama-architecture model, checked against its tensors."""
+"""What a GGUF's metadata say about a decoder of one of the supported families, checked against its tensors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from types import MappingProxyType
+from typing import Final, Self
 
 from models.errors import CorruptModelError, UnsupportedModelError
 from models.gguf import GgufFile, MetadataValue, TensorInfo
 
-ARCHITECTURE = "llama"
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """How the decoders of an architecture differ from each other.  Source: llama.cpp, src/models.
+
+    interleaved: ggml keeps rotation pairs of queries and keys side by side; biased: queries, keys and values have
+    biases; head_norms: each head's query and key is normalised; post_norms: so is what attention and feed-forward add
+    to the state; gelu: the feed-forward's gate, else SiLU; scaled: embedded tokens are multiplied by the root of the
+    width; window_period: all but every so manieth layer see no further back than a window, with rotations of their
+    own; plain_period: every so manieth layer has no rotations.  0: none.
+    """
+
+    interleaved: bool = False
+    biased: bool = False
+    head_norms: bool = False
+    post_norms: bool = False
+    gelu: bool = False
+    scaled: bool = False
+    window_period: int = 0
+    plain_period: int = 0
+
+
+FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
+    {
+        "llama": Family(interleaved=True),
+        "qwen2": Family(biased=True),
+        "qwen3": Family(head_norms=True),
+        "gemma3": Family(head_norms=True, post_norms=True, gelu=True, scaled=True, window_period=6),
+        "smollm3": Family(interleaved=True, plain_period=4),
+    }
+)
 MAX_LAYERS = 1024
 MAX_WIDTH = 1024 * 1024  # of any activation; the vocabulary has the same bound in practice
 MAX_CONTEXT_TOKENS = 32_768  # positions whose rotations are stored with a graph: 8 MB at a head size of 64
 
+WINDOW_ROPE_BASE = 10_000.0
+GEMMA3_27B_LAYERS = 62  # its queries have a scale of their own
+
 # Keys whose effect the graph does not compute, with the values at which they have none.
 NEUTRAL: Mapping[str, tuple[MetadataValue, ...]] = {
-    "rope.scaling.type": ("none",),
+    "rope.scaling.type": ("none", "linear"),
     "rope.scale_linear": (1.0,),
-    "rope.scaling.factor": (1.0, 0.0),
     "expert_count": (0,),
     "attention.scale": (0.0,),
     "embedding_scale": (0.0, 1.0),
     "residual_scale": (0.0, 1.0),
     "logit_scale": (0.0, 1.0),
     "attention.clamp_kqv": (0.0,),
+    "attn_logit_softcapping": (0.0,),
+    "final_logit_softcapping": (0.0,),
+    "use_parallel_residual": (False,),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class LlamaConfig:
-    """Dimensions of a llama-architecture model."""
+class DecoderConfig:
+    """Dimensions of a decoder.  window: positions that a layer with a window sees, itself among them; 0: all."""
 
+    family: Family
     layers: int
     width: int  # of the hidden state
     heads: int
@@ -40,6 +77,8 @@ class LlamaConfig:
     context_tokens: int
     epsilon: float
     rope_base: float
+    rope_factor: float  # by which positions are divided, but for layers with a window
+    window: int
 
     @property
     def attention_width(self) -> int:
@@ -55,11 +94,11 @@ class LlamaConfig:
     def from_gguf(cls, gguf: GgufFile) -> Self:
         """Read and check the metadata and every tensor's shape; CorruptModelError, UnsupportedModelError."""
         architecture = gguf.metadata.get("general.architecture")
-        if not isinstance(architecture, str) or architecture != ARCHITECTURE:
+        if not isinstance(architecture, str) or architecture not in FAMILIES:
             raise UnsupportedModelError(
-                f"architecture {_shown(architecture)} is not supported; supported: {ARCHITECTURE}"
+                f"architecture {_shown(architecture)} is not supported; supported: {', '.join(FAMILIES)}"
             )
-        keys = _Keys(gguf.metadata)
+        keys, family = _Keys(gguf.metadata, architecture), FAMILIES[architecture]
         keys.require_neutral()
         embedding = gguf.tensors.get("token_embd.weight")
         if embedding is None:
@@ -68,6 +107,7 @@ class LlamaConfig:
         width = keys.integer("embedding_length", high=MAX_WIDTH)
         head_dim = keys.integer("attention.key_length", high=4096, default=width // heads)
         config = cls(
+            family=family,
             layers=keys.integer("block_count", high=MAX_LAYERS),
             width=width,
             heads=heads,
@@ -78,6 +118,8 @@ class LlamaConfig:
             context_tokens=min(keys.integer("context_length", high=2**32), MAX_CONTEXT_TOKENS),
             epsilon=keys.number("attention.layer_norm_rms_epsilon"),
             rope_base=keys.number("rope.freq_base", default=10_000.0),
+            rope_factor=keys.rope_factor(),
+            window=keys.window() if family.window_period else 0,
         )
         if config.heads % config.kv_heads:
             raise CorruptModelError(f"{config.heads} heads cannot share {config.kv_heads} key-value heads")
@@ -86,6 +128,22 @@ class LlamaConfig:
                 raise UnsupportedModelError(f"{key} must equal the head size, a multiple of 16; here {head_dim}")
         config._check_tensors(gguf.tensors)
         return config
+
+    @property
+    def query_scale(self) -> float:
+        """By what scores are multiplied."""
+        if self.family.window_period and self.layers == GEMMA3_27B_LAYERS:
+            return float((self.width // self.heads) ** -0.5)
+        return float(self.head_dim**-0.5)
+
+    def window_of(self, layer: int) -> int:
+        """Give how many positions a layer sees, 0 for all of them."""
+        period = self.family.window_period
+        return self.window if period and layer % period < period - 1 else 0
+
+    def is_rotated(self, layer: int) -> bool:
+        """Whether a layer's queries and keys are turned by their positions."""
+        return not self.family.plain_period or (layer + 1) % self.family.plain_period != 0
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name every tensor the model must have, with its shape in GGUF's order."""
@@ -100,12 +158,19 @@ class LlamaConfig:
             "ffn_up": (self.width, self.feed_forward),
             "ffn_down": (self.feed_forward, self.width),
         }
+        if self.family.head_norms:
+            layer |= {"attn_q_norm": (self.head_dim,), "attn_k_norm": (self.head_dim,)}
+        if self.family.post_norms:
+            layer |= {"post_attention_norm": (self.width,), "post_ffw_norm": (self.width,)}
         model: dict[str, tuple[int, ...]] = {
             "token_embd.weight": (self.width, self.vocabulary),
             "output_norm.weight": (self.width,),
         }
         for index in range(self.layers):
             model |= {f"blk.{index}.{name}.weight": shape for name, shape in layer.items()}
+            if self.family.biased:
+                widths = {"q": self.attention_width, "k": self.kv_width, "v": self.kv_width}
+                model |= {f"blk.{index}.attn_{letter}.bias": (width,) for letter, width in widths.items()}
         return model
 
     def optional_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -122,7 +187,7 @@ class LlamaConfig:
                 raise CorruptModelError(f"there is no tensor {name!r}")
         for name, info in tensors.items():
             if name not in known:
-                raise UnsupportedModelError(f"tensor {name!r} is not part of the supported llama architecture")
+                raise UnsupportedModelError(f"tensor {name!r} is not part of the architecture as it is supported")
             if info.shape != known[name]:
                 raise CorruptModelError(f"tensor {name!r} has the shape {info.shape}, not {known[name]}")
 
@@ -130,26 +195,38 @@ class LlamaConfig:
 class _Keys:
     """Typed look-ups of the architecture's own metadata keys."""
 
-    def __init__(self, metadata: Mapping[str, MetadataValue]) -> None:
+    def __init__(self, metadata: Mapping[str, MetadataValue], architecture: str) -> None:
         self._metadata = metadata
+        self._architecture = architecture
 
-    def integer(self, key: str, *, high: int, default: int | None = None) -> int:
-        value = self._metadata.get(f"{ARCHITECTURE}.{key}", default)
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= high:
-            raise CorruptModelError(f"{ARCHITECTURE}.{key} is {_shown(value)}, not a number from 1 to {high}")
+    def integer(self, key: str, *, high: int, low: int = 1, default: int | None = None) -> int:
+        value = self._metadata.get(f"{self._architecture}.{key}", default)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise CorruptModelError(f"{self._architecture}.{key} is {_shown(value)}, not a number from {low} to {high}")
         return value
 
     def number(self, key: str, *, default: float | None = None) -> float:
-        value = self._metadata.get(f"{ARCHITECTURE}.{key}", default)
+        value = self._metadata.get(f"{self._architecture}.{key}", default)
         if not isinstance(value, float) or not 0 < value < float("inf"):
-            raise CorruptModelError(f"{ARCHITECTURE}.{key} is {_shown(value)}, not a positive number")
+            raise CorruptModelError(f"{self._architecture}.{key} is {_shown(value)}, not a positive number")
         return value
+
+    def window(self) -> int:
+        """Give how many positions layers with a window see; 0 for all."""
+        return self.integer("attention.sliding_window", low=0, high=2**32, default=0)
+
+    def rope_factor(self) -> float:
+        """Give by what positions are divided; 0 says nothing, and so does any factor of a scaling of no kind."""
+        kind = self._metadata.get(f"{self._architecture}.rope.scaling.type")
+        if kind == "none" or self._metadata.get(f"{self._architecture}.rope.scaling.factor") == 0.0:
+            return 1.0
+        return self.number("rope.scaling.factor", default=1.0)
 
     def require_neutral(self) -> None:
         for key, neutral in NEUTRAL.items():
-            value = self._metadata.get(f"{ARCHITECTURE}.{key}")
+            value = self._metadata.get(f"{self._architecture}.{key}")
             if value is not None and not (isinstance(value, (int, float, str)) and value in neutral):
-                raise UnsupportedModelError(f"{ARCHITECTURE}.{key} = {_shown(value)} is not supported")
+                raise UnsupportedModelError(f"{self._architecture}.{key} = {_shown(value)} is not supported")
 
 
 def _shown(value: MetadataValue | None) -> str:

@@ -1,4 +1,4 @@
-"""A llama-architecture GGUF as an ONNX graph of onnxruntime's own operators, without torch and without loss."""
+"""A GGUF as an ONNX graph of onnxruntime's own operators, without torch and without loss."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from typing import BinaryIO
 import onnx
 from onnx import helper
 
-from models.architecture import LlamaConfig
+from models.architecture import DecoderConfig
 from models.core.board_profile import EXACT_ONLY, BoardProfile, GraphForm
 from models.core.graph_info import (
     DATA_FILE,
@@ -23,12 +23,12 @@ from models.core.graph_info import (
     GraphInfo,
 )
 from models.core.rotation import Rotation
+from models.decoder_graph import CONTRIB, DecoderGraph
 from models.forms import has_int8_form
 from models.gguf import GgufFile
 from models.int8_cache import for_decoding, for_prompts
-from models.int8_graph import Int8LlamaGraph
+from models.int8_graph import Int8DecoderGraph
 from models.int8_weights import Int8WeightsWriter, int8_bytes
-from models.llama_graph import CONTRIB, LlamaGraph
 from models.weights import WeightsWriter
 
 SPARE_BYTES = 256 * 1024 * 1024  # of the disk that a mere gain in speed leaves free
@@ -51,12 +51,12 @@ def convert(
     Raises CorruptModelError, UnsupportedModelError; OSError where the disk refuses.
     """
     with GgufFile.open(gguf_path) as gguf:
-        config = LlamaConfig.from_gguf(gguf)
+        config = DecoderConfig.from_gguf(gguf)
         partial = out_dir.with_name(f".{out_dir.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)  # what a crash left
         partial.mkdir(parents=True)
         try:
-            info = _write(gguf, config, partial, _forms(gguf, partial, profile, spare_bytes), progress)
+            info = _write(gguf, config, partial, _forms(gguf, config, partial, profile, spare_bytes), progress)
             shutil.rmtree(out_dir, ignore_errors=True)
             partial.rename(out_dir)
         except BaseException:
@@ -68,7 +68,7 @@ def convert(
 
 def _write(
     gguf: GgufFile,
-    config: LlamaConfig,
+    config: DecoderConfig,
     folder: Path,
     forms: list[GraphForm],
     progress: Callable[[float], None] | None,
@@ -85,25 +85,27 @@ def _write(
     with _writing(folder / DATA_FILE) as file:
         if forms[0] is GraphForm.EXACT:
             weights = WeightsWriter(gguf, file, progress=hear[0])
-            graph = LlamaGraph(gguf, config, weights).build()
+            graph = DecoderGraph(gguf, config, weights).build()
         else:
             weights = int8_weights = Int8WeightsWriter(gguf, file, rotation=rotation, progress=hear[0])
-            graph = Int8LlamaGraph(gguf, config, int8_weights, rotation).build()
+            graph = Int8DecoderGraph(gguf, config, int8_weights, rotation).build()
     _save(graph, info, folder / MODEL_FILE)
     _save(for_decoding(graph), info, folder / INT8_CACHE_FILE)
     if len(forms) > 1:
         with _writing(folder / PREFILL_DATA_FILE) as file:
             int8_weights = Int8WeightsWriter(gguf, file, rotation=rotation, lender=weights, progress=hear[1])
-            graph = Int8LlamaGraph(gguf, config, int8_weights, rotation, with_logits=False).build()
+            graph = Int8DecoderGraph(gguf, config, int8_weights, rotation, with_logits=False).build()
         _save(graph, info, folder / PREFILL_FILE)
     _save(for_prompts(graph), info, folder / INT8_CACHE_PREFILL_FILE)
     _sync(folder)
     return info
 
 
-def _forms(gguf: GgufFile, folder: Path, profile: BoardProfile, spare_bytes: int) -> list[GraphForm]:
+def _forms(
+    gguf: GgufFile, config: DecoderConfig, folder: Path, profile: BoardProfile, spare_bytes: int
+) -> list[GraphForm]:
     """Choose the form of the model's graph, and, where it is worth it and there is room, the one for prompts."""
-    if not has_int8_form(gguf):
+    if not has_int8_form(gguf, config.family):
         return [GraphForm.EXACT]
     if profile.decode is profile.prefill:
         return [profile.decode]

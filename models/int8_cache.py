@@ -97,14 +97,15 @@ def _narrow(graph: onnx.GraphProto) -> None:
 
 def _attention_over_rounded(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
     """Round what is new, widen what is held, and attend to both."""
-    name, (packed, *others), (key, value, seqlens, total, cosines, sines) = node.name, node.input[:3], node.input[3:9]
+    name, (packed, *others), (key, value, seqlens, total, *rotations) = node.name, node.input[:3], node.input[3:9]
     rows = [packed, *others]
     if not others[0]:
         rows = [f"{name}.{letter}" for letter in "qkv"]
         yield helper.make_node("Split", [packed, "cache.widths"], rows, axis=-1)
-    turned = [f"{name}.query", f"{name}.key", rows[2]]
+    turned = [f"{name}.query", f"{name}.key", rows[2]] if rotations else rows
     for row, result in zip(rows[:2], turned[:2], strict=True):
-        yield helper.make_node("RotaryEmbedding", [row, "cache.held", cosines, sines], [result], domain=CONTRIB)
+        if rotations:
+            yield helper.make_node("RotaryEmbedding", [row, "cache.held", *rotations], [result], domain=CONTRIB)
     seen, held = [], []
     for row, past, kind in zip(turned[1:], (key, value), KINDS, strict=True):
         layer = past.removeprefix("past.")

@@ -1,4 +1,4 @@
-"""The int8 form of a llama-architecture graph: for prompts, and for boards whose processors cannot add up bytes.
+"""The int8 form of a graph: for prompts, and for boards whose processors cannot add up bytes.
 
 Same inputs, outputs and keys and values as the exact form.  Every product of a layer is one of int8 matrices, with a
 scale for each output; the hidden state is turned by an orthogonal matrix (core.rotation), so that its normalised form
@@ -9,11 +9,11 @@ another's.
 
 import numpy as np
 
-from models.architecture import LlamaConfig
+from models.architecture import DecoderConfig
 from models.core.rotation import BLOCK, Rotation, hadamard
+from models.decoder_graph import CONTRIB, DecoderGraph
 from models.gguf import GgufFile
 from models.int8_weights import Int8Matrix, Int8WeightsWriter
-from models.llama_graph import CONTRIB, LlamaGraph
 from models.weights import Matrix, Part
 
 MAX_QUANT = 127
@@ -22,13 +22,13 @@ STATE_BOUND = 4.0  # of a coordinate of the normalised state, whose mean square 
 TINY = 1e-30  # a token of nothing but zeros has a scale all the same
 
 
-class Int8LlamaGraph(LlamaGraph):
+class Int8DecoderGraph(DecoderGraph):
     """Builds the int8 form of a model for which `has_int8_form` says yes."""
 
     def __init__(
         self,
         gguf: GgufFile,
-        config: LlamaConfig,
+        config: DecoderConfig,
         weights: Int8WeightsWriter,
         rotation: Rotation,
         *,

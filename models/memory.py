@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from models.architecture import LlamaConfig
+from models.architecture import DecoderConfig
 from models.core.block_formats import FORMATS
 from models.core.board_profile import GraphForm
 from models.core.memory_need import MemoryNeed
@@ -34,8 +34,8 @@ def need_of(
     form: that the board uses for tokens; prompt_graph: whether there is a second graph, for prompts.
     Raises CorruptModelError, UnsupportedModelError.
     """
-    config = LlamaConfig.from_gguf(gguf)
-    weights = _weights_as_int8 if form_of(gguf, form) is GraphForm.INT8 else _weights_as_they_are
+    config = DecoderConfig.from_gguf(gguf)
+    weights = _weights_as_int8 if form_of(gguf, config.family, form) is GraphForm.INT8 else _weights_as_they_are
     # Of an embedding that is not the head too, a token reads one row.
     unread = {"token_embd.weight"} if "output.weight" in gguf.tensors else set()
     read = [info for name, info in gguf.tensors.items() if name not in unread]

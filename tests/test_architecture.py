@@ -23,7 +23,7 @@ ROOMS = {
     "onnx": {
         "models.graph",
         "models.int8_cache",
-        "models.llama_graph",
+        "models.decoder_graph",
         "models.packing",
         "models.weights",
     },  # nodes and weights

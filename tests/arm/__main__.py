@@ -21,14 +21,14 @@ from tests.arm.examination import Examination
 from tests.arm.userland import UserlandError, cache_folder, prepare
 from tests.bench.rows import Row, table
 from tests.models.files import file_entry
-from tests.models.tiny import TinyLlama, write_tiny
+from tests.models.tiny import TinyModel, write_tiny
 
 REAL: Final = "smollm2-135m"
 LOG: Final = Path("build/arm.log")
 
 TINY: Final = {
-    "tiny": TinyLlama(context_tokens=512),  # quantised throughout, as real models are
-    "tiny-mixed": TinyLlama(  # every type of weights that there is, in products of several matrices and of one
+    "tiny": TinyModel(context_tokens=512),  # quantised throughout, as real models are
+    "tiny-mixed": TinyModel(  # every type of weights that there is, in products of several matrices and of one
         context_tokens=512,
         types={
             "0.attn_output.weight": Type.Q4_0,

@@ -22,11 +22,11 @@ from models.core.manifest import GGUF, Blob, Manifest
 from models.errors import ModelNotFoundError
 from models.fetch import cache_directory, pull
 from models.store import Details, ModelStore, StoredModel
-from tests.models.tiny import CONTROL_TOKENS, LETTERS, TinyLlama, write_tiny
+from tests.models.tiny import CONTROL_TOKENS, LETTERS, TinyModel, write_tiny
 
 DEFAULT = "smollm2-135m"
 WRITERS_VERSION = 1  # raise it when the files come out otherwise
-LARGE = TinyLlama(
+LARGE = TinyModel(
     layers=16,
     width=2048,
     heads=32,

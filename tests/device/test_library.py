@@ -16,14 +16,14 @@ from models.errors import ChecksumMismatchError, ModelNotFoundError, NotEnoughMe
 from models.host import EngineHost
 from models.store import ModelStore, StoredModel
 from tests.models.files import file_entry
-from tests.models.tiny import TinyLlama, write_tiny
+from tests.models.tiny import TinyModel, write_tiny
 from tests.models.waiting import until
 
 
 @pytest.fixture
 async def library(tmp_path: Path) -> AsyncIterator[Library]:
     """An empty library whose catalogue has one tiny model."""
-    catalogue = Catalogue((file_entry("tiny", write_tiny(tmp_path / "tiny.gguf", TinyLlama())),))
+    catalogue = Catalogue((file_entry("tiny", write_tiny(tmp_path / "tiny.gguf", TinyModel())),))
     store, errands = ModelStore(tmp_path / "models"), Errands()
     engine = EngineHost(store=store, cache_dir=tmp_path / "cache", threads=1, context_tokens=128)
     library = Library(store=store, catalogue=catalogue, engine=engine, cache_dir=tmp_path / "cache", errands=errands)
@@ -106,7 +106,7 @@ class CrowdedHost(EngineHost):
 
 async def test_a_model_that_cannot_be_measured_yet_is_here_all_the_same(tmp_path: Path) -> None:
     """The first question to it has it measured, in place of the model that is loaded now."""
-    catalogue = Catalogue((file_entry("tiny", write_tiny(tmp_path / "tiny.gguf", TinyLlama())),))
+    catalogue = Catalogue((file_entry("tiny", write_tiny(tmp_path / "tiny.gguf", TinyModel())),))
     store, cache = ModelStore(tmp_path / "models"), tmp_path / "cache"
     engine = CrowdedHost(store=store, cache_dir=cache, threads=1, context_tokens=128)
     library = Library(store=store, catalogue=catalogue, engine=engine, cache_dir=cache, errands=Errands())

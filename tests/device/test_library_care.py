@@ -31,7 +31,7 @@ from models.errors import (
 from models.host import EngineHost
 from models.store import Details, ModelStore
 from tests.models.files import file_entry, sha256_of
-from tests.models.tiny import TinyLlama, write_tiny
+from tests.models.tiny import TinyModel, write_tiny
 from tests.models.waiting import until
 
 QUESTION = GenerationRequest((Message("user", "x"),), SamplingParams(max_tokens=2))
@@ -43,7 +43,7 @@ Open = Callable[..., Awaitable[Library]]
 async def opened(tmp_path: Path) -> AsyncIterator[Open]:
     """Opens libraries with three tiny models in their catalogue, by name and quota_bytes."""
     entries = [
-        file_entry(f"tiny{seed}", write_tiny(tmp_path / f"tiny{seed}.gguf", TinyLlama(seed=seed))) for seed in range(3)
+        file_entry(f"tiny{seed}", write_tiny(tmp_path / f"tiny{seed}.gguf", TinyModel(seed=seed))) for seed in range(3)
     ]
     async with AsyncExitStack() as stack:
 

@@ -56,7 +56,7 @@ from models.key_value_scales import KeyValueScales
 from models.store import ModelStore
 from models.tokenizer import Tokenizer
 from tests.fuzz.target import Target
-from tests.models.tiny import TinyLlama, write_tiny
+from tests.models.tiny import TinyModel, write_tiny
 
 
 @functools.cache
@@ -128,7 +128,7 @@ def parse_worker_order(data: bytes) -> None:
 
 @functools.cache
 def _constraints() -> Constraints:
-    with GgufFile.open(write_tiny(_folder() / "tiny.gguf", TinyLlama())) as file:
+    with GgufFile.open(write_tiny(_folder() / "tiny.gguf", TinyModel())) as file:
         return Constraints(Tokenizer.from_gguf(file))
 
 

@@ -23,14 +23,14 @@ from tests.mesh_lab.net import TOOLS, Lab, Lan, Namespace
 from tests.mesh_lab.nodes import settle
 from tests.models.files import file_entry
 from tests.models.large import write_large
-from tests.models.tiny import TinyLlama
+from tests.models.tiny import TinyModel
 
 pytestmark = [pytest.mark.lab, pytest.mark.program("mosquitto", *TOOLS), pytest.mark.timeout(300)]
 
 MODEL = "barrel"
 MBIT = 60
 WITHIN_S = 200.0
-LLAMA = TinyLlama(
+LLAMA = TinyModel(
     width=512, heads=8, kv_heads=8, head_dim=64, feed_forward=8192, matrices=Type.Q8_0, embedding=Type.Q8_0
 )
 ENV = {"HEARTH_DISCOVERY_INTERFACES": "auto", "HEARTH_ENGINE_THREADS": "1", "HEARTH_ENGINE_CONTEXT_TOKENS": "128"}

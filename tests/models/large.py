@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from gguf import GGMLQuantizationType as Type
 
-from tests.models.tiny import TinyLlama, metadata_writer
+from tests.models.tiny import TinyModel, metadata_writer
 
 PATTERN_BLOCKS = 65_536  # random blocks, repeated as often as a tensor needs
 
 
-def write_large(path: Path, model: TinyLlama) -> Path:
+def write_large(path: Path, model: TinyModel) -> Path:
     """Write the model to `path`, a tensor at a time; every scale is a small number, every quant random."""
     writer = metadata_writer(path, model)
     sizes = {}

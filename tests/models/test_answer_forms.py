@@ -26,7 +26,7 @@ from models.graph import convert
 from models.templates import ChatTemplate
 from models.tokenizer import Tokenizer
 from tests.models.alone import Alone
-from tests.models.tiny import TEMPLATE, TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TEMPLATE, TOKENS, TinyModel, write_tiny
 
 CONTEXT = 1024
 SCHEMA = {
@@ -54,7 +54,7 @@ Made = Callable[[str | None], Alone]
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A small model of float32 weights, with any template: several tokens computed at once come out as one by one."""
     folder = tmp_path_factory.mktemp("forms")
-    model = TinyLlama(matrices=Type.F32, embedding=Type.F32, context_tokens=CONTEXT)
+    model = TinyModel(matrices=Type.F32, embedding=Type.F32, context_tokens=CONTEXT)
     path = write_tiny(folder / "tiny.gguf", model, {"tokenizer.ggml.add_bos_token": True})
     convert(path, folder / "graph")
     with GgufFile.open(path) as file:

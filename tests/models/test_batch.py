@@ -25,7 +25,7 @@ from models.graph import convert
 from models.templates import ChatTemplate
 from models.tokenizer import Tokenizer
 from tests.models.alone import Alone
-from tests.models.tiny import TEMPLATE, TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TEMPLATE, TOKENS, TinyModel, write_tiny
 
 CONTEXT = 1024
 SLOTS = 4
@@ -36,7 +36,7 @@ ENDLESS = {"tokenizer.ggml.eos_token_id": None, "tokenizer.ggml.token_type": [1,
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Alone:
     """Build a small float32 model, which rounds alike however it is computed; with the folder of its graph."""
     folder = tmp_path_factory.mktemp("batch")
-    model = TinyLlama(matrices=Type.F32, embedding=Type.F32, context_tokens=CONTEXT)
+    model = TinyModel(matrices=Type.F32, embedding=Type.F32, context_tokens=CONTEXT)
     path = write_tiny(folder / "tiny.gguf", model, ENDLESS)
     convert(path, folder / "graph")
     with GgufFile.open(path) as file:
@@ -212,7 +212,7 @@ def test_what_nobody_foresaw_ends_one_answer(alone: Alone) -> None:
 
 def test_a_model_that_computes_no_numbers_ends_all_its_answers(alone: Alone, tmp_path: Path) -> None:
     """Each with an error; the batch is empty then."""
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(), ENDLESS)
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel(), ENDLESS)
     convert(path, tmp_path / "graph")
     data = tmp_path / "graph" / DATA_FILE
     data.write_bytes(b"\xff" * data.stat().st_size)
@@ -240,7 +240,7 @@ def test_who_is_abandoned_is_named(batch: Batch) -> None:
 def test_a_vocabulary_of_another_size_is_refused(alone: Alone, tmp_path: Path) -> None:
     """A tokenizer that can say ids the embedding has not is of another model."""
     tokens = {"tokenizer.ggml.tokens": list(TOKENS[:-1]), "tokenizer.ggml.merges": ["t h"]}
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(), tokens | {"tokenizer.ggml.token_type": None})
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel(), tokens | {"tokenizer.ggml.token_type": None})
     with GgufFile.open(path) as file:
         generator = Generator(Tokenizer.from_gguf(file), None, context_tokens=64)
     with pytest.raises(CorruptModelError, match="263 tokens, the embedding 264 rows"):

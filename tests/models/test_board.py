@@ -9,7 +9,7 @@ from models.board import CPUINFO, OVERRIDE, board_profile
 from models.core.graph_info import MODEL_FILE, PREFILL_FILE
 from models.core.worker_protocol import Convert, Ready
 from models.worker_process import WorkerProcess
-from tests.models.tiny import TinyLlama, write_tiny
+from tests.models.tiny import TinyModel, write_tiny
 
 
 def test_the_processor_decides(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_this_machine_has_a_profile() -> None:
 
 async def test_an_owners_choice_reaches_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This much of the environment is passed on; whoever chooses other forms later does not get the old ones."""
-    gguf = write_tiny(tmp_path / "tiny.gguf", TinyLlama())
+    gguf = write_tiny(tmp_path / "tiny.gguf", TinyModel())
     for forms, operator in (("exact/exact", b"MatMulNBits"), ("int8/int8", b"MatMulIntegerToFloat")):
         monkeypatch.setenv(OVERRIDE, forms)
         worker = await WorkerProcess.start()

@@ -9,7 +9,7 @@ from models.calibration import MAX_CALIBRATION_TOKENS, calibration_ids
 from models.gguf import GgufFile
 from models.tokenizer import Tokenizer
 from tests.models.test_quality import PROSE
-from tests.models.tiny import TinyLlama, write_tiny
+from tests.models.tiny import TinyModel, write_tiny
 
 TEXT = Path(calibration.__file__).with_name("calibration.txt")
 BEGINNING = {"tokenizer.ggml.add_bos_token": True}
@@ -18,7 +18,7 @@ BEGINNING = {"tokenizer.ggml.add_bos_token": True}
 @pytest.fixture
 def tokenizer(tmp_path: Path) -> Tokenizer:
     """Build a vocabulary of bytes that wants a token in front of every text."""
-    with GgufFile.open(write_tiny(tmp_path / "tiny.gguf", TinyLlama(layers=1), BEGINNING)) as gguf:
+    with GgufFile.open(write_tiny(tmp_path / "tiny.gguf", TinyModel(layers=1), BEGINNING)) as gguf:
         return Tokenizer.from_gguf(gguf)
 
 

@@ -12,7 +12,7 @@ from models.card_worker import main, said_by
 from models.core import canonical_json
 from models.core.card import Card, Parent
 from models.errors import InvalidCardError
-from tests.models.tiny import TinyLlama, write_tiny
+from tests.models.tiny import TinyModel, write_tiny
 
 METADATA: dict[str, object] = {
     "general.architecture": "llama",
@@ -99,7 +99,7 @@ def test_any_metadata_makes_a_card(metadata: dict[str, object]) -> None:
 
 def test_a_file_is_read_by_the_worker(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """It counts the weights and prints one canonical object."""
-    model = TinyLlama()
+    model = TinyModel()
     path = write_tiny(tmp_path / "tiny.gguf", model, {"general.license": "cc0-1.0"})
     assert main([str(path)]) == 0
     printed = canonical_json.loads(capfdbinary.readouterr().out, limit_bytes=10_000)

@@ -9,7 +9,7 @@ import pytest
 
 from models.card_reading import read_gguf
 from models.errors import CorruptModelError, ModelsError, UnsupportedModelError, WorkerDiedError
-from tests.models.tiny import TinyLlama, write_tiny
+from tests.models.tiny import TinyModel, write_tiny
 from tests.models.waiting import until
 
 NOWHERE = Path("/nowhere.gguf")
@@ -23,7 +23,7 @@ def _scores_of_children() -> list[str]:
 
 async def test_a_file_is_read(tmp_path: Path) -> None:
     """By the real process."""
-    known = await read_gguf(write_tiny(tmp_path / "tiny.gguf", TinyLlama(), {"general.license": "mit"}))
+    known = await read_gguf(write_tiny(tmp_path / "tiny.gguf", TinyModel(), {"general.license": "mit"}))
     assert (known["licence"], known["quantisation"]) == ("MIT", "Q4_1, Q8_0")
 
 

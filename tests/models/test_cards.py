@@ -15,7 +15,7 @@ from models.errors import CorruptStoreError
 from models.store import Details, ModelStore, StoredModel
 from tests.models.core.test_release import OTHER_PUBLIC, PUBLIC, sign, verify
 from tests.models.files import entry_for, file_entry, sha256_of
-from tests.models.tiny import TinyLlama, write_tiny
+from tests.models.tiny import TinyModel, write_tiny
 
 DETAILS = Details(licence="apache-2.0", description="a\ntest", source="file:/x")
 CARD = Card(name="Cicero", licence="MIT", bad_at="Greek")
@@ -144,7 +144,7 @@ def test_owner_and_publisher_must_both_allow_it(cards: Cards, model: StoredModel
 
 async def test_a_catalogue_model_gets_a_card(cards: Cards, store: ModelStore, tmp_path: Path) -> None:
     """From the catalogue first, then from the file; its own name is the last resort."""
-    path = write_tiny(tmp_path / "t.gguf", TinyLlama(), {"general.license": "mit", "general.description": "not taken"})
+    path = write_tiny(tmp_path / "t.gguf", TinyModel(), {"general.license": "mit", "general.description": "not taken"})
     entry = replace(file_entry("tiny", path), card=Card(name="unknown", bad_at="everything"))
     blob = Blob(GGUF, entry.sha256, entry.size_bytes)
     with path.open("rb") as file:

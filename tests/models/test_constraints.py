@@ -15,7 +15,7 @@ from models.errors import InvalidRequestError
 from models.gguf import GgufFile
 from models.tokenizer import Tokenizer
 from tests.models.memory import peak_growth_bytes
-from tests.models.tiny import TinyLlama, write_tiny
+from tests.models.tiny import TinyModel, write_tiny
 
 PERSON = {
     "type": "object",
@@ -41,7 +41,7 @@ WEATHER = {
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     """A byte-level vocabulary."""
-    with GgufFile.open(write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.gguf", TinyLlama())) as file:
+    with GgufFile.open(write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.gguf", TinyModel())) as file:
         return Tokenizer.from_gguf(file)
 
 
@@ -218,9 +218,9 @@ def test_tools_that_must_be_called_are_bounded_together(constraints: Constraints
 
 def test_a_model_whose_answers_never_end_fits_a_form_too(tmp_path: Path) -> None:
     """The end of the form is the end of the answer; what may go on does, but with nothing that is no token."""
-    size = TinyLlama().vocabulary
+    size = TinyModel().vocabulary
     metadata: dict[str, object] = {"tokenizer.ggml.eos_token_id": None, "tokenizer.ggml.token_type": [1] * size}
-    with GgufFile.open(write_tiny(tmp_path / "tiny.gguf", TinyLlama(), metadata)) as file:
+    with GgufFile.open(write_tiny(tmp_path / "tiny.gguf", TinyModel(), metadata)) as file:
         endless = Tokenizer.from_gguf(file)
     constraints = Constraints(endless)
     one = matcher(constraints, {"type": "boolean"})

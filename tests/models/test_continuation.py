@@ -16,7 +16,7 @@ from models.graph import convert
 from models.templates import ChatTemplate
 from models.tokenizer import Tokenizer
 from tests.models.alone import Alone
-from tests.models.tiny import TEMPLATE, TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TEMPLATE, TOKENS, TinyModel, write_tiny
 
 CONTEXT = 96
 ENDLESS: dict[str, object] = {
@@ -39,7 +39,7 @@ def _generator(path: Path, *, context_tokens: int = CONTEXT, threads: int = 1) -
 @pytest.fixture(scope="module")
 def gguf_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model of float32 weights: several tokens computed at once come out as one by one."""
-    model = TinyLlama(matrices=Type.F32, embedding=Type.F32)
+    model = TinyModel(matrices=Type.F32, embedding=Type.F32)
     return write_tiny(tmp_path_factory.mktemp("continuation") / "tiny.gguf", model, ENDLESS)
 
 
@@ -181,7 +181,7 @@ def test_a_beginning_this_model_cannot_have_given_is_refused(
 
 def test_a_token_that_ends_answers_is_no_part_of_one(tmp_path: Path) -> None:
     """An answer does not go on behind its end."""
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(), {**ENDLESS, "tokenizer.ggml.eos_token_id": 2})
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel(), {**ENDLESS, "tokenizer.ggml.eos_token_id": 2})
     request = replace(_request(max_tokens=9), answered=(5, 2), characters=0)
     with pytest.raises(InvalidRequestError, match=r"^answered: "):
         next(_generator(path).generate(request))

@@ -11,7 +11,7 @@ from models.core.graph_info import DATA_FILE, MODEL_FILE
 from models.engine import Engine
 from models.errors import EngineError, PromptTooLongError
 from models.graph import convert
-from tests.models.tiny import TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TOKENS, TinyModel, write_tiny
 
 IDS = [int(token) for token in np.random.default_rng(3).integers(0, len(TOKENS), 48)]
 
@@ -20,7 +20,7 @@ IDS = [int(token) for token in np.random.default_rng(3).integers(0, len(TOKENS),
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Convert a small float32 model, which rounds alike however many tokens run at a time."""
     folder = tmp_path_factory.mktemp("engine")
-    model = TinyLlama(matrices=Type.F32, embedding=Type.F32, context_tokens=2 * MOST_TOKENS)
+    model = TinyModel(matrices=Type.F32, embedding=Type.F32, context_tokens=2 * MOST_TOKENS)
     convert(write_tiny(folder / "tiny.gguf", model), folder / "graph")
     return folder / "graph"
 

@@ -15,7 +15,7 @@ from models.graph import convert
 from models.templates import ChatTemplate
 from models.tokenizer import Tokenizer
 from tests.models.alone import Alone
-from tests.models.tiny import TEMPLATE, TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TEMPLATE, TOKENS, TinyModel, write_tiny
 
 CONTEXT = 96
 # Of the control tokens only the one that begins a turn is left.
@@ -23,7 +23,7 @@ TYPES: dict[str, object] = {"tokenizer.ggml.token_type": [1, 3, 1, *[1] * (len(T
 
 
 def _generator(folder: Path, metadata: dict[str, object] | None = None, template: str = TEMPLATE) -> Alone:
-    path = write_tiny(folder / "tiny.gguf", TinyLlama(), metadata)
+    path = write_tiny(folder / "tiny.gguf", TinyModel(), metadata)
     convert(path, folder / "graph")
     with GgufFile.open(path) as file:
         tokenizer = Tokenizer.from_gguf(file)

@@ -10,13 +10,13 @@ from gguf import GGMLQuantizationType as Type
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.architecture import LlamaConfig
+from models.architecture import DecoderConfig
 from models.core.block_formats import TensorType
 from models.errors import CorruptModelError, ModelsError, UnsupportedModelError
 from models.gguf import GgufFile
 from models.tokenizer import Tokenizer
 from tests.models.memory import peak_growth_bytes
-from tests.models.tiny import TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TOKENS, TinyModel, write_tiny
 
 KEY, STRING, UINT32, ARRAY = b"\x03\0\0\0\0\0\0\0abc", 8, 4, 9
 
@@ -24,7 +24,7 @@ KEY, STRING, UINT32, ARRAY = b"\x03\0\0\0\0\0\0\0abc", 8, 4, 9
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write one small model for the tests of this module."""
-    model = TinyLlama(layers=1, types={"attn_q.weight": Type.Q4_0, "attn_k.weight": Type.F16})
+    model = TinyModel(layers=1, types={"attn_q.weight": Type.Q4_0, "attn_k.weight": Type.F16})
     return write_tiny(tmp_path_factory.mktemp("gguf") / "tiny.gguf", model)
 
 
@@ -247,7 +247,7 @@ def _use(file: GgufFile) -> None:
     """Do with a file what converting and loading do before any arithmetic."""
     for name in file.tensors:
         assert file.data(name).nbytes == file.tensors[name].nbytes
-    config = LlamaConfig.from_gguf(file)
+    config = DecoderConfig.from_gguf(file)
     assert config.vocabulary > 0
     assert Tokenizer.from_gguf(file).size > 0
 

@@ -16,7 +16,7 @@ from models.key_value_scales import KeyValueScales
 from models.templates import ChatTemplate
 from models.tokenizer import Tokenizer
 from tests.models.counting import CountingEngine
-from tests.models.tiny import TEMPLATE, TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TEMPLATE, TOKENS, TinyModel, write_tiny
 
 CONTEXT = 512
 ENDLESS = {"tokenizer.ggml.eos_token_id": None, "tokenizer.ggml.token_type": [1, 3, 1, *[1] * (len(TOKENS) - 3)]}
@@ -26,7 +26,7 @@ QUESTION = "the thing in a bin, the thing in a bin, the thing in"
 class Answering:
     """A model that answers with guesses or without."""
 
-    def __init__(self, folder: Path, model: TinyLlama, *, int8: bool) -> None:
+    def __init__(self, folder: Path, model: TinyModel, *, int8: bool) -> None:
         path = write_tiny(folder / "tiny.gguf", model, ENDLESS)
         convert(path, folder / "graph")
         if int8:
@@ -58,7 +58,7 @@ class Answering:
 @pytest.fixture(scope="module")
 def exact(tmp_path_factory: pytest.TempPathFactory) -> Answering:
     """A model whose tokens have the same logits in any company, on every processor: float32, its cache in int8."""
-    model = TinyLlama(matrices=Type.F32, embedding=Type.F32, context_tokens=CONTEXT)
+    model = TinyModel(matrices=Type.F32, embedding=Type.F32, context_tokens=CONTEXT)
     return Answering(tmp_path_factory.mktemp("exact"), model, int8=True)
 
 
@@ -117,7 +117,7 @@ def test_nothing_is_guessed_beside_others(exact: Answering) -> None:
 
 def test_nothing_is_guessed_where_company_changes_the_logits(tmp_path: Path) -> None:
     """As on a float32 cache: it is seen at the first guess, and the answer is what it would have been."""
-    model = TinyLlama(matrices=Type.F32, embedding=Type.F32, context_tokens=CONTEXT)
+    model = TinyModel(matrices=Type.F32, embedding=Type.F32, context_tokens=CONTEXT)
     inexact = Answering(tmp_path, model, int8=False)
     plain = inexact.ids(ask(max_tokens=100), guesses=False)
     batch = inexact.batch(guesses=True)

@@ -34,7 +34,7 @@ from models.host import MAX_WAITING, EngineHost
 from models.store import ModelStore, StoredModel
 from models.worker_process import board_memory_bytes, worker_environment
 from tests.models.files import file_entry
-from tests.models.tiny import TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TOKENS, TinyModel, write_tiny
 from tests.models.waiting import until
 
 ENDLESS = {"tokenizer.ggml.eos_token_id": None, "tokenizer.ggml.token_type": [1] * len(TOKENS)}  # no token ends it
@@ -69,7 +69,7 @@ async def host(store: ModelStore, tmp_path: Path) -> AsyncIterator[EngineHost]:
 
 
 async def _stored(store: ModelStore, tmp_path: Path, name: str, *, seed: int) -> StoredModel:
-    path = write_tiny(tmp_path / f"{name}.gguf", TinyLlama(seed=seed, context_tokens=CONTEXT_TOKENS), ENDLESS)
+    path = write_tiny(tmp_path / f"{name}.gguf", TinyModel(seed=seed, context_tokens=CONTEXT_TOKENS), ENDLESS)
     return await _pulled(store, tmp_path, name, path)
 
 
@@ -330,7 +330,7 @@ async def test_a_broken_model_file_is_named_and_harms_nothing_else(
 
 async def test_a_model_without_a_template_completes_texts(host: EngineHost, store: ModelStore, tmp_path: Path) -> None:
     """It is no chat model, and says so to whoever wants to talk."""
-    base = write_tiny(tmp_path / "base.gguf", TinyLlama(seed=3), {"tokenizer.chat_template": None})
+    base = write_tiny(tmp_path / "base.gguf", TinyModel(seed=3), {"tokenizer.chat_template": None})
     pulled = await _pulled(store, tmp_path, "base", base)
     with pytest.raises(NoTemplateError, match="chat template"):
         await _answer(host, pulled, _ask())

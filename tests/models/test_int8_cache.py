@@ -19,21 +19,21 @@ from models.key_value_scales import KeyValueScales
 from models.kv_cache import KeyValueCache
 from models.prefill import OPEN_TOKENS, PrefillGraph
 from models.tokenizer import Tokenizer
-from tests.models.tiny import TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TOKENS, TinyModel, write_tiny
 
 IDS = [TOKENS.index(letter) for letter in "theĠstationĠatĠnightĠhadĠnoĠlampĠ;ĠsheĠreadĠ12Ġletters."][:60]
 ROUNDING = 0.05  # relative rms of the logits; weights drawn by lot make more of it than trained ones
 MODELS = {
-    "heads of 16": TinyLlama(matrices=Type.F32, embedding=Type.F32),
-    "heads of 48": TinyLlama(matrices=Type.F32, embedding=Type.F32, head_dim=48, heads=2, kv_heads=1),
-    "heads of 64": TinyLlama(matrices=Type.F32, embedding=Type.F32, head_dim=64),
-    "heads of 128": TinyLlama(matrices=Type.F32, embedding=Type.F32, head_dim=128, heads=6, kv_heads=2),
-    "a head for each": TinyLlama(matrices=Type.F32, embedding=Type.F32, kv_heads=4),
-    "keys and values of two types": TinyLlama(matrices=Type.F32, embedding=Type.F32, types={"attn_v.weight": Type.F16}),
+    "heads of 16": TinyModel(matrices=Type.F32, embedding=Type.F32),
+    "heads of 48": TinyModel(matrices=Type.F32, embedding=Type.F32, head_dim=48, heads=2, kv_heads=1),
+    "heads of 64": TinyModel(matrices=Type.F32, embedding=Type.F32, head_dim=64),
+    "heads of 128": TinyModel(matrices=Type.F32, embedding=Type.F32, head_dim=128, heads=6, kv_heads=2),
+    "a head for each": TinyModel(matrices=Type.F32, embedding=Type.F32, kv_heads=4),
+    "keys and values of two types": TinyModel(matrices=Type.F32, embedding=Type.F32, types={"attn_v.weight": Type.F16}),
 }
 
 
-def _measured(folder: Path, model: TinyLlama) -> tuple[Path, KeyValueScales]:
+def _measured(folder: Path, model: TinyModel) -> tuple[Path, KeyValueScales]:
     path = write_tiny(folder / "tiny.gguf", model)
     convert(path, folder / "graph")
     calibrate(path, folder / "graph", threads=1, progress=lambda _: None)
@@ -60,7 +60,7 @@ def test_logits_are_those_of_the_float32_cache(name: str, tmp_path: Path) -> Non
 
 def test_a_segment_is_restored_as_it_was(tmp_path: Path) -> None:
     """What follows is computed to the same bits."""
-    graph, scales = _measured(tmp_path, TinyLlama())
+    graph, scales = _measured(tmp_path, TinyModel())
     engine = Engine(graph, threads=1, context_tokens=64, scales=scales)
     engine.append(0, 0, IDS[:40])
     segment = engine.cache.saved(0, 0, 40)
@@ -95,7 +95,7 @@ def test_the_graph_for_prompts_fills_the_cache_as_the_other_does(name: str, tmp_
 
 def test_sequences_side_by_side_are_those_of_each_alone(tmp_path: Path) -> None:
     """Of several lengths, to the same bits; with weights whose products round alike on every processor."""
-    graph, scales = _measured(tmp_path, TinyLlama(matrices=Type.F32, embedding=Type.F32))
+    graph, scales = _measured(tmp_path, TinyModel(matrices=Type.F32, embedding=Type.F32))
     lengths = (10, 33, 21)
     together = Engine(graph, threads=1, context_tokens=64, slots=3, scales=scales)
     alone = Engine(graph, threads=1, context_tokens=64, scales=scales)
@@ -109,7 +109,7 @@ def test_sequences_side_by_side_are_those_of_each_alone(tmp_path: Path) -> None:
 
 def test_a_prompt_goes_through_the_graph_for_prompts(tmp_path: Path) -> None:
     """What follows it is what follows it without."""
-    model = TinyLlama(matrices=Type.F32, embedding=Type.F32, context_tokens=4 * OPEN_TOKENS)
+    model = TinyModel(matrices=Type.F32, embedding=Type.F32, context_tokens=4 * OPEN_TOKENS)
     graph, scales = _measured(tmp_path, model)
     ids = IDS * (2 * OPEN_TOKENS // len(IDS))
     exact, engine = (Engine(graph, threads=1, context_tokens=0, slots=2, scales=one) for one in (None, scales))
@@ -121,14 +121,14 @@ def test_a_prompt_goes_through_the_graph_for_prompts(tmp_path: Path) -> None:
 
 def test_a_token_takes_a_quarter(tmp_path: Path) -> None:
     """One byte for each number instead of four."""
-    graph, scales = _measured(tmp_path, TinyLlama())
+    graph, scales = _measured(tmp_path, TinyModel())
     wide, narrow = (Engine(graph, threads=1, context_tokens=64, scales=one).cache for one in (None, scales))
     assert wide.token_bytes == 4 * narrow.token_bytes
 
 
 def test_scales_of_another_model_are_refused(tmp_path: Path) -> None:
     """Its layers are others."""
-    graph, _ = _measured(tmp_path, TinyLlama())
+    graph, _ = _measured(tmp_path, TinyModel())
     with pytest.raises(EngineError, match="another model's"):
         Engine(graph, threads=1, context_tokens=64, scales=KeyValueScales(np.ones((2, 2, 2, 32), np.float32)))
 
@@ -136,7 +136,7 @@ def test_scales_of_another_model_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("begins", [False, True])
 def test_pieces_are_from_all_over_the_text(begins: bool, tmp_path: Path) -> None:  # noqa: FBT001  a parameter of pytest
     """From its beginning to its end, none longer than is measured at once, each begun as the model wants it."""
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(), {"tokenizer.ggml.add_bos_token": begins})
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel(), {"tokenizer.ggml.add_bos_token": begins})
     with GgufFile.open(path) as gguf:
         tokenizer = Tokenizer.from_gguf(gguf)
     text, windows = calibration_ids(tokenizer), measured_windows(tokenizer)
@@ -148,7 +148,7 @@ def test_pieces_are_from_all_over_the_text(begins: bool, tmp_path: Path) -> None
 
 def test_the_caller_hears_how_far_it_is(tmp_path: Path) -> None:
     """After each piece; a model that knows fewer tokens than a piece has is measured too."""
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(context_tokens=WINDOW // 2))
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel(context_tokens=WINDOW // 2))
     convert(path, tmp_path / "graph")
     heard: list[float] = []
     calibrate(path, tmp_path / "graph", threads=1, progress=heard.append)
@@ -158,7 +158,7 @@ def test_the_caller_hears_how_far_it_is(tmp_path: Path) -> None:
 def test_a_vocabulary_without_letters_is_refused(tmp_path: Path) -> None:
     """No piece of any text can be cut from it."""
     only = {"tokenizer.ggml.tokens": ["<a>", "<b>", "<a><b>"], "tokenizer.ggml.merges": ["<a> <b>"]}
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(vocabulary=3), only | {"tokenizer.ggml.token_type": [3] * 3})
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel(vocabulary=3), only | {"tokenizer.ggml.token_type": [3] * 3})
     convert(path, tmp_path / "graph")
     with pytest.raises(CorruptModelError, match="no words"):
         calibrate(path, tmp_path / "graph", threads=1, progress=lambda _: None)
@@ -166,7 +166,7 @@ def test_a_vocabulary_without_letters_is_refused(tmp_path: Path) -> None:
 
 def test_a_model_that_computes_no_numbers_is_refused(tmp_path: Path) -> None:
     """It would be told at the first question; a pull tells it before."""
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(matrices=Type.F32))
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel(matrices=Type.F32))
     convert(path, tmp_path / "graph")
     data = tmp_path / "graph" / DATA_FILE
     data.write_bytes(b"\xff" * data.stat().st_size)  # NaN, wherever it is read as float32
@@ -176,7 +176,7 @@ def test_a_model_that_computes_no_numbers_is_refused(tmp_path: Path) -> None:
 
 def test_a_vocabulary_beyond_the_embedding_is_refused(tmp_path: Path) -> None:
     """Plain text has words that the model has no weights for."""
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(vocabulary=64))
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel(vocabulary=64))
     convert(path, tmp_path / "graph")
     with pytest.raises(CorruptModelError, match="vocabulary"):
         calibrate(path, tmp_path / "graph", threads=1, progress=lambda _: None)
@@ -184,7 +184,7 @@ def test_a_vocabulary_beyond_the_embedding_is_refused(tmp_path: Path) -> None:
 
 def test_a_context_that_nobody_chose_is_the_models(tmp_path: Path) -> None:
     """How much of it the memory holds is the worker's business, see `MemoryNeed.room`."""
-    graph, scales = _measured(tmp_path, TinyLlama(context_tokens=700))
+    graph, scales = _measured(tmp_path, TinyModel(context_tokens=700))
     engine = Engine(graph, threads=1, context_tokens=0, scales=scales)
     assert engine.context_tokens == 700
 

@@ -24,7 +24,7 @@ from models.int8_weights import int8_bytes
 from models.session import open_session
 from tests.models.int8_error import TOLERANCE, relative_error
 from tests.models.reference import reference_logits
-from tests.models.tiny import TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TOKENS, TinyModel, write_tiny
 
 IDS = [int(token) for token in np.random.default_rng(7).integers(0, len(TOKENS), 140)]
 INT8 = BoardProfile.parse("int8/int8")
@@ -32,13 +32,13 @@ EXACT_INT8 = BoardProfile.parse("exact/int8")
 ALONE = {MODEL_FILE, DATA_FILE, INT8_CACHE_FILE, INT8_CACHE_PREFILL_FILE}  # of a graph in one form
 
 MODELS = {
-    "Q4_0": TinyLlama(matrices=Type.Q4_0, embedding=Type.Q4_0),
-    "Q4_1": TinyLlama(matrices=Type.Q4_1, embedding=Type.Q4_1),
-    "Q8_0": TinyLlama(matrices=Type.Q8_0, embedding=Type.Q8_0),
-    "a width that is no power of two": TinyLlama(width=288, heads=6, kv_heads=3, head_dim=48, feed_forward=160),
-    "untied": TinyLlama(tied=False),
-    "RoPE factors": TinyLlama(rope_factors=True, rope_base=500_000.0),
-    "a type for every tensor": TinyLlama(
+    "Q4_0": TinyModel(matrices=Type.Q4_0, embedding=Type.Q4_0),
+    "Q4_1": TinyModel(matrices=Type.Q4_1, embedding=Type.Q4_1),
+    "Q8_0": TinyModel(matrices=Type.Q8_0, embedding=Type.Q8_0),
+    "a width that is no power of two": TinyModel(width=288, heads=6, kv_heads=3, head_dim=48, feed_forward=160),
+    "untied": TinyModel(tied=False),
+    "RoPE factors": TinyModel(rope_factors=True, rope_base=500_000.0),
+    "a type for every tensor": TinyModel(
         types={"attn_q.weight": Type.Q4_0, "attn_k.weight": Type.Q8_0, "ffn_up.weight": Type.Q4_0}
     ),
 }
@@ -71,7 +71,7 @@ def test_the_exact_form_goes_on_from_a_prompt_of_the_int8_form(name: str, tmp_pa
 
 def test_what_one_sequence_gets_does_not_depend_on_another(tmp_path: Path) -> None:
     """Two sequences in one run get the bits that each gets alone: nothing of a question shows in another's answer."""
-    info = convert(write_tiny(tmp_path / "tiny.gguf", TinyLlama()), tmp_path / "graph", profile=INT8)
+    info = convert(write_tiny(tmp_path / "tiny.gguf", TinyModel()), tmp_path / "graph", profile=INT8)
     session = open_session(tmp_path / "graph", threads=1)
 
     def logits(tokens: list[int]) -> npt.NDArray[np.float32]:
@@ -95,7 +95,7 @@ def test_what_one_sequence_gets_does_not_depend_on_another(tmp_path: Path) -> No
 @pytest.mark.parametrize("profile", [INT8, EXACT_INT8], ids=str)
 def test_the_same_file_gives_the_same_bytes(profile: BoardProfile, tmp_path: Path) -> None:
     """Both graphs and their data depend on nothing but the file and the profile."""
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama())
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel())
     convert(path, tmp_path / "one", profile=profile)
     convert(path, tmp_path / "two", profile=profile)
     for file in (tmp_path / "one").iterdir():
@@ -108,7 +108,7 @@ def _files(folder: Path) -> set[str]:
 
 def test_the_second_form_shares_what_is_the_same(tmp_path: Path) -> None:
     """Embedding and rotations are in the model's own data; the int8 matrices take a byte a weight."""
-    convert(write_tiny(tmp_path / "tiny.gguf", TinyLlama()), tmp_path / "graph", profile=EXACT_INT8)
+    convert(write_tiny(tmp_path / "tiny.gguf", TinyModel()), tmp_path / "graph", profile=EXACT_INT8)
     assert _files(tmp_path / "graph") == ALONE | {PREFILL_FILE, PREFILL_DATA_FILE}
     with GgufFile.open(tmp_path / "tiny.gguf") as gguf:
         bound = int8_bytes(gguf)
@@ -117,7 +117,7 @@ def test_the_second_form_shares_what_is_the_same(tmp_path: Path) -> None:
 
 def test_a_full_disk_costs_the_second_form_only(tmp_path: Path) -> None:
     """Where the room is needed for other things, prompts go through the one graph."""
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama())
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel())
     convert(path, tmp_path / "graph", profile=EXACT_INT8, spare_bytes=2**60)
     assert _files(tmp_path / "graph") == ALONE
 
@@ -126,7 +126,7 @@ def test_a_full_disk_costs_the_second_form_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("profile", [INT8, EXACT_INT8], ids=str)
 def test_whoever_keeps_wide_matrices_wants_them_exact(kind: Type, profile: BoardProfile, tmp_path: Path) -> None:
     """One matrix of 16 or 32 bits, and the model has the exact form alone."""
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(types={"ffn_down.weight": kind}))
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel(types={"ffn_down.weight": kind}))
     convert(path, tmp_path / "graph", profile=profile)
     convert(path, tmp_path / "exact")
     assert _files(tmp_path / "graph") == ALONE
@@ -136,7 +136,7 @@ def test_whoever_keeps_wide_matrices_wants_them_exact(kind: Type, profile: Board
 def test_progress_comes_to_an_end_once(tmp_path: Path) -> None:
     """The done part grows over both forms and ends at 1."""
     heard: list[float] = []
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama())
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel())
     convert(path, tmp_path / "graph", profile=EXACT_INT8, progress=heard.append)
     assert sorted(heard) == heard
     assert pytest.approx(1, abs=0.2) == heard[-1]
@@ -145,7 +145,7 @@ def test_progress_comes_to_an_end_once(tmp_path: Path) -> None:
 def test_a_hostile_files_scales_do_no_harm(tmp_path: Path) -> None:
     """Infinities in the weights give a graph that loads; what it says is nobody's business."""
     path = write_tiny(
-        tmp_path / "tiny.gguf", TinyLlama(matrices=Type.Q8_0, embedding=Type.Q8_0, context_tokens=len(IDS))
+        tmp_path / "tiny.gguf", TinyModel(matrices=Type.Q8_0, embedding=Type.Q8_0, context_tokens=len(IDS))
     )
     data = path.read_bytes()
     half = len(data) // 4 * 2

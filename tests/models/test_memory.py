@@ -18,7 +18,7 @@ from models.key_value_scales import KeyValueScales
 from models.kv_cache import KeyValueCache
 from models.memory import KV_BYTES, need_of
 from models.worker_process import WorkerProcess
-from tests.models.tiny import TinyLlama, write_tiny
+from tests.models.tiny import TinyModel, write_tiny
 
 # The goal is 0.6, which the benchmarks measure; a megabyte or two is the machine's, and the coverage's.
 MOST_PART = 0.65
@@ -28,7 +28,7 @@ def test_what_a_token_reads_counts(tmp_path: Path) -> None:
     """A head is read whole for every token, an embedding besides it by the row."""
     weights = {}
     for tied in (True, False):
-        model = TinyLlama(matrices=Type.F32, embedding=Type.F32, tied=tied)
+        model = TinyModel(matrices=Type.F32, embedding=Type.F32, tied=tied)
         with GgufFile.open(write_tiny(tmp_path / f"{tied}.gguf", model)) as file:
             need = need_of(file, chunk_tokens=512, kv_cache="float32")
             weights[tied] = need.weights_bytes
@@ -39,7 +39,7 @@ def test_what_a_token_reads_counts(tmp_path: Path) -> None:
 
 def test_a_byte_is_reckoned_for_each_number_of_an_int8_cache(tmp_path: Path) -> None:
     """A quarter of what float32 takes, and what the cache itself says of a token."""
-    model = TinyLlama()
+    model = TinyModel()
     path = write_tiny(tmp_path / "tiny.gguf", model)
     info = convert(path, tmp_path / "graph")
     with GgufFile.open(path) as file:
@@ -55,7 +55,7 @@ def test_a_byte_is_reckoned_for_each_number_of_an_int8_cache(tmp_path: Path) -> 
 @pytest.mark.parametrize("matrices", [Type.Q4_0, Type.Q4_1, Type.Q8_0])
 def test_the_int8_form_takes_a_byte_for_each_weight(matrices: Type, tmp_path: Path) -> None:
     """Of tokens, where the board uses it for them, and of the graph for prompts: what the converter writes."""
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(layers=16, width=256, feed_forward=512, matrices=matrices))
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel(layers=16, width=256, feed_forward=512, matrices=matrices))
     with GgufFile.open(path) as file:
         for forms, data in (("int8/int8", DATA_FILE), ("exact/int8", PREFILL_DATA_FILE)):
             profile = BoardProfile.parse(forms)
@@ -70,7 +70,7 @@ def test_the_int8_form_takes_a_byte_for_each_weight(matrices: Type, tmp_path: Pa
 
 def test_a_model_that_has_no_int8_form_is_reckoned_in_its_own(tmp_path: Path) -> None:
     """Whatever the board would like."""
-    with GgufFile.open(write_tiny(tmp_path / "tiny.gguf", TinyLlama(matrices=Type.F16))) as file:
+    with GgufFile.open(write_tiny(tmp_path / "tiny.gguf", TinyModel(matrices=Type.F16))) as file:
         needs = {need_of(file, chunk_tokens=1, kv_cache="int8", form=form) for form in GraphForm}
     assert len(needs) == 1
 

@@ -27,7 +27,7 @@ from models.graph import convert
 from models.key_value_scales import KeyValueScales
 from models.packing import pack
 from tests.models.large import write_large
-from tests.models.tiny import TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TOKENS, TinyModel, write_tiny
 
 IDS = [int(token) for token in np.random.default_rng(5).integers(0, len(TOKENS), 40)]
 
@@ -43,7 +43,7 @@ def _logits(graph: Path) -> npt.NDArray[np.float32]:
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 def test_the_numbers_are_the_same(kind: Type, tied: bool, tmp_path: Path) -> None:  # noqa: FBT001  a parameter
     """To the last bit, whatever the tensors' type."""
-    convert(write_tiny(tmp_path / "tiny.gguf", TinyLlama(matrices=kind, embedding=kind, tied=tied)), tmp_path / "graph")
+    convert(write_tiny(tmp_path / "tiny.gguf", TinyModel(matrices=kind, embedding=kind, tied=tied)), tmp_path / "graph")
     expected = _logits(tmp_path / "graph")
     pack(tmp_path / "graph")
     alone = {MODEL_FILE, INT8_CACHE_FILE, INT8_CACHE_PREFILL_FILE}
@@ -54,7 +54,7 @@ def test_the_numbers_are_the_same(kind: Type, tied: bool, tmp_path: Path) -> Non
 
 def test_prompts_are_computed_as_before_too(tmp_path: Path) -> None:
     """By the graph that is made for them, which is packed beside the other."""
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(width=128, heads=8, context_tokens=256))
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel(width=128, heads=8, context_tokens=256))
     convert(path, tmp_path / "graph", profile=BoardProfile.parse("exact/int8"))
     logits = []
     for packed in (False, True):
@@ -72,7 +72,7 @@ def test_prompts_are_computed_as_before_too(tmp_path: Path) -> None:
 def test_all_graphs_share_what_is_packed_once(profile: str, tmp_path: Path) -> None:
     """With keys and values as int8 or float32, prompts and single tokens: the same bits, from the same packed bytes."""
     graph = tmp_path / "graph"
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(width=128, heads=8, context_tokens=256))
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel(width=128, heads=8, context_tokens=256))
     info = convert(path, graph, profile=BoardProfile.parse(profile))
     scales = KeyValueScales(np.full((info.layers, 2, info.kv_heads, info.head_dim), 0.05, np.float32))
     files = [file for file in (DATA_FILE, PREFILL_DATA_FILE) if (graph / file).exists()]
@@ -112,7 +112,7 @@ def _packed_at(graph: Path, file: str, data: str) -> set[str]:
 
 def test_matrices_that_differ_in_their_scales_alone_are_not_mistaken(tmp_path: Path) -> None:
     """The runtime knows a packed matrix by a digest: it must cover more than the quants."""
-    path = write_tiny(tmp_path / "tiny.gguf", TinyLlama(matrices=Type.Q4_0))
+    path = write_tiny(tmp_path / "tiny.gguf", TinyModel(matrices=Type.Q4_0))
     with GgufFile.open(path) as file:
         first, second = (file.tensors[f"blk.{layer}.attn_output.weight"] for layer in (0, 1))
         blocks = file.data(first.name).copy().reshape(-1, 18)
@@ -127,7 +127,7 @@ def test_matrices_that_differ_in_their_scales_alone_are_not_mistaken(tmp_path: P
     np.testing.assert_array_equal(expected, _logits(tmp_path / "graph"))
 
 
-WEIGHTY = TinyLlama(
+WEIGHTY = TinyModel(
     layers=8, width=1024, heads=16, kv_heads=16, head_dim=64, feed_forward=2048, matrices=Type.Q4_0, embedding=Type.Q4_0
 )
 LOAD = """
@@ -172,7 +172,7 @@ def _interrupt(done: float) -> None:
 def test_where_it_fails_the_graph_is_as_it_was(interrupted: bool, tmp_path: Path) -> None:  # noqa: FBT001  a parameter
     """Broken off half way, or without room on the disk, it leaves no file and no byte more."""
     graph = tmp_path / "graph"
-    convert(write_tiny(tmp_path / "tiny.gguf", TinyLlama()), graph)
+    convert(write_tiny(tmp_path / "tiny.gguf", TinyModel()), graph)
     before = {path.name: path.read_bytes() for path in graph.iterdir()}
     if interrupted:
         with pytest.raises(KeyboardInterrupt):
@@ -185,7 +185,7 @@ def test_where_it_fails_the_graph_is_as_it_was(interrupted: bool, tmp_path: Path
 
 def test_progress_rises_to_one(tmp_path: Path) -> None:
     """Progress is a rising part of the whole, and the whole at the end."""
-    convert(write_tiny(tmp_path / "tiny.gguf", TinyLlama()), tmp_path / "graph")
+    convert(write_tiny(tmp_path / "tiny.gguf", TinyModel()), tmp_path / "graph")
     heard: list[float] = []
     pack(tmp_path / "graph", progress=heard.append)
     assert sorted(heard) == heard

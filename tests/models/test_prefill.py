@@ -15,7 +15,7 @@ from models.key_value_scales import KeyValueScales
 from models.kv_cache import KeyValueCache
 from models.prefill import MIN_TOKENS, OPEN_TOKENS, PrefillGraph
 from tests.models.int8_error import TOLERANCE, relative_error
-from tests.models.tiny import TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TOKENS, TinyModel, write_tiny
 
 IDS = [int(token) for token in np.random.default_rng(5).integers(0, len(TOKENS), 2 * MOST_TOKENS)]
 ROUNDING = 0.01  # relative rms error: of sums in another order, which now and then move a quant by one
@@ -26,7 +26,7 @@ PROFILE = BoardProfile.parse("exact/int8")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Convert a small model with a graph for prompts."""
     folder = tmp_path_factory.mktemp("prefill")
-    path = write_tiny(folder / "tiny.gguf", TinyLlama(context_tokens=2 * MOST_TOKENS))
+    path = write_tiny(folder / "tiny.gguf", TinyModel(context_tokens=2 * MOST_TOKENS))
     convert(path, folder / "graph", profile=PROFILE)
     return folder / "graph"
 

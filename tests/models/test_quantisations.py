@@ -13,7 +13,7 @@ from models.graph import convert
 from tests.models.int8_error import TOLERANCE, relative_error
 from tests.models.llama_cpp import LlamaCpp
 from tests.models.reference import reference_logits
-from tests.models.tiny import TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TOKENS, TinyModel, write_tiny
 
 # Small letters: llama.cpp says nothing of tokens that end a text, or are no text.
 IDS = [TOKENS.index(chr(letter)) for letter in np.random.default_rng(7).integers(ord("a"), ord("z") + 1, 60)]
@@ -22,9 +22,9 @@ ACTIVATIONS = 0.04  # relative rms error of the logits that activations in eight
 LLAMA_CPP = 0.2  # nats that a log-probability may differ: both sides round activations, each in its own way
 
 
-def model_of(kind: Type) -> TinyLlama:
+def model_of(kind: Type) -> TinyModel:
     """A model with all its matrices in one format: wide enough for superblocks."""
-    return TinyLlama(width=256, heads=16, kv_heads=8, feed_forward=512, matrices=kind, embedding=kind)
+    return TinyModel(width=256, heads=16, kv_heads=8, feed_forward=512, matrices=kind, embedding=kind)
 
 
 @pytest.mark.parametrize("kind", [Type(kind) for kind in (*FORMATS, *PLAIN)], ids=lambda kind: kind.name)
@@ -45,7 +45,7 @@ def test_formats_of_one_input_stand_side_by_side(tmp_path: Path) -> None:
     """As in Q4_K_M files: what meets the offsets is made once for each size of block and of quants."""
     kinds = {"attn_q.weight": Type.Q4_K, "attn_k.weight": Type.Q5_K, "attn_v.weight": Type.Q6_K}
     kinds |= {"ffn_gate.weight": Type.Q4_1, "ffn_up.weight": Type.Q2_K, "ffn_down.weight": Type.Q5_1}
-    model = TinyLlama(width=256, heads=16, kv_heads=8, feed_forward=512, matrices=Type.Q4_K, types=kinds)
+    model = TinyModel(width=256, heads=16, kv_heads=8, feed_forward=512, matrices=Type.Q4_K, types=kinds)
     path = write_tiny(tmp_path / "tiny.gguf", model)
     convert(path, tmp_path / "graph")
     logits = Engine(tmp_path / "graph", threads=1, context_tokens=64).logits_for(IDS)

@@ -14,14 +14,14 @@ from models.gguf import GgufFile
 from models.tokenizer import PATTERNS, QUOTE_CLOSE, QUOTE_OPEN, Tokenizer
 from tests.models.llama_cpp import LlamaCpp
 from tests.models.test_quality import TEXTS
-from tests.models.tiny import TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TOKENS, TinyModel, write_tiny
 
 TEXT = st.text(max_size=60)
 END, START = TOKENS.index("<|im_end|>"), TOKENS.index("<|im_start|>")
 
 
 def _tokenizer(path: Path, metadata: dict[str, object] | None = None) -> Tokenizer:
-    with GgufFile.open(write_tiny(path / "tiny.gguf", TinyLlama(layers=1), metadata)) as file:
+    with GgufFile.open(write_tiny(path / "tiny.gguf", TinyModel(layers=1), metadata)) as file:
         return Tokenizer.from_gguf(file)
 
 
@@ -156,7 +156,7 @@ def both(request: pytest.FixtureRequest, smollm2_gguf: Path, tmp_path: Path) -> 
         }
         metadata |= {"tokenizer.ggml.token_type": file.metadata["tokenizer.ggml.token_type"].tolist()}  # type: ignore[union-attr]  # an array
     metadata = {key: list(value) for key, value in metadata.items()} | {"tokenizer.ggml.pre": request.param}
-    model = TinyLlama(layers=1, vocabulary=len(metadata["tokenizer.ggml.tokens"]), embedding=Type.Q4_0)
+    model = TinyModel(layers=1, vocabulary=len(metadata["tokenizer.ggml.tokens"]), embedding=Type.Q4_0)
     path = write_tiny(tmp_path / "tiny.gguf", model, metadata)
     with GgufFile.open(path) as file, LlamaCpp(path) as llama_cpp:
         yield Tokenizer.from_gguf(file), llama_cpp

@@ -48,7 +48,7 @@ from models.gguf import GgufFile
 from models.graph import convert
 from models.tokenizer import Tokenizer
 from models.worker import Worker, tell_unforeseen
-from tests.models.tiny import TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TOKENS, TinyModel, write_tiny
 
 CONTEXT_TOKENS = 32_768
 LONG = GenerationRequest((Message("user", "Hello"),), SamplingParams(max_tokens=CONTEXT_TOKENS))
@@ -127,7 +127,7 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose answers go on until they are cut."""
     endless = {"tokenizer.ggml.eos_token_id": None, "tokenizer.ggml.token_type": [1] * len(TOKENS)}
     path = tmp_path_factory.mktemp("gguf") / "sha256-tiny"
-    return write_tiny(path, TinyLlama(context_tokens=CONTEXT_TOKENS), endless)
+    return write_tiny(path, TinyModel(context_tokens=CONTEXT_TOKENS), endless)
 
 
 def _load(gguf: Path, graphs: Path, *, context_tokens: int = CONTEXT_TOKENS, template: str | None = None) -> Load:

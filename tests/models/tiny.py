@@ -1,4 +1,4 @@
-"""Small llama-architecture GGUF files with random weights and byte-level vocabularies, written with ggml's package."""
+"""Small GGUF files of every family, with random weights and byte-level vocabularies, written with ggml's package."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from gguf import GGMLQuantizationType as Type
 
+from models.architecture import FAMILIES
 from models.core.block_formats import FORMATS, TensorType
 from models.tokenizer import BYTE_OF_LETTER
 from tests.models.core.rows import random_rows, sized
@@ -37,9 +38,10 @@ DRAWN = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TinyLlama:
+class TinyModel:
     """Dimensions and quantisation of a file to write."""
 
+    family: str = "llama"
     layers: int = 2
     width: int = 64
     heads: int = 4
@@ -53,6 +55,7 @@ class TinyLlama:
     tied: bool = True
     rope_base: float = 10_000.0
     rope_factors: bool = False
+    window: int = 0
     types: Mapping[str, Type] = field(default_factory=dict)  # of single tensors, by the end of their names
     seed: int = 0
 
@@ -72,6 +75,7 @@ class TinyLlama:
                 f"blk.{layer}.ffn_up.weight": (self.feed_forward, self.width),
                 f"blk.{layer}.ffn_down.weight": (self.width, self.feed_forward),
             }
+            shapes |= {f"blk.{layer}.{name}": shape for name, shape in self._extras().items()}
         shapes["output_norm.weight"] = (self.width,)
         if not self.tied:
             shapes["output.weight"] = (self.vocabulary, self.width)
@@ -79,9 +83,21 @@ class TinyLlama:
             shapes["rope_freqs.weight"] = (self.head_dim // 2,)
         return shapes
 
+    def _extras(self) -> dict[str, tuple[int, ...]]:
+        """Name what a layer has besides, in numpy's order."""
+        about, extras = FAMILIES[self.family], dict[str, tuple[int, ...]]()
+        if about.biased:
+            kv = self.kv_heads * self.head_dim
+            extras |= {"attn_q.bias": (self.heads * self.head_dim,), "attn_k.bias": (kv,), "attn_v.bias": (kv,)}
+        if about.head_norms:
+            extras |= {"attn_q_norm.weight": (self.head_dim,), "attn_k_norm.weight": (self.head_dim,)}
+        if about.post_norms:
+            extras |= {"post_attention_norm.weight": (self.width,), "post_ffw_norm.weight": (self.width,)}
+        return extras
+
     def type_of(self, name: str) -> Type:
         """Choose the quantisation of a tensor."""
-        if name.endswith("norm.weight") or name == "rope_freqs.weight":
+        if name.endswith(("norm.weight", "bias")) or name == "rope_freqs.weight":
             return Type.F32
         for end, kind in self.types.items():
             if name.endswith(end):
@@ -89,7 +105,7 @@ class TinyLlama:
         return self.embedding if name in ("token_embd.weight", "output.weight") else self.matrices
 
 
-def write_tiny(path: Path, model: TinyLlama, metadata: Mapping[str, object] | None = None) -> Path:
+def write_tiny(path: Path, model: TinyModel, metadata: Mapping[str, object] | None = None) -> Path:
     """Write the model to `path`; `metadata` replaces or adds keys (None leaves one out)."""
     writer = metadata_writer(path, model, metadata)
     random = np.random.default_rng(model.seed)
@@ -104,9 +120,9 @@ def write_tiny(path: Path, model: TinyLlama, metadata: Mapping[str, object] | No
     return path
 
 
-def metadata_writer(path: Path, model: TinyLlama, metadata: Mapping[str, object] | None = None) -> gguf.GGUFWriter:
+def metadata_writer(path: Path, model: TinyModel, metadata: Mapping[str, object] | None = None) -> gguf.GGUFWriter:
     """Begin a file with the model's metadata; tensors are still to be added."""
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, model.family)
     for key, value in (_metadata(model) | dict(metadata or {})).items():
         if value is not None:
             writer.add_key_value(key, value, *_gguf_type(value))
@@ -134,19 +150,23 @@ def _stored(values: npt.NDArray[np.float32], kind: Type, seed: int) -> npt.NDArr
     return sized(random_rows(DRAWN[kind], seed=seed, rows=rows, blocks=blocks), DRAWN[kind], float(values.std()))
 
 
-def _metadata(model: TinyLlama) -> dict[str, object]:
-    return {
-        "llama.block_count": model.layers,
-        "llama.context_length": model.context_tokens,
-        "llama.embedding_length": model.width,
-        "llama.feed_forward_length": model.feed_forward,
-        "llama.attention.head_count": model.heads,
-        "llama.attention.head_count_kv": model.kv_heads,
-        "llama.attention.key_length": model.head_dim,
-        "llama.attention.value_length": model.head_dim,
-        "llama.attention.layer_norm_rms_epsilon": 1e-5,
-        "llama.rope.freq_base": model.rope_base,
-        "llama.rope.dimension_count": model.head_dim,
+def _metadata(model: TinyModel) -> dict[str, object]:
+    family = {
+        "block_count": model.layers,
+        "context_length": model.context_tokens,
+        "embedding_length": model.width,
+        "feed_forward_length": model.feed_forward,
+        "attention.head_count": model.heads,
+        "attention.head_count_kv": model.kv_heads,
+        "attention.key_length": model.head_dim,
+        "attention.value_length": model.head_dim,
+        "attention.layer_norm_rms_epsilon": 1e-5,
+        "rope.freq_base": model.rope_base,
+        "rope.dimension_count": model.head_dim,
+    }
+    if model.window:
+        family["attention.sliding_window"] = model.window
+    return {f"{model.family}.{key}": value for key, value in family.items()} | {
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": "smollm",
         "tokenizer.ggml.tokens": list(TOKENS),

@@ -7,7 +7,7 @@ from gguf import GGMLQuantizationType as Type
 from models.fetch import pull
 from models.store import ModelStore, StoredModel
 from tests.models.files import file_entry
-from tests.models.tiny import TOKENS, TinyLlama, write_tiny
+from tests.models.tiny import TOKENS, TinyModel, write_tiny
 
 # Without a token that ends it, an answer goes on until max_tokens or the context's end.
 ENDLESS = {"tokenizer.ggml.eos_token_id": None, "tokenizer.ggml.token_type": [1] * len(TOKENS)}
@@ -20,6 +20,6 @@ async def install_tiny(
     """Put a model into the store whose answers go on until they are cut, or may also end; `folder` is for its file."""
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  a test has nothing else to do meanwhile
     # In float32 several tokens computed at once come out as one by one, so that answers can be compared.
-    model = TinyLlama(seed=seed, context_tokens=CONTEXT_TOKENS, matrices=Type.F32, embedding=Type.F32)
+    model = TinyModel(seed=seed, context_tokens=CONTEXT_TOKENS, matrices=Type.F32, embedding=Type.F32)
     path = write_tiny(folder / f"{name}.gguf", model, ENDLESS if endless else None)
     return await pull(file_entry(name, path), store=store, cache_dir=folder, progress=lambda _: None)

@@ -1,4 +1,4 @@
-"""The nodes of a llama-architecture model over the file's own quants, in the order they run.
+"""The nodes of a decoder over the file's own quants, in the order they run.
 
 Weights keep ggml's quants, in MatMulNBits' form; what formats with minima have besides meets the sums of x's blocks in
 further columns (see core.quantization). F16, BF16 and F32 matrices are multiplied as float32: whoever keeps them that
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from models.architecture import LlamaConfig
+from models.architecture import WINDOW_ROPE_BASE, DecoderConfig
 from models.core.block_formats import BlockFormat
 from models.core.quantization import offset_spread, rope_tables
 from models.errors import CorruptModelError
@@ -30,11 +30,11 @@ SCALE_BYTES = 4
 INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level; level 1 (float32) is fourteen times slower
 
 
-class LlamaGraph:
+class DecoderGraph:
     """Builds the nodes in the order they run; a value is known by its name."""
 
     def __init__(
-        self, gguf: GgufFile, config: LlamaConfig, weights: WeightsWriter, *, with_logits: bool = True
+        self, gguf: GgufFile, config: DecoderConfig, weights: WeightsWriter, *, with_logits: bool = True
     ) -> None:
         """with_logits: False for a graph that only fills the cache; it takes no `rows`."""
         self._gguf = gguf
@@ -50,7 +50,7 @@ class LlamaGraph:
         config = self._config
         self._constants()
         embedding = self._weights.matrix("embedding", (self._part("token_embd.weight"),))
-        hidden, delta = self._embed(embedding), ""
+        hidden, delta = self._scaled(self._embed(embedding)), ""
         for layer in range(config.layers):
             hidden, delta = self._layer(layer, hidden, delta)
         if self._with_logits:
@@ -73,19 +73,29 @@ class LlamaGraph:
             *logits,
             *(helper.make_tensor_value_info(f"present.{name}", TensorProto.FLOAT, shape) for name in key_values),
         ]
-        return helper.make_graph(self._nodes, "llama", inputs, outputs, self._weights.initializers)
+        return helper.make_graph(self._nodes, "decoder", inputs, outputs, self._weights.initializers)
 
     def _constants(self) -> None:
         config = self._config
         factors = self._gguf.floats("rope_freqs.weight") if "rope_freqs.weight" in self._gguf.tensors else None
         if factors is not None and not (np.isfinite(factors).all() and (factors > 0).all()):
             raise CorruptModelError("tensor 'rope_freqs.weight' holds a factor that is not positive")
-        cosines, sines = rope_tables(
-            positions=config.context_tokens, head_dim=config.head_dim, base=config.rope_base, factors=factors
-        )
-        self._weights.constant("rope.cosines", cosines)
-        self._weights.constant("rope.sines", sines)
+        if config.rope_factor != 1.0:
+            factors = (np.float32(1) if factors is None else factors) * np.full(
+                config.head_dim // 2, config.rope_factor, np.float32
+            )
+        self._rotations("rope", config.rope_base, factors)
+        if config.window:
+            self._rotations("window_rope", WINDOW_ROPE_BASE, None)
         self._weights.constant("last_axis", np.array([-1], np.int64))
+
+    def _rotations(self, name: str, base: float, factors: npt.NDArray[np.float32] | None) -> None:
+        config = self._config
+        cosines, sines = rope_tables(
+            positions=config.context_tokens, head_dim=config.head_dim, base=base, factors=factors
+        )
+        self._weights.constant(f"{name}.cosines", cosines)
+        self._weights.constant(f"{name}.sines", sines)
 
     def _part(self, name: str, rope_heads: int | None = None) -> Part:
         return Part(info=self._gguf.tensors[name], rope_heads=rope_heads)
@@ -109,14 +119,21 @@ class LlamaGraph:
             attended = self._wanted_rows(f"{name}attended", attended, self._config.attention_width)
             hidden = self._wanted_rows(f"{name}hidden", hidden, self._config.width)
         delta = self._to_state(f"{name}output", attended, self._part(f"{source}attn_output.weight"))
+        delta = self._post_norm(f"{name}attention_post_norm", delta, f"{source}post_attention_norm.weight")
         normed, hidden = self._norm(f"{name}feed_forward_norm", hidden, delta, f"{source}ffn_norm.weight")
         gate, up = self._gate_up(layer, normed)
-        silu = self._node("QuickGelu", [gate], [f"{name}silu"], CONTRIB, alpha=1.0)
-        product = self._node("Mul", [silu, up], [f"{name}product"])
-        return hidden, self._to_state(f"{name}down", product, self._part(f"{source}ffn_down.weight"))
+        if self._config.family.gelu:
+            opened = self._node("FastGelu", [gate], [f"{name}gelu"], CONTRIB)
+        else:
+            opened = self._node("QuickGelu", [gate], [f"{name}silu"], CONTRIB, alpha=1.0)
+        product = self._node("Mul", [opened, up], [f"{name}product"])
+        delta = self._to_state(f"{name}down", product, self._part(f"{source}ffn_down.weight"))
+        return hidden, self._post_norm(f"{name}feed_forward_post_norm", delta, f"{source}post_ffw_norm.weight")
 
     def _attention(self, layer: int, normed: str) -> str:
-        config, name = self._config, f"layers.{layer}."
+        config, name, window = self._config, f"layers.{layer}.", self._config.window_of(layer)
+        rope = "window_rope" if window else "rope"
+        rotations = [f"{rope}.cosines", f"{rope}.sines"] if config.is_rotated(layer) else []
         return self._node(
             "GroupQueryAttention",
             [
@@ -125,33 +142,82 @@ class LlamaGraph:
                 f"past.{layer}.value",
                 "seqlens_k",
                 "total_sequence_length",
-                "rope.cosines",
-                "rope.sines",
+                *rotations,
             ],
             [f"{name}attention", f"present.{layer}.key", f"present.{layer}.value"],
             CONTRIB,
             num_heads=config.heads,
             kv_num_heads=config.kv_heads,
-            do_rotary=1,
-            scale=config.head_dim**-0.5,
+            do_rotary=1 if rotations else 0,
+            scale=config.query_scale,
+            **({"local_window_size": window} if window else {}),
         )
 
     def _query_key_value(self, layer: int, normed: str) -> tuple[str, str, str]:
         """Name queries, keys and values; all three packed are the first, and the others empty."""
         config, source, name = self._config, f"blk.{layer}.", f"layers.{layer}."
+        interleaved = config.family.interleaved
         parts = (
-            self._part(f"{source}attn_q.weight", config.heads),
-            self._part(f"{source}attn_k.weight", config.kv_heads),
+            self._part(f"{source}attn_q.weight", config.heads if interleaved else None),
+            self._part(f"{source}attn_k.weight", config.kv_heads if interleaved else None),
             self._part(f"{source}attn_v.weight"),
         )
         gains = f"{source}attn_norm.weight"
         if self._is_one_matrix(parts):
-            return self._from_state(f"{name}qkv", normed, parts, gains), "", ""
-        query, key, value = (
-            self._from_state(f"{name}{letter}", normed, (part,), gains)
-            for letter, part in zip("qkv", parts, strict=True)
+            packed = self._from_state(f"{name}qkv", normed, parts, gains)
+            packed = self._biased(packed, *(f"{source}attn_{letter}.bias" for letter in "qkv"))
+            if not config.family.head_norms:
+                return packed, "", ""
+            widths = self._shared_constant("qkv.widths", self._widths)
+            query, key, value = (f"{name}{letter}" for letter in "qkv")
+            self._nodes.append(helper.make_node("Split", [packed, widths], [query, key, value], name=query, axis=-1))
+        else:
+            query, key, value = (
+                self._biased(self._from_state(f"{name}{letter}", normed, (part,), gains), f"{source}attn_{letter}.bias")
+                for letter, part in zip("qkv", parts, strict=True)
+            )
+        return (
+            self._head_norm(query, f"{source}attn_q_norm.weight"),
+            self._head_norm(key, f"{source}attn_k_norm.weight"),
+            value,
         )
-        return query, key, value
+
+    def _widths(self) -> npt.NDArray[np.int64]:
+        config = self._config
+        return np.array([config.attention_width, config.kv_width, config.kv_width], np.int64)
+
+    def _biased(self, x: str, *biases: str) -> str:
+        """Add the tensors of these names, one after another, if the architecture has them."""
+        if not self._config.family.biased:
+            return x
+        bias = self._weights.constant(f"{x}.bias", np.concatenate([self._gguf.floats(one) for one in biases]))
+        return self._node("Add", [x, bias], [f"{x}.biased"])
+
+    def _head_norm(self, x: str, gains: str) -> str:
+        """Normalise each head of x (batch, tokens, heads * head size), if the architecture does."""
+        if not self._config.family.head_norms:
+            return x
+        heads = self._shared_constant("heads", lambda: np.array([0, 0, -1, self._config.head_dim], np.int64))
+        flat = self._shared_constant("heads.flat", lambda: np.array([0, 0, -1], np.int64))
+        cut = self._node("Reshape", [x, heads], [f"{x}.heads"])
+        gain = self._weights.constant(f"{x}.gain", self._gguf.floats(gains))
+        normed = self._node(
+            "SimplifiedLayerNormalization", [cut, gain], [f"{x}.normed"], axis=-1, epsilon=self._config.epsilon
+        )
+        return self._node("Reshape", [normed, flat], [f"{x}.flat"])
+
+    def _post_norm(self, name: str, delta: str, gains: str) -> str:
+        """Normalise what is added to the state, if the architecture does."""
+        if not self._config.family.post_norms:
+            return delta
+        gain = self._weights.constant(f"{name}.gain", self._gguf.floats(gains))
+        return self._node("SimplifiedLayerNormalization", [delta, gain], [name], axis=-1, epsilon=self._config.epsilon)
+
+    def _scaled(self, embedded: str) -> str:
+        if not self._config.family.scaled:
+            return embedded
+        root = self._weights.constant("embedded.root", np.array(self._config.width**0.5, np.float32))
+        return self._node("Mul", [embedded, root], ["embedded.state"])
 
     def _gate_up(self, layer: int, normed: str) -> tuple[str, str]:
         source, name = f"blk.{layer}.", f"layers.{layer}."

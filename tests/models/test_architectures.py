@@ -1,0 +1,68 @@
+"""Every supported family gives the logits that it says, and that llama.cpp gives for it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gguf import GGMLQuantizationType as Type
+
+from models.architecture import FAMILIES
+from models.core.board_profile import BoardProfile
+from models.engine import Engine
+from models.graph import convert
+from tests.models.int8_error import TOLERANCE, relative_error
+from tests.models.llama_cpp import LlamaCpp
+from tests.models.reference import reference_logits
+from tests.models.tiny import TOKENS, TinyModel, write_tiny
+
+IDS = [TOKENS.index(chr(letter)) for letter in np.random.default_rng(7).integers(ord("a"), ord("z") + 1, 60)]
+EXACT = 1e-5  # relative rms error: float32 sums in another order
+LLAMA_CPP = 0.02  # nats; it keeps keys and values as float16
+WINDOW = 8
+
+
+def model_of(family: str, kind: Type, *, layers: int = 7) -> TinyModel:
+    """A model of a family, with as many layers as its periods need."""
+    window = WINDOW if FAMILIES[family].window_period else 0
+    return TinyModel(family=family, layers=layers, matrices=kind, embedding=kind, window=window, rope_base=50_000.0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_are_those_of_the_architecture(family: str, tmp_path: Path) -> None:
+    """For a prompt in one run, for tokens one at a time, and for a prompt in pieces."""
+    path = write_tiny(tmp_path / "tiny.gguf", model_of(family, Type.F32))
+    expected = reference_logits(path, IDS)
+    convert(path, tmp_path / "graph")
+    engine = Engine(tmp_path / "graph", threads=1, context_tokens=64)
+    assert relative_error(engine.logits_for(IDS), expected) < EXACT
+    engine.append(0, 0, IDS[:20])
+    piece = engine.append(0, 20, IDS[20:50])[0].copy()
+    decoded = [engine.advance(0, [IDS[at]], [at])[0].copy() for at in range(50, len(IDS))]
+    assert relative_error(np.array([piece, *decoded]), expected[49:]) < EXACT
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("profile", ["exact/exact", "exact/int8", "int8/int8"])
+def test_quantised_models_have_the_forms_that_they_can(family: str, profile: str, tmp_path: Path) -> None:
+    """Where the state's rotation does not commute with the norms there is the exact form alone, whatever is asked."""
+    path = write_tiny(tmp_path / "tiny.gguf", model_of(family, Type.Q4_1))
+    expected = reference_logits(path, IDS)
+    convert(path, tmp_path / "graph", profile=BoardProfile.parse(profile))
+    engine = Engine(tmp_path / "graph", threads=1, context_tokens=64)
+    prompt = engine.append(0, 0, IDS[:50])[0].copy()
+    decoded = [engine.advance(0, [IDS[at]], [at])[0].copy() for at in range(50, len(IDS))]
+    assert relative_error(np.array([prompt, *decoded]), expected[49:]) < TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_llama_cpp_says_the_same(family: str, tmp_path: Path) -> None:
+    """Of each token of a text, how likely it was after those before it."""
+    path = write_tiny(tmp_path / "tiny.gguf", model_of(family, Type.F32))
+    convert(path, tmp_path / "graph")
+    logits = Engine(tmp_path / "graph", threads=1, context_tokens=64).logits_for(IDS).astype(np.float64)
+    logprobs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    with LlamaCpp(path, context_tokens=128) as llama_cpp:
+        for at in range(1, 24):
+            theirs = llama_cpp.predict(IDS[:at], IDS[at]).logprob
+            assert logprobs[at - 1, IDS[at]] == pytest.approx(theirs, abs=LLAMA_CPP)
