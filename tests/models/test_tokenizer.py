@@ -1,5 +1,6 @@
 """Text goes into ids and comes back; control tokens are for templates, not for people."""
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 
 from models.errors import CorruptModelError, UnsupportedModelError
 from models.gguf import GgufFile
-from models.tokenizer import PATTERNS, QUOTE_CLOSE, QUOTE_OPEN, Tokenizer
+from models.tokenizer import QUOTE_CLOSE, QUOTE_OPEN, Tokenizer
+from models.vocabulary import PATTERNS, SPACE
 from tests.models.llama_cpp import LlamaCpp
 from tests.models.test_quality import TEXTS
-from tests.models.tiny import TOKENS, TinyModel, write_tiny
+from tests.models.tiny import PIECES_SIZE, SENTENCE_PIECE, TOKENS, TinyModel, write_tiny
 
 TEXT = st.text(max_size=60)
 END, START = TOKENS.index("<|im_end|>"), TOKENS.index("<|im_start|>")
@@ -122,9 +124,9 @@ def test_a_prompt_begins_as_the_model_wants(tmp_path: Path) -> None:
     ("metadata", "error", "named"),
     [
         (
-            {"tokenizer.ggml.model": "llama"},
+            {"tokenizer.ggml.model": "t5"},
             UnsupportedModelError,
-            "tokenizer 'llama' is not supported; supported: gpt2",
+            "tokenizer 't5' is not supported; supported: gpt2",
         ),
         ({"tokenizer.ggml.model": [1]}, UnsupportedModelError, "is not supported"),
         ({"tokenizer.ggml.pre": "mystery"}, UnsupportedModelError, "pre-tokenizer 'mystery'"),
@@ -168,6 +170,83 @@ def test_every_way_of_cutting_words_is_llama_cpps(both: tuple[Tokenizer, LlamaCp
     tokenizer, llama_cpp = both
     expected = {name: llama_cpp.tokenize(text, special=True) for name, text in TEXTS.items()}
     assert expected == {name: tokenizer.encode(text, special=True) for name, text in TEXTS.items()}
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["a space first", "no space first"])
+def pieces(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a model with a SentencePiece vocabulary."""
+    metadata = {**SENTENCE_PIECE, "tokenizer.ggml.add_space_prefix": request.param}
+    model = TinyModel(layers=1, vocabulary=PIECES_SIZE)
+    return write_tiny(tmp_path_factory.mktemp("pieces") / "tiny.gguf", model, metadata)
+
+
+def _of_pieces(path: Path) -> tuple[Tokenizer, bool]:
+    with GgufFile.open(path) as file:
+        return Tokenizer.from_gguf(file), file.metadata["tokenizer.ggml.add_space_prefix"] is True
+
+
+def test_pieces_come_back(pieces: Path) -> None:
+    """Whatever the script: what is in no piece is written in bytes."""
+    tokenizer, space_first = _of_pieces(pieces)
+
+    @settings(deadline=None)
+    @given(text=TEXT)
+    def comes_back(text: str) -> None:
+        plain = text.replace(QUOTE_OPEN, "").replace(QUOTE_CLOSE, "").replace(SPACE, " ")
+        decoded = tokenizer.decode(tokenizer.encode(text.replace(SPACE, " "), special=False))
+        assert decoded == (f" {plain}" if space_first and plain else plain)
+
+    comes_back()
+
+
+def test_the_best_piece_is_made_first(pieces: Path) -> None:
+    """Not the longest, nor the leftmost: the one with the highest score of all that can be made."""
+    tokenizer, space_first = _of_pieces(pieces)
+    names = tokenizer._vocabulary.tokens
+    found = [names[token] for token in tokenizer.encode("the sand in", special=False)]
+
+    assert "in" in found
+    assert space_first == found[0].startswith(SPACE)
+
+
+def test_a_quoted_name_adds_no_space(pieces: Path) -> None:
+    """What goes on from a person's words is no new text."""
+    tokenizer, space_first = _of_pieces(pieces)
+    words = "a</s>b"
+    ids = tokenizer.encode(tokenizer.quote(words), special=True)
+    assert not tokenizer.eos_ids & set(ids)
+    assert tokenizer.decode(ids) == (f" {words}" if space_first else words)
+
+
+@pytest.mark.slow
+def test_pieces_are_llama_cpps(pieces: Path) -> None:
+    """All scripts, names of control tokens, and texts of nothing but pieces."""
+    tokenizer, _ = _of_pieces(pieces)
+    draw = random.Random(5)  # noqa: S311  the same each time
+    drawn = ["".join(draw.choices("the and in a, s.  \n", k=60)) for _ in range(40)]
+    with LlamaCpp(pieces) as llama_cpp:
+        for text in (*TEXTS.values(), *drawn, "<s>the</s> in <think>a", "  the"):
+            for special in (False, True):
+                assert tokenizer.encode(text, special=special) == llama_cpp.tokenize(text, special=special)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "named"),
+    [
+        ({"tokenizer.ggml.scores": None}, "scores does not fit"),
+        ({"tokenizer.ggml.scores": [0.0]}, "scores does not fit"),
+        ({"tokenizer.ggml.token_type": [1] * PIECES_SIZE}, "without a token for each byte"),
+        ({"tokenizer.ggml.token_type": [6] * PIECES_SIZE}, "names no byte"),
+    ],
+    ids=str,
+)
+def test_pieces_that_cannot_be_used_are_named(metadata: dict[str, object], named: str, tmp_path: Path) -> None:
+    """No token is guessed."""
+    path = write_tiny(
+        tmp_path / "tiny.gguf", TinyModel(layers=1, vocabulary=PIECES_SIZE), {**SENTENCE_PIECE, **metadata}
+    )
+    with GgufFile.open(path) as file, pytest.raises((CorruptModelError, UnsupportedModelError), match=named):
+        Tokenizer.from_gguf(file)
 
 
 def test_a_mark_that_was_cut_off_frees_nothing(tokenizer: Tokenizer) -> None:

@@ -37,6 +37,27 @@ DRAWN = {
 }
 
 
+# A vocabulary of the other kind: a score for each token, the highest first to be made of two others.
+PIECES = (
+    *("\u2581", *"abcdefghinorstu.,", "th", "he", "\u2581t", "the", "\u2581the"),
+    *("in", "\u2581a", "\u2581\u2581", "an", "nd"),
+)
+SENTENCE_PIECE: Mapping[str, object] = {
+    "tokenizer.ggml.model": "llama",
+    "tokenizer.ggml.pre": "default",
+    "tokenizer.ggml.tokens": ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *PIECES, "<think>"],
+    "tokenizer.ggml.scores": [0.0] * 259 + [-float(rank) for rank in range(len(PIECES))] + [0.0],
+    "tokenizer.ggml.token_type": [2, 3, 3, *[6] * 256, *[1] * len(PIECES), 4],
+    "tokenizer.ggml.merges": None,
+    "tokenizer.ggml.bos_token_id": 1,
+    "tokenizer.ggml.eos_token_id": 2,
+    "tokenizer.ggml.unknown_token_id": 0,
+    "tokenizer.ggml.add_bos_token": True,
+    "tokenizer.chat_template": None,
+}
+PIECES_SIZE = 260 + len(PIECES)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TinyModel:
     """Dimensions and quantisation of a file to write."""
@@ -188,7 +209,7 @@ def _gguf_type(value: object) -> tuple[gguf.GGUFValueType, ...]:
         case float():
             return (gguf.GGUFValueType.FLOAT32,)
         case list():
-            item = gguf.GGUFValueType.STRING if isinstance(value[0], str) else gguf.GGUFValueType.INT32
-            return (gguf.GGUFValueType.ARRAY, item)
+            items = {str: gguf.GGUFValueType.STRING, float: gguf.GGUFValueType.FLOAT32}
+            return (gguf.GGUFValueType.ARRAY, items.get(type(value[0]), gguf.GGUFValueType.INT32))
         case _:
             return (gguf.GGUFValueType.STRING,)
