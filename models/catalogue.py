@@ -25,6 +25,14 @@ class PypiSource:
 
 
 @dataclass(frozen=True)
+class PartsSource:
+    """Members of wheels that are one file, one after another; `sizes`: of each, in bytes."""
+
+    parts: tuple[PypiSource, ...]
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class UrlSource:
     """A file on a web server."""
 
@@ -38,7 +46,7 @@ class FileSource:
     path: Path
 
 
-Source = PypiSource | UrlSource | FileSource
+Source = PypiSource | PartsSource | UrlSource | FileSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +54,14 @@ class CatalogueEntry:
     """A model that can be had: `sha256` and `size_bytes` are those of the GGUF.  Raises InvalidCatalogueError."""
 
     name: str
-    source: str  # pypi:NAME==VERSION (with member), https://…, file:/…
+    source: str  # pypi:NAME==VERSION (with member or parts), https://…, file:/…
     sha256: str
     size_bytes: int
     licence: str
     description: str
     member: str | None = None
+    parts: tuple[tuple[str, str, int], ...] = ()
+    """Where a file comes in parts: of each requirement, member and size_bytes; in the catalogue tables of these."""
     template: str | None = None
     card: Card | None = None
     """What people should know of it besides; in the catalogue a table with some fields of a card."""
@@ -73,6 +83,8 @@ class CatalogueEntry:
     def location(self) -> Source:
         """Parse the source.  Raises InvalidCatalogueError naming the kinds there are."""
         kind, _, rest = self.source.partition(":")
+        if self.parts:
+            return self._in_parts()
         match kind, self.member:
             case "pypi", str(member) if found := _PYPI.fullmatch(self.source):
                 return PypiSource(found["requirement"], member)
@@ -81,8 +93,17 @@ class CatalogueEntry:
             case "file", None if (path := Path(rest.removeprefix("//"))).is_absolute():
                 return FileSource(path)
         raise InvalidCatalogueError(
-            f"{self.name}: a source is pypi:NAME==VERSION with a member, https://HOST/PATH or file:/PATH"
+            f"{self.name}: a source is pypi:NAME==VERSION with a member or parts, https://HOST/PATH or file:/PATH"
         )
+
+    def _in_parts(self) -> PartsSource:
+        found = [_PYPI.fullmatch(f"pypi:{requirement}") for requirement, _, _ in self.parts]
+        sizes = tuple(size for _, _, size in self.parts)
+        if not all(found) or self.member or min(sizes) < 1 or sum(sizes) != self.size_bytes:
+            raise InvalidCatalogueError(
+                f"{self.name}: parts are NAME==VERSION, a member and its size, which are size_bytes together"
+            )
+        return PartsSource(tuple(PypiSource(requirement, member) for requirement, member, _ in self.parts), sizes)
 
 
 @dataclass(frozen=True)
@@ -125,9 +146,21 @@ def _entry(name: str, table: object) -> CatalogueEntry:
         raise InvalidCatalogueError(f"{name}: an entry is a table, its name is the table's")
     try:
         card = {"card": _card(table["card"])} if "card" in table else {}
-        return CatalogueEntry(name=name, **(table | card))
+        parts = {"parts": _parts(table["parts"])} if "parts" in table else {}
+        return CatalogueEntry(name=name, **(table | card | parts))
     except (TypeError, InvalidCardError) as error:
         raise InvalidCatalogueError(f"{name}: {error}") from error
+
+
+def _parts(tables: object) -> tuple[tuple[str, str, int], ...]:
+    parts = []
+    for table in tables if isinstance(tables, list) else [None]:
+        match table:
+            case {"requirement": str(requirement), "member": str(member), "size_bytes": int(size), **rest} if not rest:
+                parts.append((requirement, member, size))
+            case _:
+                raise TypeError("a part has requirement, member and size_bytes, and nothing else")
+    return tuple(parts)
 
 
 def _card(table: object) -> Card:

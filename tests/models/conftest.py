@@ -35,3 +35,11 @@ def smollm2_model(smollm2_store: ModelStore, smollm2_entry: CatalogueEntry) -> S
 def smollm2_gguf(smollm2_store: ModelStore, smollm2_entry: CatalogueEntry) -> Path:
     """The default model's GGUF."""
     return smollm2_store.blob_path(smollm2_entry.sha256)
+
+
+@pytest.fixture(scope="session")
+def gemma_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The second real model's GGUF, put together of its parts."""
+    entry, store = Catalogue.load().find("gemma3-270m"), ModelStore(tmp_path_factory.mktemp("gemma"))
+    asyncio.run(pull(entry, store=store, cache_dir=cache_directory(os.environ), progress=lambda _: None))
+    return store.blob_path(entry.sha256)

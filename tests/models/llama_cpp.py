@@ -32,6 +32,7 @@ class LlamaCpp:
         params.n_parallel = slots
         params.cpuparams.n_threads = threads
         params.cpuparams_batch.n_threads = threads
+        params.swa_full = True  # else it reads every prompt anew where a layer has a window
         params.cache_ram_mib = 0
         params.n_ctx_checkpoints = 0
         self._server = xllamacpp.Server(params)

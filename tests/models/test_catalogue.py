@@ -1,11 +1,12 @@
 """The catalogue parses strictly, and its entries keep what they promise."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from models.cards import card_of
-from models.catalogue import Catalogue, CatalogueEntry, FileSource, PypiSource, UrlSource
+from models.catalogue import Catalogue, CatalogueEntry, FileSource, PartsSource, PypiSource, UrlSource
 from models.core.card import Card, may_share
 from models.errors import InvalidCatalogueError, ModelNotFoundError
 from models.gguf import GgufFile
@@ -89,6 +90,31 @@ def test_any_other_source_is_refused(source: str, member: str | None) -> None:
         _entry(source=source, member=member)
 
 
+def test_a_source_in_parts_is_parsed() -> None:
+    """Each with its wheel, its member and its size."""
+    tables = "".join(
+        f'[[models.tiny.parts]]\nrequirement = "p{part}==1.0"\nmember = "m"\nsize_bytes = {size}\n'
+        for part, size in ((1, 3), (2, 4))
+    )
+    (entry,) = Catalogue.parse(f"{ENTRY}\n{tables}").entries
+    sources = (PypiSource("p1==1.0", "m"), PypiSource("p2==1.0", "m"))
+    assert entry.location() == PartsSource(sources, (3, 4))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (("a==1.0", "m", 6),),
+        (("a==1.0", "m", 7), ("b==1.0", "m", 0)),
+        (("--index-url=http://evil", "m", 7),),
+    ],
+)
+def test_parts_that_are_none_are_refused(parts: tuple[tuple[str, str, int], ...]) -> None:
+    """They are together what the file is, and none of them can become an option of pip's."""
+    with pytest.raises(InvalidCatalogueError, match="parts are"):
+        replace(_entry(source="https://x/y", member=None), source="pypi:a==1.0", parts=parts)
+
+
 def test_a_catalogue_is_read_in_order_of_names() -> None:
     """Whatever the order in the file."""
     catalogue = Catalogue.parse(ENTRY.replace("tiny]", "b]") + ENTRY.replace("tiny]", "a]"))
@@ -105,6 +131,8 @@ def test_a_catalogue_is_read_in_order_of_names() -> None:
         "models = { tiny = 1 }",
         ENTRY + 'colour = "red"',
         ENTRY + 'name = "other"',
+        ENTRY + "parts = 7",
+        ENTRY + 'parts = [{ requirement = "a==1.0", member = "m" }]',
         ENTRY.replace("size_bytes = 7", ""),
         ENTRY.replace("size_bytes = 7", "size_bytes = true"),
         ENTRY.replace("size_bytes = 7", "size_bytes = 0"),

