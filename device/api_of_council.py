@@ -1,6 +1,9 @@
 """What voters decide, as the owner's API shows it: frozen values; see device/council.py for what fills them."""
 
 from dataclasses import dataclass
+from typing import Final
+
+MAX_REASON: Final = 200  # characters of why something is proposed, as in an entry
 
 
 @dataclass(frozen=True, kw_only=True)

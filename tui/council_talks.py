@@ -43,7 +43,7 @@ async def vote(client: DaemonClient, tell: Tell, wanted: VoteRequested) -> None:
 async def propose(client: DaemonClient, tell: Tell, wanted: ProposalRequested) -> None:
     """Propose something about a member, and agree with it."""
     try:
-        proposed = await client.propose(wanted.what, wanted.node_id, "", {})
+        proposed = await client.propose(wanted.what, wanted.node_id, wanted.reason, {})
     except DeviceError as error:
         tell(Decided(problem=str(error), hint=error.hint))
     else:

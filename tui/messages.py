@@ -59,10 +59,11 @@ class VoteRequested(Message):
 
 @dataclass
 class ProposalRequested(Message):
-    """The person proposes to make a member a "voter" or an "observer", or to "remove" it."""
+    """The person proposes to make a member a "voter" or an "observer", or to "remove" it; `reason` may be empty."""
 
     what: str
     node_id: str
+    reason: str
 
 
 @dataclass

@@ -25,6 +25,7 @@ from tui.messages import CouncilArrived, CouncilMissing, PaperRequested, Proposa
 from tui.screens.choice import ChoiceScreen
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.gifts import GiftsScreen
+from tui.screens.propose import ProposeScreen
 from tui.widgets.list_table import ListTable
 
 PAPER = (
@@ -143,11 +144,11 @@ class CommunityTab(TabPane):
         def chosen(choice: str | None) -> None:
             if choice:
                 question = f"Propose about {member.name}: {words[choice]}? A voter who is alone decides it by that."
-                self.app.push_screen(ConfirmScreen(question, yes="Propose"), lambda sure: decided(choice, sure=sure))
+                self.app.push_screen(ProposeScreen(question), lambda reason: decided(choice, reason))
 
-        def decided(choice: str, *, sure: bool | None) -> None:
-            if sure:
-                self.post_message(ProposalRequested(choice, member.node_id))
+        def decided(choice: str, reason: str | None) -> None:
+            if reason is not None:
+                self.post_message(ProposalRequested(choice, member.node_id, reason))
 
         self.app.push_screen(ChoiceScreen(f"Propose about {member.name}", options, chosen=""), chosen)
 
