@@ -59,7 +59,8 @@ class Fixed:
 class Council:
     """Who decides, by which rules, and on what.
 
-    rule: in words; quorum: how many must agree; margin, notice, invitations: what a charter may change; decided: how
+    rule: in words; quorum: how many must agree; margin, notice, invitations: what a charter may change;
+    invitations_left: how many nodes this one may still let in; decided: how
     many decisions led here; votes: whether this node votes; forked: the proposals that were decided in one place, which
     takes more than a third of dishonest voters: then nothing more is decided.
     """
@@ -71,6 +72,7 @@ class Council:
     margin: int
     notice: int
     invitations: int
+    invitations_left: int
     decided: int
     fixed: Fixed
     votes: bool

@@ -10,6 +10,7 @@ from tests.sim.daemon import SimulatedDaemon
 from tests.sim.scripts import EMBER_ID, SPARK_ID
 from tests.tui.conftest import focused, screen_text, until, until_gone, until_seen
 from tui.app import HearthApp
+from tui.glyphs import RICH
 
 
 async def test_who_decides_and_on_what(app: HearthApp, daemon: SimulatedDaemon) -> None:
@@ -26,6 +27,30 @@ async def test_who_decides_and_on_what(app: HearthApp, daemon: SimulatedDaemon) 
         daemon.status["community"]["entries"] += 1
         daemon.council["motions"].clear()
         await until_seen(pilot, "kitchen left the community", "Nothing is proposed.")
+
+
+async def test_the_rules_in_words(app: HearthApp, daemon: SimulatedDaemon) -> None:
+    """Margin, notice, invitations and how they are changed stand there whole; who does not vote has none left."""
+    daemon.council |= {"margin": 1, "notice": 2}
+    async with app.run_test(notifications=True) as pilot:
+        await pilot.press("4")
+        await until_seen(pilot, "3 must agree, 2 must have seen it first (margin 1, notice 2)", "16 invitations")
+        await until_seen(pilot, "(12 left here)", "hearth propose rules --help")
+        daemon.council["votes"] = False
+        await until_gone(pilot, "left here")
+
+
+async def test_what_is_said_above_the_lists_wraps_and_scrolls(daemon: SimulatedDaemon) -> None:
+    """A terminal that is too small for it hides none of it for good."""
+    daemon.council["begun"] = [{"id": f"b{number}" * 32, "by": "界" * 64, "members": []} for number in range(9)]
+    app = HearthApp(daemon.socket_path, glyphs=RICH)
+    async with app.run_test(size=(40, 24)) as pilot:
+        await pilot.press("4")
+        await until_seen(pilot, "16 invitations a", "chosen voter")
+        await pilot.press("shift+tab")
+        await until(pilot, lambda: focused(pilot) == "rules")
+        await pilot.press("end")
+        await until_seen(pilot, "and 6 others")
 
 
 async def test_a_voter_answers_after_a_question(app: HearthApp, daemon: SimulatedDaemon) -> None:
@@ -200,7 +225,7 @@ async def test_what_is_wrong_with_a_community_is_loud(app: HearthApp, daemon: Si
         daemon.council["decided"] = 0
         await until_seen(pilot, "FORKED: two decisions", "workshop began it anew: hearth community choose b7b7b7b7")
         daemon.council["forked"], daemon.council["fixed"]["disputed"], daemon.council["notice"] = [], [], 2
-        await until_seen(pilot, "Nothing has been decided yet", "3 must agree, seen by 2 first; 16 invitations a voter")
+        await until_seen(pilot, "Nothing has been decided yet", "2 must have seen it first (margin 0, notice 2)")
         daemon.status["community"] = None
         await until_seen(pilot, "this node belongs to no community", "hearth pair")
         daemon.stop()

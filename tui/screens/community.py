@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static, TabPane
 
@@ -15,11 +16,9 @@ from device.client import (
     Motion,
     Seat,
     Status,
-    count,
-    fixed,
-    motion_progress,
     short_id,
 )
+from tui.council_text import heading, progress
 from tui.glyphs import Glyphs
 from tui.messages import CouncilArrived, CouncilMissing, PaperRequested, ProposalRequested, VoteRequested
 from tui.screens.choice import ChoiceScreen
@@ -55,7 +54,8 @@ class CommunityTab(TabPane):
 
     def compose(self) -> ComposeResult:
         """Lay out the rule over three lists."""
-        yield Static(id="rule", markup=False)
+        with VerticalScroll(id="rules"):
+            yield Static(id="rule", markup=False)
         for name, title, columns in (
             ("motions", "Proposed", ("Proposal", "", "Your answer")),
             ("seats", "Voters", ("", "", "")),
@@ -76,7 +76,7 @@ class CommunityTab(TabPane):
         """Draw what the daemon told."""
         if isinstance(news, CouncilMissing):
             self._council = None
-            self.query_one("#rule", Static).update(Content(f"{news.reason}: {news.hint}"))
+            self.query_one("#rule", Static).update(f"{news.reason}: {news.hint}")
             for name in ("#motions", "#seats", "#record"):
                 self.query_one(name, ListTable).show([])
         else:
@@ -159,13 +159,7 @@ class CommunityTab(TabPane):
         return self._council is not None and self._council.votes
 
     def _draw(self, council: Council) -> None:
-        lines = [Content.assemble((council.community, "bold"), f"  {council.rule}"), _standing(council)]
-        lines.append(Content.styled(_rules(council), "$quiet"))
-        lines += [
-            Content.styled(f"{one.by} began it anew: hearth community choose {short_id(one.id)}", "$warning")
-            for one in council.begun
-        ]
-        self.query_one("#rule", Static).update(Content("\n").join(lines))
+        self.query_one("#rule", Static).update(heading(council, self._glyphs))
         self.query_one("#motions", ListTable).show([(one.id, self._motion(one, council)) for one in council.motions])
         self.query_one("#seats", ListTable).show([(seat.node_id, self._seat(seat)) for seat in council.seats])
 
@@ -200,20 +194,5 @@ class CommunityTab(TabPane):
         motion, council = self._chosen, self._council
         text = "" if council is None else "Nothing is proposed."
         if motion is not None and council is not None:
-            text = f"{motion.says}. {motion_progress(motion, council)}"
+            text = f"{motion.says}. {progress(motion, council, self._glyphs)}"
         self.query_one("#motion", Static).update(text)
-
-
-def _standing(council: Council) -> Content:
-    """Say what has been decided so far, or what is wrong with it."""
-    if council.forked:
-        return Content.styled("FORKED: two decisions for one place; nothing more is decided: hearth doctor", "$error")
-    if council.fixed.disputed:
-        who = ", ".join(council.fixed.disputed)
-        return Content.styled(f"{who} signed another record of the last decision: hearth doctor", "$error")
-    return Content.styled(fixed(council) if council.decided else "Nothing has been decided yet", "$quiet")
-
-
-def _rules(council: Council) -> str:
-    notice = f", seen by {council.notice} first" if council.notice else ""
-    return f"{council.quorum} must agree{notice}; {count(council.invitations, 'invitation')} a voter"
