@@ -172,7 +172,7 @@ async def test_a_members_name_is_no_markup(app: HearthApp, daemon: SimulatedDaem
 
 
 async def test_the_words_of_a_paper_are_shown_once(app: HearthApp, daemon: SimulatedDaemon) -> None:
-    """After a warning, until the person has written them down."""
+    """After a warning, until the person says that they are written down: no single key hides them."""
     async with app.run_test(notifications=True) as pilot:
         await pilot.press("4")
         await until_seen(pilot, "1 of 3 agree")
@@ -180,8 +180,17 @@ async def test_the_words_of_a_paper_are_shown_once(app: HearthApp, daemon: Simul
         await until_seen(pilot, "have paper and pen ready")
         await pilot.press("n", "w", "y")
         await until_seen(pilot, " 1 legal", "12 yellow", "hearth community recover WORDS")
+        for key in ("escape", "enter", "q"):
+            await pilot.press(key)
+            await until_seen(pilot, "Have you written them down")
+            await pilot.press(key if key != "q" else "n")
+            await until_gone(pilot, "Have you written them down")
+            await until_seen(pilot, " 1 legal", "12 yellow")
         await pilot.press("escape")
+        await until_seen(pilot, "Have you written them down")
+        await pilot.press("y")
         await until_gone(pilot, "12 yellow")
+        assert focused(pilot) == "motions"
     assert [path for _, path, _ in daemon.asked].count("/api/community/paper") == 1
 
 
