@@ -26,6 +26,7 @@ from tui.messages import (
     CouncilNews,
     DaemonLost,
     Decided,
+    GoAlongRequested,
     News,
     PaperMade,
     PaperRequested,
@@ -175,6 +176,10 @@ class HearthApp(App[None]):
     def on_proposal_requested(self, message: ProposalRequested) -> None:
         """Propose something."""
         self.run_worker(council_talks.propose(self._client, self.hear, message), name="propose")
+
+    def on_go_along_requested(self, message: GoAlongRequested) -> None:
+        """Leave the community for one that was begun anew."""
+        self.run_worker(council_talks.go_along(self._client, self.hear, message), name="go along")
 
     def on_paper_requested(self, _message: PaperRequested) -> None:
         """Make a paper key."""

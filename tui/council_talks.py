@@ -4,7 +4,15 @@ import asyncio
 from contextlib import aclosing
 
 from device.client import DaemonClient, DaemonUnreachableError, DeviceError, LogLine
-from tui.messages import CouncilArrived, CouncilMissing, Decided, PaperMade, ProposalRequested, VoteRequested
+from tui.messages import (
+    CouncilArrived,
+    CouncilMissing,
+    Decided,
+    GoAlongRequested,
+    PaperMade,
+    ProposalRequested,
+    VoteRequested,
+)
 from tui.talks import LOOK_EVERY_S, Tell
 
 RECORD_LINES = 100  # of the record, the newest
@@ -48,6 +56,16 @@ async def propose(client: DaemonClient, tell: Tell, wanted: ProposalRequested) -
         tell(Decided(problem=str(error), hint=error.hint))
     else:
         tell(Decided(done="Decided." if proposed.decided else "Proposed: the others have to agree."))
+
+
+async def go_along(client: DaemonClient, tell: Tell, wanted: GoAlongRequested) -> None:
+    """Leave the community for one that was begun anew."""
+    try:
+        moved = await client.choose(wanted.begun)
+    except DeviceError as error:
+        tell(Decided(problem=str(error), hint=error.hint))
+    else:
+        tell(Decided(done=f"This node belongs to the new community now. The old one's record is kept in {moved.kept}"))
 
 
 async def make_paper(client: DaemonClient, tell: Tell) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from textual.content import Content
 
-from device.client import Council, Motion, count, fixed, motion_progress, short_id
+from device.client import Begun, Council, Motion, count, fixed, motion_progress, short_id
 from tui.glyphs import Glyphs
 
 NAME_CELLS = 24
@@ -27,6 +27,20 @@ def heading(council: Council, glyphs: Glyphs) -> Content:
 def progress(motion: Motion, council: Council, glyphs: Glyphs) -> str:
     """Say how many agree, and who is waited for."""
     return motion_progress(replace(motion, waiting=some(motion.waiting, glyphs)), council)
+
+
+def going_along(one: Begun, council: Council, glyphs: Glyphs) -> str:
+    """Ask whether to leave this community for one that was begun anew."""
+    name, by = glyphs.clip(council.community, NAME_CELLS), glyphs.clip(one.by, NAME_CELLS)
+    return (
+        f"Leave {name} and go along with what {by} began anew, with {', '.join(some(one.members, glyphs))}?"
+        " Models, name and settings stay; the record of the old community is kept as a file."
+    )
+
+
+def begun_anew(one: Begun, glyphs: Glyphs) -> str:
+    """Name a community that was begun anew, for a list of such."""
+    return f"{glyphs.clip(one.by, NAME_CELLS)}, {count(len(one.members), 'member')}, {short_id(one.id)}"
 
 
 def some(names: Sequence[str], glyphs: Glyphs) -> tuple[str, ...]:
@@ -58,10 +72,7 @@ def _rules(council: Council) -> str:
 
 
 def _begun(council: Council, glyphs: Glyphs) -> list[Content]:
-    lines = [
-        f"{glyphs.clip(one.by, NAME_CELLS)} began it anew: hearth community choose {short_id(one.id)}"
-        for one in council.begun[:MAX_NAMED]
-    ]
-    if len(council.begun) > MAX_NAMED:
-        lines.append(f"and {count(len(council.begun) - MAX_NAMED, 'other')}: hearth community")
-    return [Content.styled(line, "$warning") for line in lines]
+    if not council.begun:
+        return []
+    who = ", ".join(some([one.by for one in council.begun], glyphs))
+    return [Content.styled(f"Begun anew by {who}: press a to go along", "$warning")]

@@ -67,6 +67,13 @@ class ProposalRequested(Message):
 
 
 @dataclass
+class GoAlongRequested(Message):
+    """The person leaves the community for one that was begun anew, by its whole id, and has confirmed it."""
+
+    begun: str
+
+
+@dataclass
 class PaperRequested(Message):
     """The person wants the twelve words of a recovery key, and knows that they come once."""
 

@@ -47,10 +47,11 @@ async def test_what_is_said_above_the_lists_wraps_and_scrolls(daemon: SimulatedD
     async with app.run_test(size=(40, 24)) as pilot:
         await pilot.press("4")
         await until_seen(pilot, "16 invitations a", "chosen voter")
+        assert "6 others" not in screen_text(pilot)
         await pilot.press("shift+tab")
         await until(pilot, lambda: focused(pilot) == "rules")
         await pilot.press("end")
-        await until_seen(pilot, "and 6 others")
+        await until_seen(pilot, "6 others")
 
 
 async def test_a_voter_answers_after_a_question(app: HearthApp, daemon: SimulatedDaemon) -> None:
@@ -223,6 +224,49 @@ async def test_contributions_are_a_key_away(app: HearthApp, daemon: SimulatedDae
         await until_seen(pilot, "The record has none yet")
 
 
+async def test_going_along_with_a_community_begun_anew(app: HearthApp, daemon: SimulatedDaemon) -> None:
+    """A key leads there, after a question, and only where there is one to go along with; observers may too."""
+    daemon.council["votes"] = False
+    async with app.run_test(notifications=True) as pilot:
+        await pilot.press("4")
+        await until_seen(pilot, "1 of 3 agree")
+        assert "go along" not in screen_text(pilot)
+        await pilot.press("a")
+        daemon.council["begun"] = [{"id": "b7" * 32, "by": "[b]workshop[/]", "members": ["[b]workshop[/]", "kitchen"]}]
+        await until_seen(pilot, "Begun anew by [b]workshop[/]: press a to go along", "a go along")
+        await pilot.press("a")
+        await until_seen(pilot, "Leave willow street", "with [b]workshop[/], kitchen?")
+        await pilot.press("escape")
+        await until_gone(pilot, "Leave willow street")
+        assert not any(path.endswith("/choose") for _, path, _ in daemon.asked)
+        await pilot.press("a")
+        await until_seen(pilot, "Leave willow street")
+        await pilot.press("y")
+        await until_seen(pilot, "This node belongs to the new", "street.record")
+        await until_gone(pilot, "Begun anew")
+    assert [body for _, path, body in daemon.asked if path.endswith("/choose")] == [{"id": "b7" * 32}]
+
+
+async def test_of_several_begun_anew_one_is_chosen(app: HearthApp, daemon: SimulatedDaemon) -> None:
+    """From a list, or none; what is gone meanwhile is no accident."""
+    daemon.council["begun"] = [{"id": one * 32, "by": "workshop", "members": ["workshop"]} for one in ("b7", "b8")]
+    async with app.run_test(notifications=True) as pilot:
+        await pilot.press("4")
+        await until_seen(pilot, "Begun anew by workshop, workshop")
+        await pilot.press("a")
+        await until_seen(pilot, "workshop, 1 member, b8b8b8b8")
+        await pilot.press("escape")
+        await until_gone(pilot, "b8b8b8b8")
+        await pilot.press("a")
+        await until_seen(pilot, "b8b8b8b8")
+        await pilot.press("j", "enter")
+        await until_seen(pilot, "Leave willow street")
+        daemon.council["begun"] = []
+        await pilot.press("y")
+        await until_seen(pilot, "no member has begun a community")
+    assert [body for _, path, body in daemon.asked if path.endswith("/choose")] == [{"id": "b8" * 32}]
+
+
 async def test_what_is_wrong_with_a_community_is_loud(app: HearthApp, daemon: SimulatedDaemon) -> None:
     """Two records, a fork, another beginning, no community at all."""
     daemon.council["fixed"]["disputed"] = ["attic"]
@@ -232,7 +276,7 @@ async def test_what_is_wrong_with_a_community_is_loud(app: HearthApp, daemon: Si
         daemon.council["forked"] = ["c3" * 32, "c4" * 32]
         daemon.council["begun"] = [{"id": "b7" * 32, "by": "workshop", "members": ["workshop", "kitchen"]}]
         daemon.council["decided"] = 0
-        await until_seen(pilot, "FORKED: two decisions", "workshop began it anew: hearth community choose b7b7b7b7")
+        await until_seen(pilot, "FORKED: two decisions", "Begun anew by workshop")
         daemon.council["forked"], daemon.council["fixed"]["disputed"], daemon.council["notice"] = [], [], 2
         await until_seen(pilot, "Nothing has been decided yet", "2 must have seen it first (margin 0, notice 2)")
         daemon.status["community"] = None

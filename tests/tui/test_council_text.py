@@ -9,7 +9,7 @@ from device.api_of_council import Begun
 from device.client import Council
 from device.parsing import parse
 from tests.sim.scripts import COUNCIL
-from tui.council_text import MAX_NAMED, NAME_CELLS, heading, progress, some
+from tui.council_text import MAX_NAMED, NAME_CELLS, begun_anew, going_along, heading, progress, some
 from tui.glyphs import PLAIN, RICH, Glyphs
 
 ANNA_S = parse(Council, COUNCIL)
@@ -48,7 +48,15 @@ def test_what_is_said_of_a_hundred_voters_is_short() -> None:
     disputed = replace(ANNA_S, fixed=replace(ANNA_S.fixed, disputed=MANY))
     assert "voter 0, voter 1, voter 2, 97 others signed another record" in heading(disputed, RICH).plain
     begun = replace(ANNA_S, begun=tuple(Begun(id=f"{n:08}", by=MANY[n], members=()) for n in range(20)))
-    assert "and 17 others: hearth community" in heading(begun, RICH).plain
+    assert "Begun anew by voter 0, voter 1, voter 2, 17 others" in heading(begun, RICH).plain
+
+
+def test_going_along_is_asked_in_few_words() -> None:
+    """Whatever they are called, the question fits the screen, and what stands in a list its line."""
+    hostile = Begun(id="b7" * 32, by="界" * 64, members=("[b]界" * 20,) * 100)
+    assert Content(going_along(hostile, ANNA_S, RICH)).cell_length < 5 * 60
+    assert "97 others" in going_along(hostile, ANNA_S, RICH)
+    assert Content(begun_anew(hostile, RICH)).cell_length < 60
 
 
 def test_no_name_is_markup() -> None:

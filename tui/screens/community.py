@@ -18,9 +18,16 @@ from device.client import (
     Status,
     short_id,
 )
-from tui.council_text import heading, progress
+from tui.council_text import begun_anew, going_along, heading, progress
 from tui.glyphs import Glyphs
-from tui.messages import CouncilArrived, CouncilMissing, PaperRequested, ProposalRequested, VoteRequested
+from tui.messages import (
+    CouncilArrived,
+    CouncilMissing,
+    GoAlongRequested,
+    PaperRequested,
+    ProposalRequested,
+    VoteRequested,
+)
 from tui.screens.choice import ChoiceScreen
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.gifts import GiftsScreen
@@ -43,6 +50,7 @@ class CommunityTab(TabPane):
         Binding("p", "propose", "propose"),
         Binding("w", "paper", "paper", tooltip="twelve words that replace a lost board"),
         Binding("c", "gifts", "contributions"),
+        Binding("a", "go_along", "go along", tooltip="go along with a community that was begun anew"),
     ]
 
     def __init__(self, glyphs: Glyphs) -> None:
@@ -86,6 +94,7 @@ class CommunityTab(TabPane):
                 self.query_one("#record", ListTable).show([(line.id, self._entry(line)) for line in news.record[::-1]])
             self._gifts = news.contributions or self._gifts
         self._describe()
+        self.refresh_bindings()
 
     def focus_main(self) -> None:
         """Put the keys where they are most wanted."""
@@ -130,6 +139,30 @@ class CommunityTab(TabPane):
 
         if self._may():
             self.app.push_screen(ConfirmScreen(PAPER, yes="Show them"), decided)
+
+    def action_go_along(self) -> None:
+        """Choose what a member began anew, and leave this community for it after a question."""
+        council = self._council
+        begun = {one.id: one for one in (council.begun if council else ())}
+
+        def chosen(key: str | None) -> None:
+            if key and council:
+                question = going_along(begun[key], council, self._glyphs)
+                self.app.push_screen(ConfirmScreen(question, yes="Go along"), lambda sure: decided(key, sure=sure))
+
+        def decided(key: str, *, sure: bool | None) -> None:
+            if sure:
+                self.post_message(GoAlongRequested(key))
+
+        if len(begun) == 1:
+            chosen(next(iter(begun)))
+        elif begun:
+            options = [(key, begun_anew(one, self._glyphs)) for key, one in begun.items()]
+            self.app.push_screen(ChoiceScreen("Go along with whom?", options, chosen=""), chosen)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  Textual's own
+        """Whether a key is there: going along only where somebody began anew."""
+        return action != "go_along" or bool(self._council and self._council.begun)
 
     def action_gifts(self) -> None:
         """Show who gave what to whom."""
