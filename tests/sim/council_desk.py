@@ -1,10 +1,12 @@
 """What the simulated daemon answers about its community: who decides, on what, and what the record says."""
 
+import asyncio
 import copy
 import json
+from collections.abc import AsyncIterator
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from tests.sim.replies import Json, Reply, refused
 from tests.sim.scripts import CONTRIBUTIONS, COUNCIL, LOG
@@ -21,6 +23,8 @@ class CouncilDesk:
         self.council: Json = copy.deepcopy(COUNCIL)
         self.contributions: Json = copy.deepcopy(CONTRIBUTIONS)
         self.status: Json = {}
+        self.followers = 0
+        self.most_followers = 16
 
     def council_routes(self) -> list[tuple[str, str, Reply]]:
         """Which question has which reply."""
@@ -66,10 +70,35 @@ class CouncilDesk:
         )
 
     async def _get_log(self, request: Request, _body: Json) -> Response:
-        kind, last = request.query_params.get("kind"), int(request.query_params.get("last", 99))
-        found = [line for line in self.log if kind in (None, line["kind"])][-last:]
-        lines = [*({"stage": "entry", "entry": line} for line in found), {"stage": "done", "entries": len(self.log)}]
-        return Response("".join(json.dumps(line) + "\n" for line in lines), media_type="application/x-ndjson")
+        asked = request.query_params
+        if asked.get("follow") and self.followers == self.most_followers:
+            return refused(503, "16 follow the record already", code="busy", hint="try again later")
+        last = int(asked.get("last", len(self.log)))
+        found = [line for line in self.log if asked.get("kind") in (None, line["kind"])][-last:]
+        lines = self._follow(found) if asked.get("follow") else self._all(found)
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
+    async def _all(self, found: list[Json]) -> AsyncIterator[str]:
+        for line in found:
+            yield _entry(line)
+        yield json.dumps({"stage": "done", "entries": len(self.log)}) + "\n"
+
+    async def _follow(self, found: list[Json]) -> AsyncIterator[str]:
+        told = {line["id"] for line in self.log}
+        self.followers += 1
+        try:
+            while True:
+                for line in found:
+                    yield _entry(line)
+                await asyncio.sleep(0.02)
+                found = [line for line in self.log if line["id"] not in told]
+                told |= {line["id"] for line in found}
+        finally:
+            self.followers -= 1
 
     async def _get_contributions(self, _request: Request, _body: Json) -> Response:
         return JSONResponse(self.contributions)
+
+
+def _entry(line: Json) -> str:
+    return json.dumps({"stage": "entry", "entry": line}) + "\n"

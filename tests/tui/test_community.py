@@ -1,5 +1,8 @@
 """The tab of the community: who decides, on what, and what its record says; and the dialogs that it opens."""
 
+import asyncio
+
+import pytest
 from textual.events import Paste
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -11,6 +14,8 @@ from tests.sim.scripts import EMBER_ID, SPARK_ID
 from tests.tui.conftest import focused, screen_text, until, until_gone, until_seen
 from tui.app import HearthApp
 from tui.glyphs import RICH
+from tui.record_window import RECORD_LINES
+from tui.widgets.list_table import ListTable
 
 
 async def test_who_decides_and_on_what(app: HearthApp, daemon: SimulatedDaemon) -> None:
@@ -23,8 +28,7 @@ async def test_who_decides_and_on_what(app: HearthApp, daemon: SimulatedDaemon) 
         await until_seen(pilot, "1 of 3 agree, waiting for kitchen", "this node, no paper", "has a paper", "has left")
         await until_seen(pilot, "(does not count) workshop")
         assert focused(pilot) == "motions"
-        daemon.log.append({**daemon.log[0], "number": 3, "id": "07" * 32, "says": "kitchen left the community"})
-        daemon.status["community"]["entries"] += 1
+        daemon.log.append({**daemon.log[0], "number": 4, "id": "07" * 32, "says": "kitchen left the community"})
         daemon.council["motions"].clear()
         await until_seen(pilot, "kitchen left the community", "Nothing is proposed.")
 
@@ -47,11 +51,11 @@ async def test_what_is_said_above_the_lists_wraps_and_scrolls(daemon: SimulatedD
     async with app.run_test(size=(40, 24)) as pilot:
         await pilot.press("4")
         await until_seen(pilot, "16 invitations a", "chosen voter")
-        assert "6 others" not in screen_text(pilot)
+        assert "8 others" not in screen_text(pilot)
         await pilot.press("shift+tab")
         await until(pilot, lambda: focused(pilot) == "rules")
         await pilot.press("end")
-        await until_seen(pilot, "6 others")
+        await until_seen(pilot, "8 others")
 
 
 async def test_a_voter_answers_after_a_question(app: HearthApp, daemon: SimulatedDaemon) -> None:
@@ -91,7 +95,7 @@ async def test_a_voter_proposes(app: HearthApp, daemon: SimulatedDaemon) -> None
             (["enter", "j", "enter"], "the last voter stays"),
         ):
             await pilot.press("p")
-            await until_seen(pilot, "About whom?", "attic, observer")
+            await until_seen(pilot, "About whom?", "attic (a2f6jrkx), observer")
             await pilot.press(keys[0])
             if keys[0] == "j":
                 await pilot.press(keys[1])
@@ -165,11 +169,11 @@ async def test_a_members_name_is_no_markup(app: HearthApp, daemon: SimulatedDaem
         await pilot.press("4")
         await until_seen(pilot, "1 of 3 agree")
         await pilot.press("p")
-        await until_seen(pilot, "[@click=app.quit]x[/], voter")
+        await until_seen(pilot, "[@click=app.quit]x[/] (k3v5x2ab), voter")
         await pilot.press("enter")
         await until_seen(pilot, "Propose about [@click=app.quit]x[/]")
         await pilot.press("enter")
-        await until_seen(pilot, "about [@click=app.quit]x[/]: make it an observer?")
+        await until_seen(pilot, "about [@click=app.quit]x[/]", "make it an")
 
 
 async def test_the_words_of_a_paper_are_shown_once(app: HearthApp, daemon: SimulatedDaemon) -> None:
@@ -218,10 +222,91 @@ async def test_contributions_are_a_key_away(app: HearthApp, daemon: SimulatedDae
         )
         await pilot.press("escape")
         daemon.contributions["givers"].clear()
-        daemon.status["community"]["entries"] += 1
-        await until(pilot, lambda: [path for _, path, _ in daemon.asked].count("/api/contributions") == 2)
         await pilot.press("c")
         await until_seen(pilot, "The record has none yet")
+        await pilot.press("escape")
+        daemon.stop()
+        await until_seen(pilot, "not running")
+        await pilot.press("c")
+        await until_seen(pilot, "Hearthmesh is not running here", "hearth serve")
+    assert [path for _, path, _ in daemon.asked].count("/api/contributions") == 2
+
+
+async def test_the_record_is_followed(app: HearthApp, daemon: SimulatedDaemon) -> None:
+    """It is fetched once; entries come by themselves, the newest first, and nobody follows behind another tab."""
+    async with app.run_test(notifications=True) as pilot:
+        await pilot.press("4")
+        await until_seen(pilot, "founded the community")
+        for number in range(4, 7):
+            _sign(daemon, number)
+            await until_seen(pilot, f"entry {number}")
+        await asyncio.sleep(2.5)  # two looks, in which it might be fetched again
+        assert _fetched(daemon) == 1
+        assert daemon.followers == 1
+        await pilot.press("1")
+        await until(pilot, lambda: not daemon.followers)
+        await pilot.press("4")
+        await until(pilot, lambda: _fetched(daemon) == 2)
+
+
+async def test_the_newest_of_a_long_record_are_kept(app: HearthApp, daemon: SimulatedDaemon) -> None:
+    """However many come, the list is bounded and says so."""
+    for number in range(4, 2_000):
+        _sign(daemon, number)
+    async with app.run_test(notifications=True) as pilot:
+        await pilot.press("4")
+        await until_seen(pilot, "entry 1999", f"the newest {RECORD_LINES}; all: hearth log")
+        for number in range(2_000, 3_000):
+            _sign(daemon, number)
+        await until_seen(pilot, "entry 2999")
+        assert app.query_one("#record", ListTable).row_count == RECORD_LINES
+
+
+@pytest.mark.parametrize("change", ["late", "decided"])
+async def test_a_record_in_another_order_is_fetched_anew(app: HearthApp, daemon: SimulatedDaemon, change: str) -> None:
+    """An entry that takes its place among the others gives those after it new numbers, and so does a decision."""
+    async with app.run_test(notifications=True) as pilot:
+        await pilot.press("4")
+        await until_seen(pilot, "3  (does not count)")
+        *before, last = daemon.log
+        daemon.log = [*before, {**before[0], "id": "0a" * 32, "number": 3, "says": "late"}, {**last, "number": 4}]
+        if change == "decided":
+            daemon.log = [last | {"number": 1}, *(line | {"number": line["number"] + 1} for line in before)]
+            daemon.council["decided"] += 1
+        await until_seen(pilot, "4  (does not count)" if change == "late" else "1  (does not count)")
+        assert _fetched(daemon) == 2
+
+
+async def test_too_many_follow_the_record(app: HearthApp, daemon: SimulatedDaemon) -> None:
+    """That is said, and it is tried again."""
+    daemon.most_followers = 0
+    async with app.run_test(notifications=True) as pilot:
+        await pilot.press("4")
+        await until_seen(pilot, "16 follow the record already", "1 of 3 agree")
+        daemon.most_followers = 1
+        await until_seen(pilot, "founded the community")
+        await until_gone(pilot, "16 follow")
+
+
+async def test_a_record_outlives_the_daemon(app: HearthApp, daemon: SimulatedDaemon) -> None:
+    """It stays in sight, and is followed again when the daemon is back."""
+    async with app.run_test(notifications=True) as pilot:
+        await pilot.press("4")
+        await until_seen(pilot, "founded the community")
+        daemon.stop()
+        await until_seen(pilot, "not running")
+        assert app.query_one("#record", ListTable).row_count == len(daemon.log)
+        _sign(daemon, 4)
+        daemon.start()
+        await until_seen(pilot, "entry 4")
+
+
+def _sign(daemon: SimulatedDaemon, number: int) -> None:
+    daemon.log.append({**daemon.log[0], "number": number, "id": f"{number:064x}", "says": f"entry {number}"})
+
+
+def _fetched(daemon: SimulatedDaemon) -> int:
+    return [path for _, path, _ in daemon.asked].count("/api/log")
 
 
 async def test_going_along_with_a_community_begun_anew(app: HearthApp, daemon: SimulatedDaemon) -> None:
@@ -252,7 +337,7 @@ async def test_of_several_begun_anew_one_is_chosen(app: HearthApp, daemon: Simul
     daemon.council["begun"] = [{"id": one * 32, "by": "workshop", "members": ["workshop"]} for one in ("b7", "b8")]
     async with app.run_test(notifications=True) as pilot:
         await pilot.press("4")
-        await until_seen(pilot, "Begun anew by workshop, workshop")
+        await until_seen(pilot, "Begun anew by workshop, 1 other")
         await pilot.press("a")
         await until_seen(pilot, "workshop, 1 member, b8b8b8b8")
         await pilot.press("escape")

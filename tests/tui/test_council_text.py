@@ -9,7 +9,18 @@ from device.api_of_council import Begun
 from device.client import Council
 from device.parsing import parse
 from tests.sim.scripts import COUNCIL
-from tui.council_text import MAX_NAMED, NAME_CELLS, begun_anew, going_along, heading, progress, some
+from tui.council_text import (
+    MAX_NAMED,
+    NAME_CELLS,
+    begun_anew,
+    brief,
+    going_along,
+    heading,
+    seat_row,
+    some,
+    whole_motion,
+    whole_seat,
+)
 from tui.glyphs import PLAIN, RICH, Glyphs
 
 ANNA_S = parse(Council, COUNCIL)
@@ -35,10 +46,39 @@ def test_of_many_names_some_are_said() -> None:
 def test_a_hundred_voters_are_waited_for_in_a_line() -> None:
     """Whatever they are called."""
     (motion,) = ANNA_S.motions
-    said = progress(replace(motion, waiting=MANY), replace(ANNA_S, quorum=67), RICH)
-    assert said == "1 of 67 agree, waiting for voter 0 and voter 1 and voter 2 and 97 others"
-    wide = progress(replace(motion, waiting=("界" * 64,) * 100), ANNA_S, RICH)
-    assert Content(wide).cell_length < 2 * 76
+    said = brief(replace(motion, waiting=MANY), replace(ANNA_S, quorum=67), RICH, 76).splitlines()
+    assert said[1] == "1 of 67 agree, waiting for voter 0 and voter 1 and voter 2 and 97 others"
+    for glyphs in (RICH, PLAIN):
+        wide = replace(motion, says="界" * 400, waiting=("界" * 64,) * 100)
+        lines = brief(wide, ANNA_S, glyphs, 76).splitlines()
+        assert [(Content(line).cell_length <= 76, line.endswith(glyphs.ellipsis)) for line in lines] == [
+            (True, True)
+        ] * 2
+
+
+def test_the_whole_of_a_proposal_names_everybody() -> None:
+    """However many there are, and says what the owner said."""
+    (motion,) = ANNA_S.motions
+    said = whole_motion(replace(motion, waiting=MANY, answer="no"), ANNA_S)
+    assert ", ".join(MANY) in said
+    assert "You said no." in said
+    assert motion.id in said
+
+
+@pytest.mark.parametrize(
+    ("this_node", "left", "paper", "says"),
+    [
+        (True, False, False, "this node, no paper: w makes one"),
+        (False, False, False, "no paper"),
+        (True, False, True, "this node, has a paper"),
+        (False, True, True, "has left"),
+    ],
+)
+def test_what_there_is_to_know_of_a_voter(*, this_node: bool, left: bool, paper: bool, says: str) -> None:
+    """Whether its vote outlives its board."""
+    voter = replace(ANNA_S.seats[0], this_node=this_node, left=left, paper=paper)
+    assert seat_row(voter, RICH)[-1].plain == says
+    assert says in whole_seat(voter)
 
 
 def test_what_is_said_of_a_hundred_voters_is_short() -> None:
@@ -48,7 +88,7 @@ def test_what_is_said_of_a_hundred_voters_is_short() -> None:
     disputed = replace(ANNA_S, fixed=replace(ANNA_S.fixed, disputed=MANY))
     assert "voter 0, voter 1, voter 2, 97 others signed another record" in heading(disputed, RICH).plain
     begun = replace(ANNA_S, begun=tuple(Begun(id=f"{n:08}", by=MANY[n], members=()) for n in range(20)))
-    assert "Begun anew by voter 0, voter 1, voter 2, 17 others" in heading(begun, RICH).plain
+    assert "Begun anew by voter 0, 19 others: press a" in heading(begun, RICH).plain
 
 
 def test_going_along_is_asked_in_few_words() -> None:
