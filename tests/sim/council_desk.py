@@ -25,6 +25,7 @@ class CouncilDesk:
         self.status: Json = {}
         self.followers = 0
         self.most_followers = 16
+        self.ends_logs = False  # as a daemon does that ends
 
     def council_routes(self) -> list[tuple[str, str, Reply]]:
         """Which question has which reply."""
@@ -75,7 +76,7 @@ class CouncilDesk:
             return refused(503, "16 follow the record already", code="busy", hint="try again later")
         last = int(asked.get("last", len(self.log)))
         found = [line for line in self.log if asked.get("kind") in (None, line["kind"])][-last:]
-        lines = self._follow(found) if asked.get("follow") else self._all(found)
+        lines = self._follow(found) if asked.get("follow") and not self.ends_logs else self._all(found)
         return StreamingResponse(lines, media_type="application/x-ndjson")
 
     async def _all(self, found: list[Json]) -> AsyncIterator[str]:
