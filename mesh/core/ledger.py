@@ -263,7 +263,8 @@ class Ledger:
 
     def _to_build_on(self, author: bytes, prev: bytes) -> tuple[bytes, ...]:
         if self._roll.is_voters(author) or self._authors.is_paper(author):
-            return tuple(sorted((self._tips | self._acts) - {prev})[:MAX_DEPS])
+            owed, acts = sorted(self._tips - {prev}), sorted(self._acts - {prev})
+            return tuple(sorted([*owed, *acts][:MAX_DEPS]))  # no flood keeps out what is owed
         deps: list[bytes] = []
         disputed = set[bytes]()
         for one in sorted(self._tips - {prev}):
