@@ -1,6 +1,9 @@
 """What voters decide, as the owner's API shows it: frozen values; see device/council.py for what fills them."""
 
 from dataclasses import dataclass
+from typing import Final
+
+MAX_REASON: Final = 200  # characters of why something is proposed, as in an entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,8 @@ class Fixed:
 class Council:
     """Who decides, by which rules, and on what.
 
-    rule: in words; quorum: how many must agree; margin, notice, invitations: what a charter may change; decided: how
+    rule: in words; quorum: how many must agree; margin, notice, invitations: what a charter may change;
+    invitations_left: how many nodes this one may still let in; decided: how
     many decisions led here; votes: whether this node votes; forked: the proposals that were decided in one place, which
     takes more than a third of dishonest voters: then nothing more is decided.
     """
@@ -68,6 +72,7 @@ class Council:
     margin: int
     notice: int
     invitations: int
+    invitations_left: int
     decided: int
     fixed: Fixed
     votes: bool

@@ -36,7 +36,7 @@ from device.api import (
     Sampling,
     Status,
 )
-from device.api_of_council import Council, Forgotten, Motion, Moved, Paper, Proposed, Seat
+from device.api_of_council import MAX_REASON, Begun, Council, Forgotten, Motion, Moved, Paper, Proposed, Seat
 from device.api_of_models import (
     CatalogueEntry,
     Damage,
@@ -85,6 +85,7 @@ from models.core.card import Card
 from models.core.lineage import Ancestor
 
 __all__ = [
+    "MAX_REASON",
     "AnswerBrokenOffError",
     "AnswerDelayed",
     "AnswerFinished",
@@ -94,6 +95,7 @@ __all__ = [
     "AnswerQueued",
     "Answerer",
     "ApiKey",
+    "Begun",
     "CatalogueEntry",
     "ChatMessage",
     "Community",

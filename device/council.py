@@ -63,6 +63,7 @@ class CouncilRoom:
             margin=charter.rules.margin,
             notice=charter.rules.notice,
             invitations=charter.rules.invitations,
+            invitations_left=self._invitations_left(membership),
             decided=charter.number,
             fixed=_fixed(fixed, names),
             votes=agenda.is_voter,
@@ -117,6 +118,10 @@ class CouncilRoom:
 
     def _proposed(self, proposal: bytes) -> Proposed:
         return Proposed(id=proposal.hex(), decided=proposal in self._council.agenda().membership.decided)
+
+    def _invitations_left(self, membership: Membership) -> int:
+        own = membership.members.get(crypto.parse_node_id(self._own_id))
+        return membership.invitations.get(own.public, 0) if own is not None else 0
 
     def _node_id(self, membership: Membership, seat: bytes) -> str:
         holder = membership.voters.get(seat)

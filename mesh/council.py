@@ -9,6 +9,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -53,6 +54,9 @@ TICK_S: Final = 5.0
 PATIENCE_S: Final = 60.0  # with voters who have not voted, once enough have
 ROUTINE_S: Final = 20.0  # after which others than the first voter propose what no owner asked for
 MAX_ACCUSED: Final = 8  # at once; fewer than proposals are kept of one voter, or they would push each other out
+# What needs nobody's consent costs voters' feeds all the same, and one voter can see to it that there is always more.
+ROUTINES: Final = 8
+ROUTINES_WITHIN_S: Final = 8 * 3600.0
 IN_DISPUTE: Final = "its key has signed two entries for one place: it is used on two boards, or stolen"
 
 
@@ -94,6 +98,8 @@ class Council:
         self._spread = spread
         self._on_ledger = on_ledger
         self._acting = False
+        self._decided: bytes | None = None
+        self._routines = deque[float](maxlen=ROUTINES)  # when this node saw decisions that nobody was asked for
         self._situation = (b"", 0)  # what was decided last, and how many ballots there were on what comes next
         self._since = time.monotonic()  # of the situation
 
@@ -233,6 +239,7 @@ class Council:
         seat, ledger, membership = self._acting_seat(), self._store.ledger, self._store.membership
         if seat is None or ledger is None or membership is None:
             return None
+        self._note_routine(ledger, membership.charter.decided)
         motions, tally = ledger.motions(), ledger.epoch().tally
         patient = self._patient_for((membership.charter.decided, len(ledger.ballots())))
         body = next_step(
@@ -243,7 +250,7 @@ class Council:
             impatient=patient >= PATIENCE_S and has_quorum_of_votes(tally),
         )
         if body is None and (seat == min(membership.voters) or patient >= ROUTINE_S):
-            if ledger.needs_refresh and not any(motion.is_routine for motion in motions):
+            if ledger.needs_refresh and self._may_decide_by_itself and not any(one.is_routine for one in motions):
                 return Proposal(REFRESH, self._identity.public, "")
             return _accusation(membership, motions)
         return body
@@ -251,13 +258,26 @@ class Council:
     def _approved(self, motions: Sequence[Motion]) -> list[bytes] | None:
         """Return what the owner agrees with, what most agree with first; None while something waits for an answer."""
         answers = self._store.answers()
-        agreed = [motion for motion in motions if motion.is_routine or answers.get(motion.id)]
+        routine = self._may_decide_by_itself
+        agreed = [motion for motion in motions if (motion.is_routine and routine) or answers.get(motion.id)]
         if not agreed and any(motion.id not in answers for motion in motions):
             return None
         refused = any(not answers.get(motion.id, True) for motion in motions)
         if not agreed and not refused:
             return None
         return [motion.id for motion in sorted(agreed, key=lambda one: (-len(one.agreed), one.id))]
+
+    def _note_routine(self, ledger: Ledger, decided: bytes) -> None:
+        """Remember when this node saw a decision that nobody was asked for."""
+        before, self._decided = self._decided, decided
+        body = ledger[decided].body
+        if before is not None and before != decided and isinstance(body, Proposal) and body.what == REFRESH:
+            self._routines.append(time.monotonic())
+
+    @property
+    def _may_decide_by_itself(self) -> bool:
+        full = len(self._routines) == ROUTINES
+        return not full or time.monotonic() - self._routines[0] >= ROUTINES_WITHIN_S
 
     def _patient_for(self, situation: tuple[bytes, int]) -> float:
         """Say for how long nothing has been signed on what is open."""

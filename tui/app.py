@@ -26,6 +26,9 @@ from tui.messages import (
     CouncilNews,
     DaemonLost,
     Decided,
+    GiftsArrived,
+    GiftsRequested,
+    GoAlongRequested,
     News,
     PaperMade,
     PaperRequested,
@@ -33,6 +36,8 @@ from tui.messages import (
     PullEnded,
     PullMoved,
     PullRequested,
+    RecordArrived,
+    RecordMissing,
     RemoveEnded,
     RemoveRequested,
     StatusArrived,
@@ -41,6 +46,7 @@ from tui.messages import (
 )
 from tui.screens.ask import AskTab
 from tui.screens.community import CommunityTab
+from tui.screens.gifts import GiftsScreen
 from tui.screens.help import HelpScreen
 from tui.screens.models import ModelsTab
 from tui.screens.overview import OverviewTab
@@ -131,10 +137,12 @@ class HearthApp(App[None]):
 
     def _hear_of_council(self, news: CouncilNews) -> None:
         match news:
-            case CouncilArrived() | CouncilMissing():
+            case CouncilArrived() | CouncilMissing() | RecordArrived() | RecordMissing():
                 self.query_one(CommunityTab).hear(news)
             case Decided(done, problem, hint):
                 self._announce(problem, hint, good=done)
+            case GiftsArrived(contributions):
+                self.push_screen(GiftsScreen(contributions))
             case PaperMade(words):
                 self.push_screen(PaperScreen(words))
 
@@ -175,6 +183,14 @@ class HearthApp(App[None]):
     def on_proposal_requested(self, message: ProposalRequested) -> None:
         """Propose something."""
         self.run_worker(council_talks.propose(self._client, self.hear, message), name="propose")
+
+    def on_go_along_requested(self, message: GoAlongRequested) -> None:
+        """Leave the community for one that was begun anew."""
+        self.run_worker(council_talks.go_along(self._client, self.hear, message), name="go along")
+
+    def on_gifts_requested(self, _message: GiftsRequested) -> None:
+        """Show who gave what to whom."""
+        self.run_worker(council_talks.show_gifts(self._client, self.hear), name="gifts", group="gifts", exclusive=True)
 
     def on_paper_requested(self, _message: PaperRequested) -> None:
         """Make a paper key."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from textual.content import Content
+
 # The Linux console has a font of 256 or 512 characters, without the halves and eighths that borders are made of.
 _PLAIN_TERMINALS = ("linux", "vt100", "vt220", "dumb")
 
@@ -18,6 +20,13 @@ class Glyphs:
     ellipsis: str
     full: str
     empty: str
+
+    def clip(self, text: str, room: int) -> str:
+        """Cut `text` to at most `room` cells; what was cut ends with an ellipsis."""
+        content = Content(text)
+        if content.cell_length <= room:
+            return text
+        return content.truncate(room - len(self.ellipsis), ellipsis=False).plain.rstrip() + self.ellipsis
 
 
 RICH = Glyphs(plain=False, linked="●", absent="○", dash="—", ellipsis="…", full="━", empty="─")

@@ -59,10 +59,23 @@ class VoteRequested(Message):
 
 @dataclass
 class ProposalRequested(Message):
-    """The person proposes to make a member a "voter" or an "observer", or to "remove" it."""
+    """The person proposes to make a member a "voter" or an "observer", or to "remove" it; `reason` may be empty."""
 
     what: str
     node_id: str
+    reason: str
+
+
+@dataclass
+class GoAlongRequested(Message):
+    """The person leaves the community for one that was begun anew, by its whole id, and has confirmed it."""
+
+    begun: str
+
+
+@dataclass
+class GiftsRequested(Message):
+    """The person wants to see who gave what to whom."""
 
 
 @dataclass
@@ -145,11 +158,9 @@ class AnswerFailed:
 
 @dataclass(frozen=True)
 class CouncilArrived:
-    """The daemon told who decides on what, and what stands in the record; `record` None: the same as before."""
+    """The daemon told who decides on what."""
 
     council: Council
-    record: tuple[LogLine, ...] | None
-    contributions: Contributions | None
 
 
 @dataclass(frozen=True)
@@ -158,6 +169,27 @@ class CouncilMissing:
 
     reason: str
     hint: str
+
+
+@dataclass(frozen=True)
+class RecordArrived:
+    """The record has grown: its newest entries, the newest last."""
+
+    lines: tuple[LogLine, ...]
+
+
+@dataclass(frozen=True)
+class RecordMissing:
+    """The record cannot be followed now; what was told of it may be old."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class GiftsArrived:
+    """The daemon told who gave what to whom."""
+
+    contributions: Contributions
 
 
 @dataclass(frozen=True)
@@ -176,6 +208,7 @@ class PaperMade:
     words: str
 
 
-CouncilNews = CouncilArrived | CouncilMissing | Decided | PaperMade
+CommunityNews = CouncilArrived | CouncilMissing | RecordArrived | RecordMissing
+CouncilNews = CommunityNews | GiftsArrived | Decided | PaperMade
 AnswerNews = AnswerWaits | AnswerMoved | AnswerEnded | AnswerFailed
 News = StatusArrived | DaemonLost | PullMoved | PullEnded | RemoveEnded | AnswerNews | CouncilNews

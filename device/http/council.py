@@ -8,13 +8,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from device.administration import Administration
+from device.api_of_council import MAX_REASON
 from device.core.json_fields import optional, parse_object
 from device.errors import BadRequestError
 from device.http.requests import read_body, text_of
 
 RULES: Final = ("margin", "notice", "invitations")
 MAX_WITHOUT: Final = 256
-MAX_REASON: Final = 200  # characters, as in an entry
 
 
 def council_routes(administration: Administration) -> list[Route]:

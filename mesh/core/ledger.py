@@ -61,6 +61,7 @@ class Mark:
 
     size: int
     tips: frozenset[bytes]
+    acts: frozenset[bytes]
     waiting: tuple[Entry, ...]
 
 
@@ -79,6 +80,7 @@ class Ledger:
         self._spent: dict[bytes, int] = {}  # by the end of a feed: the bytes of that feed
         self._keys = {genesis.author: genesis.author}  # of authors: by what equals them, so that each is kept once
         self._tips: set[bytes] = set()  # what nobody built on, surplus left out
+        self._acts: set[bytes] = set()  # surplus that changes who belongs
         self._waiting: OrderedDict[bytes, Entry] = OrderedDict()
         self._released: list[Entry] = []
         self._roll = Roll(self._entries)
@@ -134,6 +136,9 @@ class Ledger:
             progress = bool(ready)
         return admitted
 
+    def __getitem__(self, entry_id: bytes) -> Entry:
+        return self._entries[entry_id]
+
     def membership(self) -> Membership:
         """Say who belongs, by the entries that are here; the same object until that may have changed."""
         return self._roll.membership()
@@ -168,7 +173,7 @@ class Ledger:
     def mark(self) -> Mark:
         """Note how far it is."""
         waiting = tuple(self._waiting.values())
-        return Mark(len(self), frozenset(self._tips), waiting)
+        return Mark(len(self), frozenset(self._tips), frozenset(self._acts), waiting)
 
     def back_to(self, mark: Mark) -> None:
         """Forget what was admitted since, as if it had never come."""
@@ -183,7 +188,7 @@ class Ledger:
             for entry in left:
                 self._entries[entry.id] = entry
                 self._enrol(entry)
-        self._tips, self._released = set(mark.tips), []
+        self._tips, self._acts, self._released = set(mark.tips), set(mark.acts), []
         self._waiting = OrderedDict((entry.id, entry) for entry in mark.waiting)
 
     def heads(self) -> list[Head]:
@@ -245,15 +250,21 @@ class Ledger:
         return rivals
 
     def next_place(self, author: bytes) -> Place:
-        """Return where this author's next entry goes: after its own last, on top of all that nobody built on."""
+        """Return where this author's next entry goes: after its own last, on top of all that nobody built on.
+
+        Of a key in dispute observers build on one branch, so that its forks do not fill their feeds; voters and papers
+        on all, and on what changes who belongs though it is surplus: what they sign takes up what it knows of.
+        """
         feed = self._feeds.get(author)
         if feed is None:
-            return Place(0, None, self._to_build_on(b""))
+            return Place(0, None, self._to_build_on(author, b""))
         prev = max(self._at(author, len(feed) - 1))
-        return Place(len(feed), prev, self._to_build_on(prev))
+        return Place(len(feed), prev, self._to_build_on(author, prev))
 
-    def _to_build_on(self, prev: bytes) -> tuple[bytes, ...]:
-        """Return what nobody built on yet; of a key in dispute one branch: its forks fill no others' feeds."""
+    def _to_build_on(self, author: bytes, prev: bytes) -> tuple[bytes, ...]:
+        if self._roll.is_voters(author) or self._authors.is_paper(author):
+            owed, acts = sorted(self._tips - {prev}), sorted(self._acts - {prev})
+            return tuple(sorted([*owed, *acts][:MAX_DEPS]))  # no flood keeps out what is owed
         deps: list[bytes] = []
         disputed = set[bytes]()
         for one in sorted(self._tips - {prev}):
@@ -381,6 +392,9 @@ class Ledger:
         if entry.prev is not None:
             self._ends[entry.author].discard(entry.prev)
             self._spent.pop(entry.prev, None)
-        if entry.id not in self._surplus:
+        self._acts.difference_update(one.id for one in released)
+        if entry.id in self._surplus:
+            self._acts.update({entry.id} if self._surplus.is_act(entry) else ())
+        else:
             self._tips.difference_update(*(one.parents for one in (entry, *released)))
             self._tips.add(entry.id)

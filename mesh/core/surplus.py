@@ -34,7 +34,12 @@ class Surplus:
 
     def rank(self, entry: Entry) -> int:
         """Say how late an entry is sent: surplus last, but for what changes the number under which nodes share keys."""
-        return 0 if entry.id not in self._ids else 1 if isinstance(entry.body, Admit | Remove | RotateKey) else 2
+        return 0 if entry.id not in self._ids else 1 if self.is_act(entry) else 2
+
+    @staticmethod
+    def is_act(entry: Entry) -> bool:
+        """Whether an entry may change who belongs, and the number under which nodes share keys."""
+        return isinstance(entry.body, Admit | Remove | RotateKey)
 
     def add(self, entry: Entry) -> list[Entry]:
         """Take an entry that was admitted; return what is surplus no more since this is built on it, children first."""

@@ -50,6 +50,7 @@ async def test_two_owners_decide(tmp_path: Path) -> None:
         for one in (anna, ben):
             found = await shown_when(one, 0)
             assert (found.motions, found.invitations, found.decided) == ((), 3, 2)
+            assert found.invitations_left == (255 if one is anna else 3)
         for changes in ({"margin": 101}, {"notice": 101}, {"invitations": 257}, {"invitations": 3}, {}):
             with pytest.raises(BadRequestError):
                 room_of(anna).amend(changes, "")

@@ -11,10 +11,10 @@ import pytest
 
 from mesh.core import crypto
 from mesh.core.attestation import Attestation
-from mesh.core.ballots import MAKE_OBSERVER, MAKE_VOTER, SHOW_OUT, Amendment, Proposal
+from mesh.core.ballots import MAKE_OBSERVER, MAKE_VOTER, SHOW_OUT, Amendment, Proposal, Recovery
 from mesh.core.entries import Admit, Remove, write_entry
 from mesh.core.membership import OBSERVER
-from mesh.council import MAX_ACCUSED
+from mesh.council import MAX_ACCUSED, ROUTINES
 from mesh.errors import NotAllowedError, NotVoterError, UnknownNodeError, UnknownProposalError, WrongPaperError
 from mesh.identity import Identity
 from tests.mesh.nodes import Running, paired, running
@@ -144,6 +144,35 @@ async def test_a_voter_that_leaves_leaves_the_others_free(tmp_path: Path) -> Non
         await agreed([ben], anna.node.council.amend(Amendment(0, 2, 3, "")).id)
         await ben.until(lambda: ben.node.council.agenda().membership.charter.rules.invitations == 3)
         assert [len(one.node.council.agenda().membership.charter.seats) for one in (anna, ben)] == [2, 2]
+
+
+async def test_boards_decide_by_themselves_only_so_often(tmp_path: Path) -> None:
+    """One voter could have the others sign on and on, of what nobody was asked for, until their feeds are full."""
+    async with running(tmp_path, "Anna") as anna, running(tmp_path, "Ben") as ben:
+        await paired(anna, ben)
+        council, store = anna.node.council, anna.node._store
+        await anna.until(lambda: anna.node._exchange.knows_own_feed)
+        papers = [anna.node._identity, *(Identity.open(tmp_path / f"paper {number}") for number in range(ROUTINES + 1))]
+
+        def hand_on(number: int) -> None:
+            """Have each paper name the next: the charter is to have the newest."""
+            assert store.ledger is not None
+            old, new = papers[number : number + 2]
+            place = store.ledger.next_place(old.public)
+            store.take([write_entry(old.seed, store.ledger.community, place, Recovery(new.public))])
+
+        def decided() -> int:
+            council.act()
+            return len(council.agenda().membership.decided) - 1
+
+        for number in range(ROUTINES):
+            hand_on(number)
+            assert decided() == number + 1
+        hand_on(ROUTINES)
+        assert decided() == ROUTINES
+        assert council.agenda().membership.is_stale
+        council.propose(MAKE_VOTER, raw_id(ben))  # what an owner agrees with is decided all the same
+        await anna.until(lambda: decided() == ROUTINES + 1)
 
 
 async def test_a_lost_voter_is_survived_by_its_paper(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import uvicorn
 from starlette.applications import Starlette
@@ -21,19 +21,18 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from mesh.identity import fingerprint
+from tests.sim.council_desk import CouncilDesk
+from tests.sim.replies import Json, Reply, refused
 from tests.sim.scripts import (
     ATTIC_ID,
     BUNDLE,
     CARD,
     CATALOGUE,
-    CONTRIBUTIONS,
-    COUNCIL,
     DIAGNOSIS,
     EMBER_ID,
     GUESTS,
     KEYS,
     LINEAGE,
-    LOG,
     MESH_MODELS,
     MODEL,
     OFFER,
@@ -44,8 +43,6 @@ from tests.sim.scripts import (
     STATUS,
     VERIFICATION,
 )
-
-Json = dict[str, Any]
 
 MAX_TEMPERATURE = 5
 ATTIC = {"node_id": ATTIC_ID, "node_name": "attic"}
@@ -61,7 +58,7 @@ DELAYS: Final = {  # comments in the stream of a question with that word
 }
 
 
-class SimulatedDaemon:
+class SimulatedDaemon(CouncilDesk):
     """A context manager; the API listens while it is open, in a thread of its own.
 
     A question that contains "slowly" stops after its first words until `release()`; one that contains "too long",
@@ -72,10 +69,11 @@ class SimulatedDaemon:
     """
 
     def __init__(self, data_dir: Path, *, slow_pull: bool = False) -> None:
+        super().__init__()
         self.data_dir = data_dir
         self.socket_path = data_dir / "api.sock"
         self.slow_pull = slow_pull
-        self.status: Json = copy.deepcopy(STATUS)
+        self.status = copy.deepcopy(STATUS)
         for member in self.status["community"]["members"]:
             member |= {"fingerprint": fingerprint(member["node_id"]), "this_node": member["node_id"] == SPARK_ID}
         self.peers: Json = {**copy.deepcopy(PEERS), "members": self.status["community"]["members"]}
@@ -86,9 +84,6 @@ class SimulatedDaemon:
         self.guests: Json = copy.deepcopy(STATUS["guests"])
         self.mesh_models: Json = copy.deepcopy(MESH_MODELS)
         self.arriving: list[Json] = []
-        self.log: list[Json] = copy.deepcopy(LOG)
-        self.council: Json = copy.deepcopy(COUNCIL)
-        self.contributions: Json = copy.deepcopy(CONTRIBUTIONS)
         self.on_record: Json = copy.deepcopy(ON_RECORD)
         self.verification: Json = copy.deepcopy(VERIFICATION)
         self.removing: list[Json] = []
@@ -144,7 +139,8 @@ class SimulatedDaemon:
         asyncio.run(serve())
 
     def _app(self) -> Starlette:
-        routes: list[tuple[str, str, Callable[[Request, Json], Awaitable[Response]]]] = [
+        routes: list[tuple[str, str, Reply]] = [
+            *self.council_routes(),
             ("GET", "/api/status", self._get_status),
             ("GET", "/api/doctor", self._get_doctor),
             ("GET", "/api/record", self._get_record),
@@ -158,12 +154,6 @@ class SimulatedDaemon:
             ("POST", "/api/leave", self._done),
             ("POST", "/api/rekey", self._rekey),
             ("POST", "/api/board", self._done),
-            ("GET", "/api/community", self._get_council),
-            ("POST", "/api/proposals", self._propose),
-            ("POST", "/api/proposals/{proposal}/vote", self._vote),
-            ("POST", "/api/community/paper", self._make_paper),
-            ("GET", "/api/log", self._get_log),
-            ("GET", "/api/contributions", self._get_contributions),
             ("POST", "/api/models/publish", self._publish),
             ("POST", "/api/models/retire", self._retire),
             ("GET", "/api/models", self._get_models),
@@ -191,9 +181,7 @@ class SimulatedDaemon:
         recorded = [Route(path, self._recorded(reply), methods=[verb]) for verb, path, reply in routes]
         return Starlette(routes=[importing, *recorded])
 
-    def _recorded(
-        self, reply: Callable[[Request, Json], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
+    def _recorded(self, reply: Reply) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             body: Json = json.loads(await request.body() or b"{}")
             self.asked.append((request.method, request.url.path, body))
@@ -219,7 +207,7 @@ class SimulatedDaemon:
 
     async def _change_peer(self, request: Request, _body: Json) -> Response:
         if request.path_params["id"].startswith("zz"):
-            return _error(
+            return refused(
                 404, "no node's id begins with zz", code="unknown_node", hint="see who is there: hearth peers"
             )
         forgotten = request.method == "DELETE" and not request.url.path.endswith("/block")
@@ -230,7 +218,7 @@ class SimulatedDaemon:
 
     async def _join(self, _request: Request, body: Json) -> Response:
         if body["words"] != OFFER["words"]:
-            return _error(404, "nobody in reach offers these words", code="wrong_words", hint="check the six words")
+            return refused(404, "nobody in reach offers these words", code="wrong_words", hint="check the six words")
         return JSONResponse({key: OFFER[key] for key in ("node_id", "name", "fingerprint")} | {"community": "street"})
 
     async def _get_keys(self, _request: Request, _body: Json) -> Response:
@@ -238,7 +226,7 @@ class SimulatedDaemon:
 
     async def _add_key(self, _request: Request, body: Json) -> Response:
         if "root" in body["scopes"]:
-            return _error(400, "scopes: ask, embed, admin", code="invalid_value", hint="name one", param="scopes")
+            return refused(400, "scopes: ask, embed, admin", code="invalid_value", hint="name one", param="scopes")
         limits = {"per_minute": body["per_minute"], "per_day": body["per_day"]}
         key = {"id": "0badcafe", "name": body["name"], "scopes": body["scopes"], "guest": False, **limits}
         self.keys.append({**key, "used_ago_s": None, "tokens_left": None, "renews_in_s": None})
@@ -247,7 +235,7 @@ class SimulatedDaemon:
     async def _remove_key(self, request: Request, _body: Json) -> Response:
         kept = [key for key in self.keys if request.path_params["key"] not in (key["id"], key["name"])]
         if kept == self.keys:
-            return _error(
+            return refused(
                 404, "there is no such key", code="key_not_found", hint="see which keys there are: hearth keys"
             )
         self.keys = kept
@@ -319,7 +307,7 @@ class SimulatedDaemon:
         self.received = await request.body()
         name = request.query_params.get("name") or "carried"
         if self.received != BUNDLE:
-            return _error(400, "the bundle is cut", code="invalid_bundle", hint="copy it again")
+            return refused(400, "the bundle is cut", code="invalid_bundle", hint="copy it again")
         return StreamingResponse(self._import_lines(name), media_type="application/x-ndjson")
 
     async def _import_lines(self, name: str) -> AsyncIterator[str]:
@@ -335,35 +323,6 @@ class SimulatedDaemon:
         lines = [{"stage": "verify", "done": 44_100_000, "total": 44_100_000}, {"stage": "done", **self.verification}]
         return Response("".join(json.dumps(line) + "\n" for line in lines), media_type="application/x-ndjson")
 
-    async def _get_council(self, _request: Request, _body: Json) -> Response:
-        if self.status["community"] is None:
-            hint = "found one with `hearth pair`, or join one with `hearth join WORDS`"
-            return _error(409, "this node belongs to no community", code="no_community", hint=hint)
-        return JSONResponse(self.council)
-
-    async def _propose(self, _request: Request, body: Json) -> Response:
-        if body["what"] == "remove":
-            return _error(403, "the last voter stays", code="not_allowed", hint="propose another voter first")
-        return JSONResponse({"id": "c4" * 32, "decided": body["what"] == "observer"})
-
-    async def _vote(self, request: Request, body: Json) -> Response:
-        for motion in self.council["motions"]:
-            if motion["id"] == request.path_params["proposal"]:
-                motion["answer"] = "yes" if body["agrees"] else "no"
-                return JSONResponse(self.council)
-        return _error(
-            404, "nothing that can be decided on has this id", code="proposal_not_found", hint="hearth community"
-        )
-
-    async def _make_paper(self, _request: Request, _body: Json) -> Response:
-        return JSONResponse({"words": "legal winner thank year wave sausage worth useful legal winner thank yellow"})
-
-    async def _get_log(self, request: Request, _body: Json) -> Response:
-        kind, last = request.query_params.get("kind"), int(request.query_params.get("last", 99))
-        found = [line for line in self.log if kind in (None, line["kind"])][-last:]
-        lines = [*({"stage": "entry", "entry": line} for line in found), {"stage": "done", "entries": len(self.log)}]
-        return Response("".join(json.dumps(line) + "\n" for line in lines), media_type="application/x-ndjson")
-
     async def _publish(self, _request: Request, body: Json) -> Response:
         if self._held(body["name"]) is None:
             return _no_model(body["name"])
@@ -373,11 +332,8 @@ class SimulatedDaemon:
 
     async def _retire(self, _request: Request, body: Json) -> Response:
         if body["name"] != self.on_record["name"]:
-            return _error(404, "no such model is published", code="model_not_published", hint="see hearth log")
+            return refused(404, "no such model is published", code="model_not_published", hint="see hearth log")
         return JSONResponse(self.on_record)
-
-    async def _get_contributions(self, _request: Request, _body: Json) -> Response:
-        return JSONResponse(self.contributions)
 
     async def _get_mesh_models(self, _request: Request, _body: Json) -> Response:
         return JSONResponse(self.mesh_models)
@@ -411,9 +367,9 @@ class SimulatedDaemon:
         self.status["queries"]["asked"] += 1 + self.others
         if body.get("temperature", 0) > MAX_TEMPERATURE:
             hint = "correct the named field and send the request again"
-            return _error(400, "temperature: 0 to 5", code="invalid_value", hint=hint, param="temperature")
+            return refused(400, "temperature: 0 to 5", code="invalid_value", hint=hint, param="temperature")
         if "too long" in question or len(question.split()) > self.longest:
-            return _error(
+            return refused(
                 400,
                 "the prompt has 3000 tokens, the context holds 2048",
                 code="context_length_exceeded",
@@ -474,13 +430,7 @@ def _named(model: Json) -> Json:
 
 def _no_model(name: str) -> Response:
     hint = "see what is here and what can be had: hearth models ls"
-    return _error(404, f"no model {name} is here", code="model_not_found", hint=hint)
-
-
-def _error(status: int, message: str, *, code: str, hint: str, param: str | None = None) -> Response:
-    kind = "invalid_request_error"
-    body = {"error": {"message": message, "type": kind, "param": param, "code": code, "hint": hint}}
-    return JSONResponse(body, status_code=status)
+    return refused(404, f"no model {name} is here", code="model_not_found", hint=hint)
 
 
 if __name__ == "__main__":

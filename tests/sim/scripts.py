@@ -121,6 +121,7 @@ COUNCIL: dict[str, Any] = {
     "margin": 0,
     "notice": 0,
     "invitations": 16,
+    "invitations_left": 12,
     "decided": 2,
     "fixed": {"entries": 9, "root": "6d" * 32, "signed": ["kitchen", "workshop"], "disputed": []},
     "votes": True,

@@ -35,6 +35,17 @@ async def test_the_interface_outlives_a_power_cut_of_the_daemon(ember: Hearth) -
         await until_seen(pilot, "● running")
 
 
+async def test_the_record_of_a_real_daemon_is_followed(ember: Hearth) -> None:
+    """What was decided on the command line stands on the screen at once: the rules, and the record's entries."""
+    ember.run("pair")
+    app = HearthApp(ember.data_dir / "api.sock", glyphs=RICH)
+    async with app.run_test() as pilot:
+        await pilot.press("4")
+        await until_seen(pilot, "1 voter, who decides alone", "founded the community", "(256 left")
+        ember.run("propose", "rules", "--invitations", "3", "--reason", "we are few")
+        await until_seen(pilot, "3 invitations a chosen", "signs the tree of 2 entries")
+
+
 async def test_the_client_speaks_with_the_daemon(ember: Hearth) -> None:
     """Every kind of reply is understood: values, streams and refusals."""
     client = DaemonClient(ember.data_dir / "api.sock")

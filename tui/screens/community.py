@@ -4,33 +4,58 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static, TabPane
 
 from device.client import (
-    Contributions,
     Council,
     LogLine,
     Member,
     Motion,
-    Seat,
     Status,
-    count,
-    fixed,
-    motion_progress,
     short_id,
 )
+from tui.council_text import (
+    NAME_CELLS,
+    begun_anew,
+    brief,
+    entry_row,
+    going_along,
+    heading,
+    motion_row,
+    seat_row,
+    whole_entry,
+    whole_motion,
+    whole_seat,
+)
 from tui.glyphs import Glyphs
-from tui.messages import CouncilArrived, CouncilMissing, PaperRequested, ProposalRequested, VoteRequested
+from tui.messages import (
+    CommunityNews,
+    CouncilArrived,
+    CouncilMissing,
+    GiftsRequested,
+    GoAlongRequested,
+    PaperRequested,
+    ProposalRequested,
+    RecordArrived,
+    RecordMissing,
+    VoteRequested,
+)
+from tui.record_window import RECORD_LINES
 from tui.screens.choice import ChoiceScreen
 from tui.screens.confirm import ConfirmScreen
-from tui.screens.gifts import GiftsScreen
+from tui.screens.propose import ProposeScreen
+from tui.screens.whole import WholeScreen
 from tui.widgets.list_table import ListTable
 
 PAPER = (
     "Make twelve words that replace this board if it is lost? They come once and are kept nowhere:"
     " have paper and pen ready. Whoever has them can vote for you."
 )
+TITLES = {"motions": "Proposed", "seats": "Voters", "record": "Record"}
+GAPS = 6  # cells around a list's columns, and its scroll bar
+MIN_ROOM = 20
 OBSERVES = "This node does not vote: a voter's owner proposes and answers."
 
 
@@ -42,7 +67,9 @@ class CommunityTab(TabPane):
         Binding("n", "answer(False)", "no"),
         Binding("p", "propose", "propose"),
         Binding("w", "paper", "paper", tooltip="twelve words that replace a lost board"),
+        Binding("enter", "whole", "all of what stands in a row", show=False),
         Binding("c", "gifts", "contributions"),
+        Binding("a", "go_along", "go along", tooltip="go along with a community that was begun anew"),
     ]
 
     def __init__(self, glyphs: Glyphs) -> None:
@@ -50,19 +77,20 @@ class CommunityTab(TabPane):
         self._glyphs = glyphs
         self._council: Council | None = None
         self._members: tuple[Member, ...] = ()
-        self._gifts = Contributions(givers=())
+        self._lines: tuple[LogLine, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Lay out the rule over three lists."""
-        yield Static(id="rule", markup=False)
-        for name, title, columns in (
-            ("motions", "Proposed", ("Proposal", "", "Your answer")),
-            ("seats", "Voters", ("", "", "")),
-            ("record", "Record", ("", "")),
+        with VerticalScroll(id="rules"):
+            yield Static(id="rule", markup=False)
+        for name, columns in (
+            ("motions", ("Proposal", "", "Your answer")),
+            ("seats", ("", "", "")),
+            ("record", ("", "")),
         ):
             table = ListTable(columns, id=name)
             table.add_class("box")
-            table.border_title = title
+            table.border_title = TITLES[name]
             yield table
             if name == "motions":
                 yield Static(id="motion", markup=False)
@@ -71,20 +99,28 @@ class CommunityTab(TabPane):
         """Take note of who belongs."""
         self._members = status.community.members if status.community else ()
 
-    def hear(self, news: CouncilArrived | CouncilMissing) -> None:
+    def hear(self, news: CommunityNews) -> None:
         """Draw what the daemon told."""
-        if isinstance(news, CouncilMissing):
-            self._council = None
-            self.query_one("#rule", Static).update(Content(f"{news.reason}: {news.hint}"))
-            for name in ("#motions", "#seats", "#record"):
-                self.query_one(name, ListTable).show([])
-        else:
-            self._council = news.council
-            self._draw(news.council)
-            if news.record is not None:
-                self.query_one("#record", ListTable).show([(line.id, self._entry(line)) for line in news.record[::-1]])
-            self._gifts = news.contributions or self._gifts
+        match news:
+            case CouncilMissing(reason, hint):
+                self._council, self._lines = None, ()
+                self.query_one("#rule", Static).update(f"{reason}: {hint}")
+                for name in ("#motions", "#seats", "#record"):
+                    self.query_one(name, ListTable).show([])
+            case CouncilArrived(council):
+                self._council = council
+                self._draw(council)
+            case RecordArrived(lines):
+                self._lines = lines
+                full = len(lines) == RECORD_LINES
+                self.query_one("#record").border_subtitle = (
+                    f"the newest {RECORD_LINES}; all: hearth log" if full else ""
+                )
+                self._draw_record()
+            case RecordMissing(reason):
+                self.query_one("#record").border_subtitle = Content(reason)
         self._describe()
+        self.refresh_bindings()
 
     def focus_main(self) -> None:
         """Put the keys where they are most wanted."""
@@ -111,7 +147,7 @@ class CommunityTab(TabPane):
         """Choose a member, then what is to become of it."""
         if not self._may():
             return
-        others = [(one.node_id, f"{one.name}, {one.role}") for one in self._members]
+        others = [(one.node_id, f"{self._called(one)}, {one.role}") for one in self._members]
         members = {one.node_id: one for one in self._members}
 
         def chosen(node_id: str | None) -> None:
@@ -130,9 +166,33 @@ class CommunityTab(TabPane):
         if self._may():
             self.app.push_screen(ConfirmScreen(PAPER, yes="Show them"), decided)
 
+    def action_go_along(self) -> None:
+        """Choose what a member began anew, and leave this community for it after a question."""
+        council = self._council
+        begun = {one.id: one for one in (council.begun if council else ())}
+
+        def chosen(key: str | None) -> None:
+            if key and council:
+                question = going_along(begun[key], council, self._glyphs)
+                self.app.push_screen(ConfirmScreen(question, yes="Go along"), lambda sure: decided(key, sure=sure))
+
+        def decided(key: str, *, sure: bool | None) -> None:
+            if sure:
+                self.post_message(GoAlongRequested(key))
+
+        if len(begun) == 1:
+            chosen(next(iter(begun)))
+        elif begun:
+            options = [(key, begun_anew(one, self._glyphs)) for key, one in begun.items()]
+            self.app.push_screen(ChoiceScreen("Go along with whom?", options, chosen=""), chosen)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  Textual's own
+        """Whether a key is there: going along only where somebody began anew."""
+        return action != "go_along" or bool(self._council and self._council.begun)
+
     def action_gifts(self) -> None:
         """Show who gave what to whom."""
-        self.app.push_screen(GiftsScreen(self._gifts))
+        self.post_message(GiftsRequested())
 
     def _propose_about(self, member: Member) -> None:
         what = ("observer", "make it an observer") if member.role == "voter" else ("voter", "make it a voter")
@@ -140,16 +200,21 @@ class CommunityTab(TabPane):
         options = [what, ("remove", "show it out of the community")]
         words = dict(options)
 
+        name = self._called(member)
+
         def chosen(choice: str | None) -> None:
             if choice:
-                question = f"Propose about {member.name}: {words[choice]}? A voter who is alone decides it by that."
-                self.app.push_screen(ConfirmScreen(question, yes="Propose"), lambda sure: decided(choice, sure=sure))
+                question = f"Propose about {name}: {words[choice]}? A voter who is alone decides it by that."
+                self.app.push_screen(ProposeScreen(question), lambda reason: decided(choice, reason))
 
-        def decided(choice: str, *, sure: bool | None) -> None:
-            if sure:
-                self.post_message(ProposalRequested(choice, member.node_id))
+        def decided(choice: str, reason: str | None) -> None:
+            if reason is not None:
+                self.post_message(ProposalRequested(choice, member.node_id, reason))
 
-        self.app.push_screen(ChoiceScreen(f"Propose about {member.name}", options, chosen=""), chosen)
+        self.app.push_screen(ChoiceScreen(f"Propose about {name}", options, chosen=""), chosen)
+
+    def _called(self, member: Member) -> str:
+        return f"{self._glyphs.clip(member.name, NAME_CELLS)} ({short_id(member.node_id)})"  # several may be called so
 
     def _may(self) -> bool:
         """Whether this node votes; if not, that is said."""
@@ -157,38 +222,50 @@ class CommunityTab(TabPane):
             self.app.notify(OBSERVES, markup=False)
         return self._council is not None and self._council.votes
 
+    def on_resize(self) -> None:
+        """Another width has room for more, or less."""
+        self._draw_record()
+        self._describe()
+
+    def on_data_table_row_selected(self) -> None:
+        """Enter or a click."""
+        self.action_whole()
+
+    def action_whole(self) -> None:
+        """Show all of the row under the cursor."""
+        council, focused = self._council, self.app.focused
+        if council is None or not isinstance(focused, ListTable):
+            return
+        whole = {
+            "motions": {one.id: whole_motion(one, council) for one in council.motions},
+            "seats": {seat.node_id: whole_seat(seat) for seat in council.seats},
+            "record": {line.id: whole_entry(line) for line in self._lines},
+        }
+        if text := whole[focused.id or ""].get(focused.selected or ""):
+            self.app.push_screen(WholeScreen(TITLES[focused.id or ""], text))
+
     def _draw(self, council: Council) -> None:
-        lines = [Content.assemble((council.community, "bold"), f"  {council.rule}"), _standing(council)]
-        lines.append(Content.styled(_rules(council), "$quiet"))
-        lines += [
-            Content.styled(f"{one.by} began it anew: hearth community choose {short_id(one.id)}", "$warning")
-            for one in council.begun
-        ]
-        self.query_one("#rule", Static).update(Content("\n").join(lines))
-        self.query_one("#motions", ListTable).show([(one.id, self._motion(one, council)) for one in council.motions])
-        self.query_one("#seats", ListTable).show([(seat.node_id, self._seat(seat)) for seat in council.seats])
+        self.query_one("#rule", Static).update(heading(council, self._glyphs))
+        for name, rows in (
+            ("motions", [(one.id, motion_row(one, council)) for one in council.motions]),
+            ("seats", [(seat.node_id, seat_row(seat, self._glyphs)) for seat in council.seats]),
+        ):
+            table = self.query_one(f"#{name}", ListTable)
+            table.border_title = f"{TITLES[name]} ({len(rows)})" if rows else TITLES[name]
+            table.show(rows)
 
-    def _motion(self, one: Motion, council: Council) -> tuple[Content, ...]:
-        return (
-            Content.styled(short_id(one.id), "$quiet"),
-            Content(f"{len(one.agreed)} of {council.quorum} agree"),
-            Content.styled(one.answer or "none yet", "$quiet" if one.answer else "$warning"),
-        )
+    def _draw_record(self) -> None:
+        lines, table = self._lines, self.query_one("#record", ListTable)
+        room = self._room - max([len(str(line.number)) for line in lines], default=0) - GAPS
+        at_newest = table.cursor_row <= 0
+        table.show([(line.id, entry_row(line, self._glyphs, room)) for line in lines[::-1]])
+        if at_newest:  # who reads further down stays there
+            table.move_cursor(row=0, animate=False)
 
-    def _seat(self, seat: Seat) -> tuple[Content, ...]:
-        marks = [
-            *(["this node"] if seat.this_node else []),
-            "has left" if seat.left else "has a paper" if seat.paper else "no paper: its vote dies with the board",
-        ]
-        return (
-            Content(seat.name).truncate(20, ellipsis=False),
-            Content.styled(short_id(seat.node_id), "$quiet"),
-            Content.styled(", ".join(marks), "$quiet"),
-        )
-
-    def _entry(self, line: LogLine) -> tuple[Content, ...]:
-        says = line.says if line.counts else f"(does not count) {line.says}"
-        return Content.styled(str(line.number), "$quiet"), Content(says)
+    @property
+    def _room(self) -> int:
+        """Cells in a line, between borders and what is kept free beside them."""
+        return max(MIN_ROOM, self.size.width - 4)
 
     @property
     def _chosen(self) -> Motion | None:
@@ -199,20 +276,5 @@ class CommunityTab(TabPane):
         motion, council = self._chosen, self._council
         text = "" if council is None else "Nothing is proposed."
         if motion is not None and council is not None:
-            text = f"{motion.says}. {motion_progress(motion, council)}"
+            text = brief(motion, council, self._glyphs, self._room)
         self.query_one("#motion", Static).update(text)
-
-
-def _standing(council: Council) -> Content:
-    """Say what has been decided so far, or what is wrong with it."""
-    if council.forked:
-        return Content.styled("FORKED: two decisions for one place; nothing more is decided: hearth doctor", "$error")
-    if council.fixed.disputed:
-        who = ", ".join(council.fixed.disputed)
-        return Content.styled(f"{who} signed another record of the last decision: hearth doctor", "$error")
-    return Content.styled(fixed(council) if council.decided else "Nothing has been decided yet", "$quiet")
-
-
-def _rules(council: Council) -> str:
-    notice = f", seen by {council.notice} first" if council.notice else ""
-    return f"{council.quorum} must agree{notice}; {count(council.invitations, 'invitation')} a voter"

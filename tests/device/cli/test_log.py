@@ -35,8 +35,9 @@ def test_a_terminal_gets_lines_that_fit(hearth: Hearth, monkeypatch: pytest.Monk
     assert "…" not in hearth("log").out
 
 
-def test_for_programs_one_object_a_line(hearth: Hearth) -> None:
+def test_for_programs_one_object_a_line(hearth: Hearth, daemon: SimulatedDaemon) -> None:
     """All that is known of an entry."""
+    daemon.ends_logs = True
     assert [json.loads(line) for line in hearth("log", "--json").out.splitlines()] == LOG
     assert [json.loads(line) for line in hearth("log", "-n", "1", "--follow", "--json").out.splitlines()] == LOG[-1:]
 
