@@ -44,7 +44,7 @@ class AnswerStream:
             self._usage |= usage | usage.get("prompt_tokens_details", {})
             for choice in fields.get("choices", []):
                 self._reason = choice.get("finish_reason") or self._reason
-                text += choice.get("delta", {}).get("content") or ""
+                text += choice.get("delta", choice).get("content") or choice.get("text") or ""
         except (AttributeError, TypeError, ValueError) as error:
             raise UnexpectedReplyError("a piece of the answer does not fit") from error
         text = prose(text)

@@ -329,16 +329,26 @@ class DaemonClient(ModelsClient):
 
         While the question waits for its turn or its model, that is told as often as it changes.
         """
+        said = {"model": model, "messages": [vars(message) for message in messages]}
+        async with aclosing(self._answer("/v1/chat/completions", said, node, sampling)) as items:
+            async for item in items:
+                yield item
+
+    async def complete(
+        self, text: str, *, model: str = "default", node: str = "auto", sampling: Sampling | None = None
+    ) -> AsyncGenerator[AnswerPiece | AnswerFinished | AnswerDelayed, None]:
+        """Have a model go on with a text, in whatever way it was trained to; as `ask` otherwise."""
+        said = {"model": model, "prompt": text}
+        async with aclosing(self._answer("/v1/completions", said, node, sampling)) as items:
+            async for item in items:
+                yield item
+
+    async def _answer(
+        self, path: str, said: Mapping[str, object], node: str, sampling: Sampling | None
+    ) -> AsyncGenerator[AnswerPiece | AnswerFinished | AnswerDelayed, None]:
         options = {key: value for key, value in vars(sampling or Sampling()).items() if value is not None}
-        body = {
-            "model": model,
-            "messages": [vars(message) for message in messages],
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            "hearthmesh": {"node": node},
-            **options,
-        }
-        async with self._stream("POST", "/v1/chat/completions", body) as lines:
+        streamed = {"stream": True, "stream_options": {"include_usage": True}, "hearthmesh": {"node": node}}
+        async with self._stream("POST", path, {**said, **streamed, **options}) as lines:
             answer = AnswerStream()
             async for line in lines:
                 if (why := delayed(line)) is not None:

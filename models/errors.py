@@ -27,7 +27,7 @@ class CorruptModelError(ModelsError):
 class UnsupportedModelError(ModelsError):
     """A sound model file asks for something this version does not build; the message names what is supported."""
 
-    hint = "choose a llama-architecture GGUF with Q4_0, Q4_1, Q8_0, F16 or F32 tensors"
+    hint = "choose another file; docs/models.md lists architectures and quantisations that work"
 
 
 class InvalidTemplateError(ModelsError):
@@ -39,7 +39,7 @@ class InvalidTemplateError(ModelsError):
 class NoTemplateError(InvalidTemplateError):
     """A model that only completes texts was given a conversation."""
 
-    hint = "let it complete a text instead (/v1/completions), or choose a chat model"
+    hint = "let it complete a text: `hearth complete --model NAME TEXT` or /v1/completions; or choose a chat model"
 
 
 class InvalidRequestError(ModelsError):

@@ -2,14 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from device.cli.printing import dash, print_note
 from device.wording import answered_by, count, delay, speed
 
 if TYPE_CHECKING:
-    from device.api import AnswerDelayed, AnswerFinished, ChatMessage, Sampling
+    from device.api import AnswerDelayed, AnswerFinished, AnswerPiece, ChatMessage, Sampling
     from device.client import DaemonClient
 
 PERCENT_A_LINE = 10  # of a conversion's progress
@@ -26,8 +26,8 @@ _SAMPLING = (
 _OPTIONS = frozenset(option for option, *_ in _SAMPLING) | {"--stop"}
 
 
-def add_options(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
-    """Add --node, --model and the sampling options."""
+def add_options(parser: argparse.ArgumentParser, *, model: bool = True, system: bool = True) -> None:
+    """Add --node, --model, --system and the sampling options."""
     if model:
         parser.add_argument("--model", default="default", metavar="NAME", help="name or digest of the model")
     parser.add_argument(
@@ -36,7 +36,8 @@ def add_options(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
         metavar="local|auto|ID",
         help="who answers: this node, whoever can (the default), or one neighbour",
     )
-    parser.add_argument("--system", metavar="TEXT", help="instructions that stand before the conversation")
+    if system:
+        parser.add_argument("--system", metavar="TEXT", help="instructions that stand before the conversation")
     sampling = parser.add_argument_group("sampling")
     for option, kind, metavar, text in _SAMPLING:
         sampling.add_argument(option, type=kind, metavar=metavar, help=text)
@@ -73,7 +74,15 @@ def said(role: str, text: str) -> "ChatMessage":
 async def stream(
     client: "DaemonClient", messages: "Sequence[ChatMessage]", args: argparse.Namespace, *, quiet: bool
 ) -> "tuple[str, AnswerFinished]":
-    """Ask and print the answer as it comes, unless `quiet`; give back all of it.
+    """Ask and print the answer as it comes, unless `quiet`; give back all of it."""
+    answer = client.ask(messages, model=args.model, node=args.node, sampling=sampling_of(args))
+    return await printed(answer, quiet=quiet)
+
+
+async def printed(
+    answer: "AsyncGenerator[AnswerPiece | AnswerFinished | AnswerDelayed, None]", *, quiet: bool
+) -> "tuple[str, AnswerFinished]":
+    """Print an answer as it comes, unless `quiet`; give back all of it.
 
     Whatever ends it, the line that was begun is ended too, so that an error or a prompt starts its own.
     """
@@ -84,7 +93,6 @@ async def stream(
 
     pieces: list[str] = []
     worth_telling = 0  # per cent of a conversion
-    answer = client.ask(messages, model=args.model, node=args.node, sampling=sampling_of(args))
     try:
         async with aclosing(answer):
             async for item in answer:

@@ -25,8 +25,7 @@ def run(args: argparse.Namespace) -> int:
 
 def ask(args: argparse.Namespace, question: str) -> None:
     """Ask `question`, or what stands on standard input, and print the answer and who gave it."""
-    if question in ("", "-"):
-        question = _piped(args)
+    question = given_or_piped(args, question)
     messages = [*answers.opening(args), answers.said("user", question)]
     text, finished = session.run(args, lambda client: answers.stream(client, messages, args, quiet=args.json))
     if args.json:
@@ -35,13 +34,15 @@ def ask(args: argparse.Namespace, question: str) -> None:
         answers.print_answerer(finished)
 
 
-def _piped(args: argparse.Namespace) -> str:
-    """Read the question from standard input."""
+def given_or_piped(args: argparse.Namespace, question: str) -> str:
+    """Return what stands in the command, or on standard input; no text, or too much of it, is wrong usage."""
+    if question not in ("", "-"):
+        return question
     if sys.stdin.isatty():
-        print("Your question, then Ctrl-D:", file=sys.stderr)
+        print("Your text, then Ctrl-D:", file=sys.stderr)
     text = sys.stdin.read(MAX_QUESTION_CHARACTERS + 1)
     if not text.strip():
-        args.misused("there is no question: give it as an argument or on standard input")
+        args.misused("there is no text: give it as an argument or on standard input")
     if len(text) > MAX_QUESTION_CHARACTERS:
-        args.misused(f"the question has more than {MAX_QUESTION_CHARACTERS} characters")
+        args.misused(f"the text has more than {MAX_QUESTION_CHARACTERS} characters")
     return text

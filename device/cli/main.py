@@ -17,6 +17,7 @@ from device.cli import (
     bench,
     chat,
     community,
+    complete,
     contributions,
     doctor,
     guests,
@@ -91,7 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(json=False)
     for verb in (serve, tui):
         verb.add(verbs, shared)
-    asking = (status, doctor, bench, ask, chat, run)
+    asking = (status, doctor, bench, ask, chat, run, complete)
     belonging = (pair, join, leave, rekey, peers, community, propose, vote, log, contributions, record, verify)
     for verb in (*asking, *belonging, models, keys, guests):
         verb.add(verbs, printing)

@@ -40,7 +40,7 @@ DRAWN = {
 # A vocabulary of the other kind: a score for each token, the highest first to be made of two others.
 PIECES = (
     *("\u2581", *"abcdefghinorstu.,", "th", "he", "\u2581t", "the", "\u2581the"),
-    *("in", "\u2581a", "\u2581\u2581", "an", "nd"),
+    *("in", "\u2581a", "\u2581\u2581", "an", "ng"),
 )
 SENTENCE_PIECE: Mapping[str, object] = {
     "tokenizer.ggml.model": "llama",

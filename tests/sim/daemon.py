@@ -175,6 +175,7 @@ class SimulatedDaemon(CouncilDesk):
             ("POST", "/api/guests", self._open_guests),
             ("DELETE", "/api/guests", self._close_guests),
             ("POST", "/v1/chat/completions", self._chat),
+            ("POST", "/v1/completions", self._complete),
         ]
         # A bundle is no JSON, so that this one is not recorded; and it comes before what takes any name.
         importing = Route("/api/models/import", self._import, methods=["POST"])
@@ -377,6 +378,10 @@ class SimulatedDaemon(CouncilDesk):
             )
         return StreamingResponse(self._chunks(question, body), media_type="text/event-stream")
 
+    async def _complete(self, request: Request, body: Json) -> Response:
+        """Go on with a text as with a question: the pieces of one answer, in the other form."""
+        return await self._chat(request, {**body, "messages": [{"content": body["prompt"]}]})
+
     async def _chunks(self, question: str, body: Json) -> AsyncIterator[str]:
         local = body["hearthmesh"]["node"] == "local"
         about: Json = {
@@ -394,7 +399,8 @@ class SimulatedDaemon(CouncilDesk):
                     yield f": {comment}\n\n"
             for index, piece in enumerate(self.answer):
                 by = about | (ATTIC if index and "pass on" in question else {})
-                yield _event({"choices": [{"delta": {"content": piece}, "finish_reason": None}], "hearthmesh": by})
+                said = {"text": piece} if "prompt" in body else {"delta": {"content": piece}}
+                yield _event({"choices": [{**said, "finish_reason": None}], "hearthmesh": by})
                 if index == 0 and "slowly" in question:
                     await self._released.wait()
                 if index == 0 and "break off" in question:

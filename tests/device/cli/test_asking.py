@@ -49,6 +49,19 @@ def test_ask_for_programs(hearth: Hearth) -> None:
     }
 
 
+def test_complete_goes_on_with_a_text(hearth: Hearth, daemon: SimulatedDaemon) -> None:
+    """As an argument or on standard input; in a pipe what the model says is all there is."""
+    for done in (hearth("complete", "--model", "m", "The capital", "of France"), hearth("complete", stdin="The end")):
+        assert done.out == "The capital of France is Paris.\n"
+        assert "answered by workshop" in done.err
+    assert [(path, body["prompt"]) for _, path, body in daemon.asked[-2:]] == [
+        ("/v1/completions", "The capital of France"),
+        ("/v1/completions", "The end"),
+    ]
+    assert json.loads(hearth("complete", "--json", "The end").out)["finish_reason"] == "stop"
+    assert hearth("complete", stdin=" ").code == 2
+
+
 def test_ask_hands_on_every_option(hearth: Hearth, daemon: SimulatedDaemon) -> None:
     """What the options say reaches the daemon; what is not said is left out."""
     words = "--node local --model m --system Be-brief --temperature 0.5 --top-k 40 --top-p 0.9 --seed 7 --max-tokens 9"
