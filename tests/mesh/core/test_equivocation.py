@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.core.entries import Entry, Remove
-from mesh.core.equivocation import Equivocation
+from mesh.core.equivocation import Equivocation, equivocations
 from mesh.core.ledger import Ledger
 from mesh.core.roll import fold
 from tests.mesh.core.world import Person
@@ -46,6 +46,18 @@ def expected(entries: list[Entry]) -> dict[bytes, Equivocation]:
             if len(ids) > 1:
                 found[author] = Equivocation(author, seq, (ids[0], ids[1]))
     return found
+
+
+def test_the_first_fork_is_the_proof_whenever_it_is_found() -> None:
+    """Who forks a branch again has not done less before."""
+    ledger = start()
+    forked = []
+    for _ in range(2):
+        place = ledger.next_place(BEN.public)
+        forked += [BEN.signs(ledger, Remove(b"\7" * 32, f"{place.seq} {version}"), place=place) for version in "ab"]
+    one, two = sorted(entry.id for entry in forked[:2])
+    for entries in (forked, forked[::-1]):
+        assert equivocations(entries) == {BEN.public: Equivocation(BEN.public, 0, (one, two))}
 
 
 @settings(max_examples=150, deadline=None)
