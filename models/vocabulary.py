@@ -6,6 +6,7 @@ right ids give nearly sane answers.  SentencePiece (`llama`) writes a space as U
 a token for each byte besides.  Source: llama.cpp, llama-vocab.cpp.
 """
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ END_NAMES: Final = frozenset(
 UNKNOWN, CONTROL, USER_DEFINED, BYTE = 2, 3, 4, 6  # of tokenizer.ggml.token_type
 _BYTE_NAME: Final = re.compile(r"<0x([0-9A-F]{2})>", re.ASCII)
 MAX_PIECE: Final = 256  # letters of a token that may be made of two others
+MAX_MERGES: Final = 4 * 1024 * 1024  # ways to make tokens of others; the largest vocabulary in use has half a million
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +160,11 @@ def _merges_by_score(
     tokens = [*known]
     best_first = np.argsort(-scores, kind="stable")
     pieces = (tokens[index] for index in map(int, best_first) if index not in not_text)
-    return tuple(pair for piece in pieces for pair in _halves(piece, known))
+    pairs = (pair for piece in pieces for pair in _halves(piece, known))
+    merges = tuple(itertools.islice(pairs, MAX_MERGES + 1))
+    if len(merges) > MAX_MERGES:
+        raise CorruptModelError(f"a vocabulary with more than {MAX_MERGES} ways to make tokens of others")
+    return merges
 
 
 def _halves(piece: str, known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
