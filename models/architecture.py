@@ -17,7 +17,8 @@ class Family:
     biases; head_norms: each head's query and key is normalised; post_norms: so is what attention and feed-forward add
     to the state; gelu: the feed-forward's gate, else SiLU; scaled: embedded tokens are multiplied by the root of the
     width; window_period: all but every so manieth layer see no further back than a window, with rotations of their
-    own; plain_period: every so manieth layer has no rotations.  0: none.
+    own; plain_period: every so manieth layer has no rotations; 0: none.  fused: queries, keys and values are one
+    tensor, and so are gate and up.
     """
 
     interleaved: bool = False
@@ -28,6 +29,7 @@ class Family:
     scaled: bool = False
     window_period: int = 0
     plain_period: int = 0
+    fused: bool = False
 
 
 FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
@@ -37,6 +39,7 @@ FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
         "qwen3": Family(head_norms=True),
         "gemma3": Family(head_norms=True, post_norms=True, gelu=True, scaled=True, window_period=6),
         "smollm3": Family(interleaved=True, plain_period=4),
+        "phi3": Family(fused=True),
     }
 )
 MAX_LAYERS = 1024
@@ -44,11 +47,13 @@ MAX_WIDTH = 1024 * 1024  # of any activation; the vocabulary has the same bound 
 MAX_CONTEXT_TOKENS = 32_768  # positions whose rotations are stored with a graph: 8 MB at a head size of 64
 
 WINDOW_ROPE_BASE = 10_000.0
+FACTORS = "rope_freqs.weight"  # by which frequencies are divided
+SHORT_FACTORS, LONG_FACTORS = "rope_factors_short.weight", "rope_factors_long.weight"
 GEMMA3_27B_LAYERS = 62  # its queries have a scale of their own
 
 # Keys whose effect the graph does not compute, with the values at which they have none.
 NEUTRAL: Mapping[str, tuple[MetadataValue, ...]] = {
-    "rope.scaling.type": ("none", "linear"),
+    "rope.scaling.type": ("none", "linear", "longrope"),
     "rope.scale_linear": (1.0,),
     "expert_count": (0,),
     "attention.scale": (0.0,),
@@ -78,6 +83,7 @@ class DecoderConfig:
     epsilon: float
     rope_base: float
     rope_factor: float  # by which positions are divided, but for layers with a window
+    rope_gain: float  # by which what is turned is multiplied besides
     window: int
 
     @property
@@ -115,10 +121,11 @@ class DecoderConfig:
             head_dim=head_dim,
             feed_forward=keys.integer("feed_forward_length", high=MAX_WIDTH),
             vocabulary=embedding.rows,
-            context_tokens=min(keys.integer("context_length", high=2**32), MAX_CONTEXT_TOKENS),
+            context_tokens=min(keys.context_tokens(), MAX_CONTEXT_TOKENS),
             epsilon=keys.number("attention.layer_norm_rms_epsilon"),
             rope_base=keys.number("rope.freq_base", default=10_000.0),
             rope_factor=keys.rope_factor(),
+            rope_gain=keys.number("rope.scaling.attn_factor", default=1.0) if family.fused else 1.0,
             window=keys.window() if family.window_period else 0,
         )
         if config.heads % config.kv_heads:
@@ -149,15 +156,17 @@ class DecoderConfig:
         """Name every tensor the model must have, with its shape in GGUF's order."""
         layer = {
             "attn_norm": (self.width,),
-            "attn_q": (self.width, self.attention_width),
-            "attn_k": (self.width, self.kv_width),
-            "attn_v": (self.width, self.kv_width),
             "attn_output": (self.attention_width, self.width),
             "ffn_norm": (self.width,),
-            "ffn_gate": (self.width, self.feed_forward),
-            "ffn_up": (self.width, self.feed_forward),
             "ffn_down": (self.feed_forward, self.width),
         }
+        if self.family.fused:
+            layer["attn_qkv"] = (self.width, self.attention_width + 2 * self.kv_width)
+            layer["ffn_up"] = (self.width, 2 * self.feed_forward)
+        else:
+            layer |= {f"attn_{letter}": (self.width, self.kv_width) for letter in "kv"}
+            layer |= {"attn_q": (self.width, self.attention_width)}
+            layer |= {f"ffn_{name}": (self.width, self.feed_forward) for name in ("gate", "up")}
         if self.family.head_norms:
             layer |= {"attn_q_norm": (self.head_dim,), "attn_k_norm": (self.head_dim,)}
         if self.family.post_norms:
@@ -175,10 +184,11 @@ class DecoderConfig:
 
     def optional_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name the tensors the model may have."""
-        return {"output.weight": (self.width, self.vocabulary), "rope_freqs.weight": (self.head_dim // 2,)}
+        factors = (SHORT_FACTORS, LONG_FACTORS) if self.family.fused else (FACTORS,)
+        return {"output.weight": (self.width, self.vocabulary)} | dict.fromkeys(factors, (self.head_dim // 2,))
 
     def _check_tensors(self, tensors: Mapping[str, TensorInfo]) -> None:
-        if self.layers * 9 > len(tensors):
+        if self.layers * (6 if self.family.fused else 9) > len(tensors):
             raise CorruptModelError(f"{self.layers} layers, but only {len(tensors)} tensors")
         required = self.shapes()
         known = required | self.optional_shapes()
@@ -210,6 +220,11 @@ class _Keys:
         if not isinstance(value, float) or not 0 < value < float("inf"):
             raise CorruptModelError(f"{self._architecture}.{key} is {_shown(value)}, not a positive number")
         return value
+
+    def context_tokens(self) -> int:
+        """Give how long a text may be; where there are factors for short texts and for long ones, how short."""
+        whole = self.integer("context_length", high=2**32)
+        return min(whole, self.integer("rope.scaling.original_context_length", high=2**32, default=whole))
 
     def window(self) -> int:
         """Give how many positions layers with a window see; 0 for all."""

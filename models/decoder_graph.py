@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from models.architecture import WINDOW_ROPE_BASE, DecoderConfig
+from models.architecture import FACTORS, SHORT_FACTORS, WINDOW_ROPE_BASE, DecoderConfig
 from models.core.block_formats import BlockFormat
 from models.core.quantization import offset_spread, rope_tables
 from models.errors import CorruptModelError
@@ -77,9 +77,10 @@ class DecoderGraph:
 
     def _constants(self) -> None:
         config = self._config
-        factors = self._gguf.floats("rope_freqs.weight") if "rope_freqs.weight" in self._gguf.tensors else None
+        name = SHORT_FACTORS if config.family.fused else FACTORS
+        factors = self._gguf.floats(name) if name in self._gguf.tensors else None
         if factors is not None and not (np.isfinite(factors).all() and (factors > 0).all()):
-            raise CorruptModelError("tensor 'rope_freqs.weight' holds a factor that is not positive")
+            raise CorruptModelError(f"tensor {name!r} holds a factor that is not positive")
         if config.rope_factor != 1.0:
             factors = (np.float32(1) if factors is None else factors) * np.full(
                 config.head_dim // 2, config.rope_factor, np.float32
@@ -94,8 +95,9 @@ class DecoderGraph:
         cosines, sines = rope_tables(
             positions=config.context_tokens, head_dim=config.head_dim, base=base, factors=factors
         )
-        self._weights.constant(f"{name}.cosines", cosines)
-        self._weights.constant(f"{name}.sines", sines)
+        gain = np.float32(config.rope_gain)
+        self._weights.constant(f"{name}.cosines", cosines * gain)
+        self._weights.constant(f"{name}.sines", sines * gain)
 
     def _part(self, name: str, rope_heads: int | None = None) -> Part:
         return Part(info=self._gguf.tensors[name], rope_heads=rope_heads)
@@ -157,10 +159,14 @@ class DecoderGraph:
         """Name queries, keys and values; all three packed are the first, and the others empty."""
         config, source, name = self._config, f"blk.{layer}.", f"layers.{layer}."
         interleaved = config.family.interleaved
-        parts = (
-            self._part(f"{source}attn_q.weight", config.heads if interleaved else None),
-            self._part(f"{source}attn_k.weight", config.kv_heads if interleaved else None),
-            self._part(f"{source}attn_v.weight"),
+        parts: tuple[Part, ...] = (
+            (self._part(f"{source}attn_qkv.weight"),)
+            if config.family.fused
+            else (
+                self._part(f"{source}attn_q.weight", config.heads if interleaved else None),
+                self._part(f"{source}attn_k.weight", config.kv_heads if interleaved else None),
+                self._part(f"{source}attn_v.weight"),
+            )
         )
         gains = f"{source}attn_norm.weight"
         if self._is_one_matrix(parts):
@@ -221,7 +227,8 @@ class DecoderGraph:
 
     def _gate_up(self, layer: int, normed: str) -> tuple[str, str]:
         source, name = f"blk.{layer}.", f"layers.{layer}."
-        parts = (self._part(f"{source}ffn_gate.weight"), self._part(f"{source}ffn_up.weight"))
+        names = ("up",) if self._config.family.fused else ("gate", "up")
+        parts = tuple(self._part(f"{source}ffn_{kind}.weight") for kind in names)
         gains = f"{source}ffn_norm.weight"
         if not self._is_one_matrix(parts):
             gate, up = (

@@ -35,6 +35,7 @@ def _traits(family: Family) -> str:
         "normalised sums": family.post_norms,
         "GELU": family.gelu,
         "scaled embeddings": family.scaled,
+        "fused matrices": family.fused,
         f"a window in all but every {family.window_period}th layer": family.window_period,
         f"no rotations in every {family.plain_period}th layer": family.plain_period,
     }

@@ -28,6 +28,8 @@ class _Decoder:
         }
         self._heads, self._kv_heads = int(self._key("attention.head_count")), int(self._key("attention.head_count_kv"))
         self._head_dim = int(self._key("attention.key_length", self._key("embedding_length") / self._heads))
+        if self._family.fused:
+            self._weights = {**self._weights, **self._cut()}
 
     def logits(self, ids: list[int]) -> Float32Array:
         family, weights = self._family, self._weights
@@ -40,12 +42,24 @@ class _Decoder:
             x = x + (self._norm(attended, f"{name}post_attention_norm.weight") if family.post_norms else attended)
             normed = self._norm(x, f"{name}ffn_norm.weight")
             gate, up = (normed @ weights[f"{name}ffn_{part}.weight"].T for part in ("gate", "up"))
-            opened = _gelu(gate) if family.gelu else gate / (1 + np.exp(-gate))
+            opened = _gelu(gate) if family.gelu else 0.5 * gate * (1 + np.tanh(gate / 2))
             made = (opened * up) @ weights[f"{name}ffn_down.weight"].T
             x = x + (self._norm(made, f"{name}post_ffw_norm.weight") if family.post_norms else made)
         head = weights.get("output.weight", weights["token_embd.weight"])
         logits: Float32Array = self._norm(x, "output_norm.weight") @ head.T
         return logits
+
+    def _cut(self) -> dict[str, Float32Array]:
+        """Cut what is one tensor into what it is in other families."""
+        queries, keys = self._heads * self._head_dim, self._kv_heads * self._head_dim
+        cut = dict[str, Float32Array]()
+        for layer in range(int(self._key("block_count"))):
+            name = f"blk.{layer}."
+            parts = np.split(self._weights[f"{name}attn_qkv.weight"], [queries, queries + keys])
+            cut |= {f"{name}attn_{letter}.weight": part for letter, part in zip("qkv", parts, strict=True)}
+            gate, up = np.split(self._weights[f"{name}ffn_up.weight"], 2)
+            cut |= {f"{name}ffn_gate.weight": gate, f"{name}ffn_up.weight": up}
+        return cut
 
     def _attention(self, layer: int, normed: Float32Array) -> Float32Array:
         name, tokens, family = f"blk.{layer}.", len(normed), self._family
@@ -78,10 +92,12 @@ class _Decoder:
         base = 10_000.0 if in_window else self._key("rope.freq_base")
         frequencies = base ** -(np.arange(0, self._head_dim, 2) / self._head_dim)
         if not in_window:
-            frequencies = frequencies / self._weights.get("rope_freqs.weight", np.float32(1))
+            factors = "rope_factors_short.weight" if self._family.fused else "rope_freqs.weight"
+            frequencies = frequencies / self._weights.get(factors, np.float32(1))
             frequencies = frequencies / self._key("rope.scaling.factor", 1.0)
         angles = np.arange(len(x))[:, None] * frequencies
-        cosines, sines = np.cos(angles)[:, None], np.sin(angles)[:, None]
+        gain = self._key("rope.scaling.attn_factor", 1.0)
+        cosines, sines = (gain * turned[:, None].astype(np.float32) for turned in (np.cos(angles), np.sin(angles)))
         if self._family.interleaved:
             even, odd = x[..., 0::2], x[..., 1::2]
             return np.stack([even * cosines - odd * sines, even * sines + odd * cosines], -1).reshape(x.shape)

@@ -21,16 +21,29 @@ LLAMA_CPP = 0.02  # nats; it keeps keys and values as float16
 WINDOW = 8
 
 
-def model_of(family: str, kind: Type, *, layers: int = 7) -> TinyModel:
-    """A model of a family, with as many layers as its periods need."""
-    window = WINDOW if FAMILIES[family].window_period else 0
-    return TinyModel(family=family, layers=layers, matrices=kind, embedding=kind, window=window, rope_base=50_000.0)
+def model_of(family: str, kind: Type) -> TinyModel:
+    """A model of a family, with as many layers as its periods need, and what its rotations may have."""
+    return TinyModel(
+        family=family,
+        layers=7,
+        matrices=kind,
+        embedding=kind,
+        window=WINDOW if FAMILIES[family].window_period else 0,
+        rope_base=50_000.0,
+        rope_factors=family in ("llama", "phi3"),
+    )
+
+
+def write(path: Path, family: str, kind: Type) -> Path:
+    """Write it, with metadata that only some families have."""
+    scaling = {"attn_factor": 1.2, "original_context_length": 512} if family == "phi3" else {}
+    return write_tiny(path, model_of(family, kind), {f"{family}.rope.scaling.{key}": scaling[key] for key in scaling})
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logits_are_those_of_the_architecture(family: str, tmp_path: Path) -> None:
     """For a prompt in one run, for tokens one at a time, and for a prompt in pieces."""
-    path = write_tiny(tmp_path / "tiny.gguf", model_of(family, Type.F32))
+    path = write(tmp_path / "tiny.gguf", family, Type.F32)
     expected = reference_logits(path, IDS)
     convert(path, tmp_path / "graph")
     engine = Engine(tmp_path / "graph", threads=1, context_tokens=64)
@@ -45,7 +58,7 @@ def test_logits_are_those_of_the_architecture(family: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("profile", ["exact/exact", "exact/int8", "int8/int8"])
 def test_quantised_models_have_the_forms_that_they_can(family: str, profile: str, tmp_path: Path) -> None:
     """Where the state's rotation does not commute with the norms there is the exact form alone, whatever is asked."""
-    path = write_tiny(tmp_path / "tiny.gguf", model_of(family, Type.Q4_1))
+    path = write(tmp_path / "tiny.gguf", family, Type.Q4_1)
     expected = reference_logits(path, IDS)
     convert(path, tmp_path / "graph", profile=BoardProfile.parse(profile))
     engine = Engine(tmp_path / "graph", threads=1, context_tokens=64)
@@ -58,7 +71,7 @@ def test_quantised_models_have_the_forms_that_they_can(family: str, profile: str
 @pytest.mark.parametrize("family", FAMILIES)
 def test_llama_cpp_says_the_same(family: str, tmp_path: Path) -> None:
     """Of each token of a text, how likely it was after those before it."""
-    path = write_tiny(tmp_path / "tiny.gguf", model_of(family, Type.F32))
+    path = write(tmp_path / "tiny.gguf", family, Type.F32)
     convert(path, tmp_path / "graph")
     logits = Engine(tmp_path / "graph", threads=1, context_tokens=64).logits_for(IDS).astype(np.float64)
     logprobs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))

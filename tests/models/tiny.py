@@ -96,12 +96,19 @@ class TinyModel:
                 f"blk.{layer}.ffn_up.weight": (self.feed_forward, self.width),
                 f"blk.{layer}.ffn_down.weight": (self.width, self.feed_forward),
             }
+            if FAMILIES[self.family].fused:
+                for name in ("attn_q", "attn_k", "attn_v", "ffn_gate"):
+                    del shapes[f"blk.{layer}.{name}.weight"]
+                shapes[f"blk.{layer}.attn_qkv.weight"] = (attention + 2 * kv, self.width)
+                shapes[f"blk.{layer}.ffn_up.weight"] = (2 * self.feed_forward, self.width)
             shapes |= {f"blk.{layer}.{name}": shape for name, shape in self._extras().items()}
         shapes["output_norm.weight"] = (self.width,)
         if not self.tied:
             shapes["output.weight"] = (self.vocabulary, self.width)
         if self.rope_factors:
-            shapes["rope_freqs.weight"] = (self.head_dim // 2,)
+            fused = FAMILIES[self.family].fused
+            names = ("rope_factors_short", "rope_factors_long") if fused else ("rope_freqs",)
+            shapes |= {f"{name}.weight": (self.head_dim // 2,) for name in names}
         return shapes
 
     def _extras(self) -> dict[str, tuple[int, ...]]:
@@ -118,7 +125,7 @@ class TinyModel:
 
     def type_of(self, name: str) -> Type:
         """Choose the quantisation of a tensor."""
-        if name.endswith(("norm.weight", "bias")) or name == "rope_freqs.weight":
+        if name.endswith(("norm.weight", "bias")) or name.startswith("rope_f"):
             return Type.F32
         for end, kind in self.types.items():
             if name.endswith(end):
@@ -151,7 +158,7 @@ def metadata_writer(path: Path, model: TinyModel, metadata: Mapping[str, object]
 
 
 def _values(random: np.random.Generator, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    if name == "rope_freqs.weight":
+    if name.startswith("rope_f"):
         return random.uniform(1, 8, shape).astype(np.float32)
     if name.endswith("norm.weight"):
         return random.uniform(0.5, 1.5, shape).astype(np.float32)
