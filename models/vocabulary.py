@@ -26,6 +26,11 @@ _LLAMA3 = (
 )
 _QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 _SINGLE_DIGITS = r"\p{N}"
+_NOT_SMALL, _NOT_CAPITAL = r"((?=[\p{L}])([^a-z]))", r"((?=[\p{L}])([^A-Z]))"
+_TEKKEN = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{_NOT_SMALL}*{_NOT_CAPITAL}+|[^\r\n\p{{L}}\p{{N}}]?{_NOT_SMALL}+{_NOT_CAPITAL}*|"
+    r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
 PATTERNS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -36,11 +41,18 @@ PATTERNS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "llama-bpe": (_LLAMA3,),
         "llama3": (_LLAMA3,),
         "llama-v3": (_LLAMA3,),
+        "smaug-bpe": (_LLAMA3,),
+        "dbrx": (_LLAMA3,),
+        "tekken": (_TEKKEN,),
         "qwen2": (_QWEN2,),
+        "stablelm2": (_QWEN2,),
+        "megrez": (_QWEN2,),
         "deepseek-r1-qwen": (_QWEN2,),
     }
 )
-WHOLE_WORDS_FIRST: Final = frozenset({"llama-bpe", "llama3", "llama-v3"})  # a word in the vocabulary needs no merges
+WHOLE_WORDS_FIRST: Final = frozenset(
+    {"llama-bpe", "llama3", "llama-v3", "tekken"}
+)  # a word in the vocabulary needs no merges
 BYTE_LEVEL, SENTENCE_PIECE = "gpt2", "llama"  # tokenizer.ggml.model
 SPACE: Final = "\u2581"  # as SentencePiece writes it
 # Names under which vocabularies keep tokens that end an answer, whatever their metadata say.
