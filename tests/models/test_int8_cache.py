@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 from gguf import GGMLQuantizationType as Type
 
+from models.architecture import FAMILIES
 from models.calibration import calibration_ids
 from models.core.graph_info import DATA_FILE, GraphInfo
 from models.engine import Engine
@@ -30,6 +31,16 @@ MODELS = {
     "heads of 128": TinyModel(matrices=Type.F32, embedding=Type.F32, head_dim=128, heads=6, kv_heads=2),
     "a head for each": TinyModel(matrices=Type.F32, embedding=Type.F32, kv_heads=4),
     "keys and values of two types": TinyModel(matrices=Type.F32, embedding=Type.F32, types={"attn_v.weight": Type.F16}),
+} | {
+    family: TinyModel(
+        family=family,
+        layers=max(2, about.window_period, about.plain_period),
+        matrices=Type.F32,
+        embedding=Type.F32,
+        window=8 if about.window_period else 0,
+    )
+    for family, about in FAMILIES.items()
+    if family != "llama"
 }
 
 
