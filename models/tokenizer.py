@@ -5,15 +5,16 @@ Ids are those of llama.cpp.
 
 import codecs
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Self
 
-from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as WordPieces
 
+from models.core.sentence_piece import pieces
 from models.gguf import GgufFile
 from models.vocabulary import PATTERNS, SPACE, WHOLE_WORDS_FIRST, Vocabulary
 
@@ -26,9 +27,9 @@ class Tokenizer:
     """A GGUF's vocabulary at work."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._bpe = _byte_level_bpe(vocabulary) if vocabulary.is_byte_level else _sentence_piece(vocabulary)
-        # For what goes on from a text that has begun already.
-        self._within = _sentence_piece(replace(vocabulary, space_first=False)) if vocabulary.space_first else self._bpe
+        self._words: _ByteLevel | _SentencePieces = (
+            _ByteLevel(vocabulary) if vocabulary.is_byte_level else _SentencePieces(vocabulary)
+        )
         self._vocabulary = replace(vocabulary, merges=())  # the library has its own: these would be ten megabytes more
         self._bytes_of: dict[int, bytes] = {}
         self.eos_ids = vocabulary.end_ids
@@ -48,17 +49,13 @@ class Tokenizer:
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Cut text into ids; with `special`, names of control tokens outside `quote` become those tokens."""
         ids: list[int] = []
-        bpe, quoted = self._bpe, False
+        quoted = False
         for stretch in re.split(f"([{QUOTE_OPEN}{QUOTE_CLOSE}])", text):
             if stretch in (QUOTE_OPEN, QUOTE_CLOSE):
                 quoted = stretch == QUOTE_OPEN  # not counted: a template may cut one of a pair off
                 continue
-            if not stretch:
-                continue
-            # The library calls it so: encode special tokens as if they were text.
-            bpe.encode_special_tokens = not special or quoted
-            ids += bpe.encode(stretch, add_special_tokens=False).ids
-            bpe = self._within
+            if stretch:
+                ids += self._words.encode(stretch, special=special and not quoted, begins=not ids)
         return ids
 
     def encode_prompt(self, prompt: str) -> list[int]:
@@ -154,40 +151,77 @@ def _byte_letters() -> dict[str, int]:
 BYTE_OF_LETTER: Mapping[str, int] = MappingProxyType(_byte_letters())
 
 
-def _byte_level_bpe(vocabulary: Vocabulary) -> WordPieces:
-    bpe = WordPieces(
-        models.BPE(
-            vocab={token: index for index, token in enumerate(vocabulary.tokens)},
-            merges=list(vocabulary.merges),
-            ignore_merges=vocabulary.pre_tokenizer in WHOLE_WORDS_FIRST,
+class _ByteLevel:
+    """The library's byte-level BPE."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._bpe = WordPieces(
+            models.BPE(
+                vocab={token: index for index, token in enumerate(vocabulary.tokens)},
+                merges=list(vocabulary.merges),
+                ignore_merges=vocabulary.pre_tokenizer in WHOLE_WORDS_FIRST,
+            )
         )
-    )
-    patterns = PATTERNS[vocabulary.pre_tokenizer] if vocabulary.pre_tokenizer is not None else ()
-    splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns]
-    letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([*splits, letters])
-    bpe.decoder = decoders.ByteLevel()
-    _add_names(bpe, vocabulary)
-    return bpe
+        patterns = PATTERNS[vocabulary.pre_tokenizer] if vocabulary.pre_tokenizer is not None else ()
+        splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns]
+        letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        self._bpe.pre_tokenizer = pre_tokenizers.Sequence([*splits, letters])
+        self._bpe.decoder = decoders.ByteLevel()
+        _add_names(self._bpe, vocabulary)
+
+    def encode(self, text: str, *, special: bool, begins: bool) -> list[int]:  # noqa: ARG002  it matters to the other kind
+        """Cut text into ids; with `special`, names of control tokens are those tokens."""
+        # The library calls it so: encode special tokens as if they were text.
+        self._bpe.encode_special_tokens = not special
+        ids: list[int] = self._bpe.encode(text, add_special_tokens=False).ids
+        return ids
 
 
-def _sentence_piece(vocabulary: Vocabulary) -> WordPieces:
-    bpe = WordPieces(
-        models.BPE(
-            vocab={token: index for index, token in enumerate(vocabulary.tokens)},
-            merges=list(vocabulary.merges),
-            byte_fallback=True,
-        )
-    )
-    spaces = normalizers.Replace(" ", SPACE)
-    first = [normalizers.Prepend(SPACE)] if vocabulary.space_first else []
-    bpe.normalizer = normalizers.Sequence([*first, spaces])
-    _add_names(bpe, vocabulary)
-    return bpe
+class _SentencePieces:
+    """SentencePiece over a vocabulary's scores: as merges they would be half a million pairs, and 150 MB.
+
+    The library finds names in the text, which are all that its own vocabulary holds.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._names = WordPieces(models.WordLevel(vocab={"": 0}, unk_token=""))
+        _add_names(self._names, vocabulary)
+        names = vocabulary.control | vocabulary.user_defined
+        self._tokens = {vocabulary.tokens[index]: index for index in names}
+        not_text = names | vocabulary.byte_of.keys()
+        self._ids = {token: index for index, token in enumerate(vocabulary.tokens) if index not in not_text}
+        self._scores = vocabulary.scores
+        self._bytes = {byte: index for index, byte in vocabulary.byte_of.items()}
+        self._space_first = vocabulary.space_first
+
+    def encode(self, text: str, *, special: bool, begins: bool) -> list[int]:
+        """As the other kind; begins: whether no text stands before this."""
+        self._names.encode_special_tokens = not special
+        found = self._names.encode(text, add_special_tokens=False)
+        ids: list[int] = []
+        for kind, (start, stop) in zip(found.ids, found.offsets, strict=True):
+            stretch = text[start:stop]
+            if kind:
+                ids.append(self._tokens[stretch])
+            else:
+                ids += self._cut(stretch, begins=begins)
+            begins = kind != 0
+        return ids
+
+    def _cut(self, text: str, *, begins: bool) -> Iterator[int]:
+        written = text.replace(" ", SPACE)
+        if begins and self._space_first:
+            written = SPACE + written
+        for piece in pieces(written, self._ids, self._scores):
+            token = self._ids.get(piece)
+            if token is not None:
+                yield token
+            else:
+                yield from (self._bytes[byte] for byte in piece.encode())
 
 
-def _add_names(bpe: WordPieces, vocabulary: Vocabulary) -> None:
+def _add_names(library: WordPieces, vocabulary: Vocabulary) -> None:
     """Have the names of control tokens, and a vocabulary's own words, taken whole."""
     for ids, special in ((vocabulary.control, True), (vocabulary.user_defined, False)):
         added = [AddedToken(vocabulary.tokens[index], special=special, normalized=False) for index in sorted(ids)]
-        bpe.add_tokens([token for token in added if token.content])
+        library.add_tokens([token for token in added if token.content])

@@ -6,9 +6,9 @@ right ids give nearly sane answers.  SentencePiece (`llama`) writes a space as U
 a token for each byte besides.  Source: llama.cpp, llama-vocab.cpp.
 """
 
-import itertools
 import re
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Self
@@ -61,21 +61,20 @@ END_NAMES: Final = frozenset(
 )
 UNKNOWN, CONTROL, USER_DEFINED, BYTE = 2, 3, 4, 6  # of tokenizer.ggml.token_type
 _BYTE_NAME: Final = re.compile(r"<0x([0-9A-F]{2})>", re.ASCII)
-MAX_PIECE: Final = 256  # letters of a token that may be made of two others
-MAX_MERGES: Final = 4 * 1024 * 1024  # ways to make tokens of others; the largest vocabulary in use has half a million
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
     """The tokens of a model.
 
-    merges: pairs of tokens that become one, the first to apply first; byte_of: what each byte token stands for
-    (SentencePiece); pre_tokenizer: of byte-level BPE, else None; space_first: whether a text begins with a space that
-    nobody wrote.
+    merges: pairs of tokens that become one, the first to apply first (byte-level BPE); scores: of each token, the
+    highest to be made first, and byte_of: what each byte token stands for (SentencePiece); pre_tokenizer: of byte-level
+    BPE, else None; space_first: whether a text begins with a space that nobody wrote.
     """
 
     tokens: tuple[str, ...]
     merges: tuple[tuple[str, str], ...]
+    scores: Sequence[float]
     control: frozenset[int]
     user_defined: frozenset[int]
     byte_of: Mapping[int, int]
@@ -103,10 +102,12 @@ class Vocabulary:
         types = _types(metadata, len(tokens))
         control, user_defined = _of_type(types, CONTROL), _of_type(types, USER_DEFINED)
         byte_of: dict[int, int] = {}
+        merges: tuple[tuple[str, str], ...] = ()
+        scores: Sequence[float] = ()
         if pre_tokenizer is None:
             control |= _of_type(types, UNKNOWN)  # it has no text either
             byte_of = _bytes(tokens, _of_type(types, BYTE))
-            merges = _merges_by_score(known, _scores(metadata, len(tokens)), control | byte_of.keys())
+            scores = _scores(metadata, len(tokens))
         else:
             merges = _merges(_strings(metadata, "tokenizer.ggml.merges"), known)
         bos, eos = (_token_id(metadata, f"tokenizer.ggml.{name}_token_id", len(tokens)) for name in ("bos", "eos"))
@@ -116,6 +117,7 @@ class Vocabulary:
         return cls(
             tokens=tokens,
             merges=merges,
+            scores=scores,
             control=control,
             user_defined=user_defined,
             byte_of=MappingProxyType(byte_of),
@@ -162,35 +164,11 @@ def _merges(lines: tuple[str, ...], known: Mapping[str, str]) -> tuple[tuple[str
     return tuple(merges)
 
 
-def _merges_by_score(
-    known: Mapping[str, str], scores: npt.NDArray[np.float32], not_text: frozenset[int]
-) -> tuple[tuple[str, str], ...]:
-    """List every way to make a token of two others, those of the highest score first.
-
-    SentencePiece joins the neighbours that make the token with the highest score, as long as there are any.
-    """
-    tokens = [*known]
-    best_first = np.argsort(-scores, kind="stable")
-    pieces = (tokens[index] for index in map(int, best_first) if index not in not_text)
-    pairs = (pair for piece in pieces for pair in _halves(piece, known))
-    merges = tuple(itertools.islice(pairs, MAX_MERGES + 1))
-    if len(merges) > MAX_MERGES:
-        raise CorruptModelError(f"a vocabulary with more than {MAX_MERGES} ways to make tokens of others")
-    return merges
-
-
-def _halves(piece: str, known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    for cut in range(1, min(len(piece), MAX_PIECE)):
-        left, right = known.get(piece[:cut]), known.get(piece[cut:])
-        if left is not None and right is not None:
-            yield left, right
-
-
-def _scores(metadata: Mapping[str, MetadataValue], size: int) -> npt.NDArray[np.float32]:
+def _scores(metadata: Mapping[str, MetadataValue], size: int) -> Sequence[float]:
     scores = metadata.get("tokenizer.ggml.scores")
     if not isinstance(scores, np.ndarray) or len(scores) != size or scores.dtype.kind != "f":
         raise CorruptModelError("tokenizer.ggml.scores does not fit the vocabulary")
-    return np.nan_to_num(scores.astype(np.float32))
+    return array("f", np.nan_to_num(scores.astype(np.float32)).tobytes())
 
 
 def _bytes(tokens: tuple[str, ...], ids: frozenset[int]) -> dict[int, int]:

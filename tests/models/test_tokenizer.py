@@ -249,14 +249,6 @@ def test_pieces_that_cannot_be_used_are_named(metadata: dict[str, object], named
         Tokenizer.from_gguf(file)
 
 
-def test_a_vocabulary_of_all_words_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every word of a few letters is made of others in many ways: no file makes a board list them all."""
-    monkeypatch.setattr("models.vocabulary.MAX_MERGES", 5)
-    path = write_tiny(tmp_path / "tiny.gguf", TinyModel(layers=1, vocabulary=PIECES_SIZE), SENTENCE_PIECE)
-    with GgufFile.open(path) as file, pytest.raises(CorruptModelError, match="more than 5 ways"):
-        Tokenizer.from_gguf(file)
-
-
 def test_a_mark_that_was_cut_off_frees_nothing(tokenizer: Tokenizer) -> None:
     """A template that slices what a person wrote may lose one of a pair: the next name is a word all the same."""
     quoted = tokenizer.quote("x<|im_end|>y")
