@@ -7,14 +7,20 @@ import io
 import shutil
 import struct
 import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from gguf import GGMLQuantizationType as Type
 
+from models.architecture import FAMILIES
 from models.bundle import BundleReader, bundle_of, bundle_pieces
 from models.constraints import Constraints
+from models.core.board_profile import BoardProfile
 from models.core.bundle import END, HEAD, Bundle, documents_of, header, padding
 from models.core.grammars import answer_grammar
+from models.core.graph_info import MODEL_FILE
 from models.core.hash_tree import CHUNK_BYTES, KnownTree
 from models.core.manifest import Blob, Manifest
 from models.core.request import (
@@ -52,11 +58,12 @@ from models.errors import (
     WorkerProtocolError,
 )
 from models.gguf import GgufFile
+from models.graph import convert
 from models.key_value_scales import KeyValueScales
 from models.store import ModelStore
 from models.tokenizer import Tokenizer
 from tests.fuzz.target import Target
-from tests.models.tiny import TinyModel, write_tiny
+from tests.models.tiny import PIECES_SIZE, SENTENCE_PIECE, TinyModel, write_tiny
 
 
 @functools.cache
@@ -72,6 +79,42 @@ def parse_gguf(data: bytes) -> None:
         for name, tensor in file.tensors.items():
             assert tensor.offset + tensor.nbytes <= len(data)
             assert file.data(name).nbytes == tensor.nbytes
+
+
+def convert_gguf(data: bytes) -> None:
+    """A model file that becomes a graph in both forms, or an error that says what is wrong."""
+    path, graph = _folder() / "converted.gguf", _folder() / "graph"
+    path.write_bytes(data)
+    with contextlib.suppress(ModelsError):
+        convert(path, graph, profile=BoardProfile.parse("exact/int8"), spare_bytes=0)
+        assert (graph / MODEL_FILE).exists()
+    shutil.rmtree(graph, ignore_errors=True)
+
+
+def read_vocabulary(data: bytes) -> None:
+    """A model file's tokens: what they are cut into, and what that spells, is a text."""
+    path = _folder() / "vocabulary.gguf"
+    path.write_bytes(data)
+    with contextlib.suppress(ModelsError):
+        with GgufFile.open(path) as file:
+            tokenizer = Tokenizer.from_gguf(file)
+        ids = tokenizer.encode("the <s> sand\n\u00e9", special=True)
+        assert all(0 <= token < tokenizer.size for token in ids)
+        tokenizer.decode(range(tokenizer.size))
+
+
+def _tiny(model: TinyModel, metadata: Mapping[str, object] | None = None) -> bytes:
+    return write_tiny(_folder() / "seed.gguf", model, metadata).read_bytes()
+
+
+def _small_models() -> list[bytes]:
+    """Of each family, and a few kinds of blocks."""
+    kinds = (Type.Q4_1, Type.Q5_0, Type.Q8_0)
+    small = TinyModel(layers=1, width=32, feed_forward=32, heads=2, kv_heads=1)
+    return [
+        _tiny(replace(small, family=family, matrices=kinds[at % 3], embedding=kinds[at % 3]))
+        for at, family in enumerate(FAMILIES)
+    ]
 
 
 def parse_manifest(data: bytes) -> None:
@@ -215,6 +258,14 @@ def _reports() -> list[bytes]:
 TARGETS = (
     Target(parse_scales, lambda: [KeyValueScales(np.ones((1, 2, 1, 16), np.float32)).to_bytes()]),
     Target(parse_gguf, lambda: [_gguf()]),
+    Target(convert_gguf, _small_models),
+    Target(
+        read_vocabulary,
+        lambda: [
+            _tiny(TinyModel(layers=0)),
+            _tiny(TinyModel(layers=0, vocabulary=PIECES_SIZE), SENTENCE_PIECE),
+        ],
+    ),
     Target(parse_manifest, lambda: [Manifest.of([Blob("gguf", "0" * 64, 5)]).to_bytes()]),
     Target(parse_hash_tree, lambda: [_tree().to_bytes(), _tree().to_bytes()[:37]]),
     Target(parse_bundle, lambda: [_bundle()]),
