@@ -109,6 +109,16 @@ def motion_progress(one: "Motion", council: "Council") -> str:
     return f"{len(one.agreed)} of {council.quorum} agree{waiting}{notice}"
 
 
+def rules(council: "Council") -> str:
+    """By which rules a community decides, and how they are changed."""
+    notice = f", {council.notice} must have seen it first" if council.notice else ""
+    left = f" ({council.invitations_left} left here)" if council.votes else ""
+    return (
+        f"{council.quorum} must agree{notice} (margin {council.margin}, notice {council.notice});"
+        f" {count(council.invitations, 'invitation')} a chosen voter{left}. Other rules: hearth propose rules --help"
+    )
+
+
 def fixed(council: "Council") -> str:
     """`57 entries fixed by 2 decisions, signed by Anna, Ben`."""
     by = f", signed by {', '.join(council.fixed.signed)}" if council.fixed.signed else ""

@@ -5,12 +5,11 @@ from dataclasses import replace
 
 from textual.content import Content
 
-from device.client import Begun, Council, LogLine, Motion, Seat, count, fixed, motion_progress, short_id
+from device.client import Begun, Council, LogLine, Motion, Seat, count, fixed, motion_progress, rules, short_id
 from tui.glyphs import Glyphs
 
 NAME_CELLS = 24
 MAX_NAMED = 3
-CHANGE_RULES = "hearth propose rules --help"
 
 
 def heading(council: Council, glyphs: Glyphs) -> Content:
@@ -19,7 +18,7 @@ def heading(council: Council, glyphs: Glyphs) -> Content:
     lines = [
         Content.assemble((name, "bold"), f"  {council.rule}"),
         _standing(council, glyphs),
-        Content.styled(_rules(council), "$quiet"),
+        Content.styled(rules(council), "$quiet"),
     ]
     return Content("\n").join([*lines, *_begun(council, glyphs)])
 
@@ -103,15 +102,6 @@ def _standing(council: Council, glyphs: Glyphs) -> Content:
         return Content.styled("Nothing has been decided yet", "$quiet")
     signed = some(council.fixed.signed, glyphs)
     return Content.styled(fixed(replace(council, fixed=replace(council.fixed, signed=signed))), "$quiet")
-
-
-def _rules(council: Council) -> str:
-    notice = f", {council.notice} must have seen it first" if council.notice else ""
-    left = f" ({council.invitations_left} left here)" if council.votes else ""
-    return (
-        f"{council.quorum} must agree{notice} (margin {council.margin}, notice {council.notice});"
-        f" {count(council.invitations, 'invitation')} a chosen voter{left}. Other rules: {CHANGE_RULES}"
-    )
 
 
 def _marks(seat: Seat) -> str:

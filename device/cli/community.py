@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from device.cli import session
 from device.cli.printing import confirmed, print_error, print_json, print_note, print_table
-from device.wording import fixed, motion_progress, short_id
+from device.wording import fixed, motion_progress, rules, short_id
 
 if TYPE_CHECKING:
     from device.api_of_council import Council, Moved
@@ -91,7 +91,7 @@ def _moved(args: argparse.Namespace, moved: "Moved") -> int:
 
 
 def _print(found: "Council") -> None:
-    print(f"“{found.community}”: {found.rule}")
+    print(f"“{found.community}”: {found.rule}\n{rules(found)}")
     if found.forked:
         print_note(
             "The community is forked: two decisions were signed for one place, which takes dishonest voters."

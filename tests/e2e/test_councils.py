@@ -30,6 +30,7 @@ def test_three_owners_decide_and_one_board_is_lost(tmp_path: Path) -> None:
             until_rule(ember, "3 voters: all must agree")
             shown = ember.run("community").stdout
             assert "“ember”: 3 voters: all must agree" in shown
+            assert "Other rules: hearth propose rules --help" in shown
             told = spark.run("peers", "forget", "cinder").stdout  # whom ember let in
             assert told.startswith("Proposed to remove cinder")
             ember.run("vote", spark.json("community")["motions"][0]["id"], "no")
