@@ -13,6 +13,7 @@ from typing import Final, cast
 from models.core import canonical_json
 from models.core.card import MAX_CARD_BYTES
 from models.errors import WorkerDiedError, rebuild
+from models.reaping import reap
 from models.worker_process import board_memory_bytes, worker_environment
 
 MAX_REPLY_BYTES: Final = 2 * MAX_CARD_BYTES
@@ -54,7 +55,7 @@ async def read_gguf(path: Path, *, program: Sequence[str] = PROGRAM, within_s: f
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)  # Popen's own would reap it, behind the loop's back
-            await process.wait()
+        await reap(process)
     return _known(reply)
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from models.core.manifest import is_sha256
 from models.errors import FetchError
+from models.reaping import reap
 
 RESOLVE_TIMEOUT_S: Final = 180.0  # pip retries by itself within this
 MAX_REPORT_BYTES: Final = 4 * 1024 * 1024  # a report repeats the package's whole description
@@ -51,7 +52,7 @@ async def resolve(requirement: str) -> Wheel:
     finally:
         if process.returncode is None:
             process.kill()
-            await process.wait()
+        await reap(process)
     if status != 0:
         raise FetchError(f"pip cannot find {requirement}: {_last_error(complaint)}")
     return parse_report(report)

@@ -93,6 +93,7 @@ def test_help_names_every_verb() -> None:
         "ask",
         "chat",
         "run",
+        "complete",
         "pair",
         "join",
         "leave",

@@ -154,7 +154,8 @@ def test_entries_are_asked_for_by_kind_author_and_model(ledger: Ledger) -> None:
 
 def test_a_name_counts_whoever_gave_it(ledger: Ledger) -> None:
     """A model that no publication stands for is found by the name somebody gave it."""
-    BEN.admits(ledger, CLEO)
+    ANNA.admits(ledger, CLEO)
+    CLEO.removes(ledger, CLEO)
     CLEO.publishes(ledger, "tiny")
     assert len(said(ledger, Wanted(model="tiny"))) == 1
 
