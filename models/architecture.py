@@ -16,9 +16,9 @@ class Family:
     interleaved: ggml keeps rotation pairs of queries and keys side by side; biased: queries, keys and values have
     biases; head_norms: each head's query and key is normalised; post_norms: so is what attention and feed-forward add
     to the state; gelu: the feed-forward's gate, else SiLU; scaled: embedded tokens are multiplied by the root of the
-    width; window_period: all but every so manieth layer see no further back than a window, with rotations of their
-    own; plain_period: every so manieth layer has no rotations; 0: none.  fused: queries, keys and values are one
-    tensor, and so are gate and up.
+    width; window_period: of so many layers all but the last see no further back than a window, with rotations of their
+    own; plain_period: of so many layers the last has no rotations; 0: none.  fused: queries, keys and values are one
+    tensor, and so are gate and up; long_rope: rotations may differ between short texts and long ones.
     """
 
     interleaved: bool = False
@@ -30,6 +30,7 @@ class Family:
     window_period: int = 0
     plain_period: int = 0
     fused: bool = False
+    long_rope: bool = False
 
 
 FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
@@ -39,7 +40,7 @@ FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
         "qwen3": Family(head_norms=True),
         "gemma3": Family(head_norms=True, post_norms=True, gelu=True, scaled=True, window_period=6),
         "smollm3": Family(interleaved=True, plain_period=4),
-        "phi3": Family(fused=True),
+        "phi3": Family(fused=True, long_rope=True),
     }
 )
 MAX_LAYERS = 1024
@@ -47,13 +48,13 @@ MAX_WIDTH = 1024 * 1024  # of any activation; the vocabulary has the same bound 
 MAX_CONTEXT_TOKENS = 32_768  # positions whose rotations are stored with a graph: 8 MB at a head size of 64
 
 WINDOW_ROPE_BASE = 10_000.0
-FACTORS = "rope_freqs.weight"  # by which frequencies are divided
+FACTORS = "rope_freqs.weight"
 SHORT_FACTORS, LONG_FACTORS = "rope_factors_short.weight", "rope_factors_long.weight"
 GEMMA3_27B_LAYERS = 62  # its queries have a scale of their own
 
 # Keys whose effect the graph does not compute, with the values at which they have none.
 NEUTRAL: Mapping[str, tuple[MetadataValue, ...]] = {
-    "rope.scaling.type": ("none", "linear", "longrope"),
+    "rope.scaling.type": ("none", "linear"),
     "rope.scale_linear": (1.0,),
     "expert_count": (0,),
     "attention.scale": (0.0,),
@@ -65,6 +66,8 @@ NEUTRAL: Mapping[str, tuple[MetadataValue, ...]] = {
     "final_logit_softcapping": (0.0,),
     "use_parallel_residual": (False,),
 }
+
+NEUTRAL_OF_LONG_ROPE: Mapping[str, tuple[MetadataValue, ...]] = {"rope.scaling.type": ("none", "linear", "longrope")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +108,7 @@ class DecoderConfig:
                 f"architecture {_shown(architecture)} is not supported; supported: {', '.join(FAMILIES)}"
             )
         keys, family = _Keys(gguf.metadata, architecture), FAMILIES[architecture]
-        keys.require_neutral()
+        keys.require_neutral({**NEUTRAL, **(NEUTRAL_OF_LONG_ROPE if family.long_rope else {})})
         embedding = gguf.tensors.get("token_embd.weight")
         if embedding is None:
             raise CorruptModelError("there is no tensor 'token_embd.weight'")
@@ -121,11 +124,11 @@ class DecoderConfig:
             head_dim=head_dim,
             feed_forward=keys.integer("feed_forward_length", high=MAX_WIDTH),
             vocabulary=embedding.rows,
-            context_tokens=min(keys.context_tokens(), MAX_CONTEXT_TOKENS),
+            context_tokens=min(keys.context_tokens(short=family.long_rope), MAX_CONTEXT_TOKENS),
             epsilon=keys.number("attention.layer_norm_rms_epsilon"),
             rope_base=keys.number("rope.freq_base", default=10_000.0),
             rope_factor=keys.rope_factor(),
-            rope_gain=keys.number("rope.scaling.attn_factor", default=1.0) if family.fused else 1.0,
+            rope_gain=keys.number("rope.scaling.attn_factor", default=1.0) if family.long_rope else 1.0,
             window=keys.window() if family.window_period else 0,
         )
         if config.heads % config.kv_heads:
@@ -182,9 +185,14 @@ class DecoderConfig:
                 model |= {f"blk.{index}.attn_{letter}.bias": (width,) for letter, width in widths.items()}
         return model
 
+    @property
+    def rope_factors(self) -> str:
+        """Name the tensor, which a model need not have, of what frequencies are divided by."""
+        return SHORT_FACTORS if self.family.long_rope else FACTORS
+
     def optional_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name the tensors the model may have."""
-        factors = (SHORT_FACTORS, LONG_FACTORS) if self.family.fused else (FACTORS,)
+        factors = (self.rope_factors, *([LONG_FACTORS] if self.family.long_rope else []))
         return {"output.weight": (self.width, self.vocabulary)} | dict.fromkeys(factors, (self.head_dim // 2,))
 
     def _check_tensors(self, tensors: Mapping[str, TensorInfo]) -> None:
@@ -221,9 +229,11 @@ class _Keys:
             raise CorruptModelError(f"{self._architecture}.{key} is {_shown(value)}, not a positive number")
         return value
 
-    def context_tokens(self) -> int:
-        """Give how long a text may be; where there are factors for short texts and for long ones, how short."""
+    def context_tokens(self, *, short: bool) -> int:
+        """Give how long a text may be; short: with the rotations of short texts."""
         whole = self.integer("context_length", high=2**32)
+        if not short:
+            return whole
         return min(whole, self.integer("rope.scaling.original_context_length", high=2**32, default=whole))
 
     def window(self) -> int:
@@ -237,8 +247,8 @@ class _Keys:
             return 1.0
         return self.number("rope.scaling.factor", default=1.0)
 
-    def require_neutral(self) -> None:
-        for key, neutral in NEUTRAL.items():
+    def require_neutral(self, values: Mapping[str, tuple[MetadataValue, ...]]) -> None:
+        for key, neutral in values.items():
             value = self._metadata.get(f"{self._architecture}.{key}")
             if value is not None and not (isinstance(value, (int, float, str)) and value in neutral):
                 raise UnsupportedModelError(f"{self._architecture}.{key} = {_shown(value)} is not supported")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from models.architecture import FACTORS, SHORT_FACTORS, WINDOW_ROPE_BASE, DecoderConfig
+from models.architecture import WINDOW_ROPE_BASE, DecoderConfig
 from models.core.block_formats import BlockFormat
 from models.core.quantization import offset_spread, rope_tables
 from models.errors import CorruptModelError
@@ -77,7 +77,7 @@ class DecoderGraph:
 
     def _constants(self) -> None:
         config = self._config
-        name = SHORT_FACTORS if config.family.fused else FACTORS
+        name = config.rope_factors
         factors = self._gguf.floats(name) if name in self._gguf.tensors else None
         if factors is not None and not (np.isfinite(factors).all() and (factors > 0).all()):
             raise CorruptModelError(f"tensor {name!r} holds a factor that is not positive")

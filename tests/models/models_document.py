@@ -36,6 +36,7 @@ def _traits(family: Family) -> str:
         "GELU": family.gelu,
         "scaled embeddings": family.scaled,
         "fused matrices": family.fused,
+        "rotations of short texts": family.long_rope,
         f"a window in all but every {family.window_period}th layer": family.window_period,
         f"no rotations in every {family.plain_period}th layer": family.plain_period,
     }

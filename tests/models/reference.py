@@ -92,7 +92,7 @@ class _Decoder:
         base = 10_000.0 if in_window else self._key("rope.freq_base")
         frequencies = base ** -(np.arange(0, self._head_dim, 2) / self._head_dim)
         if not in_window:
-            factors = "rope_factors_short.weight" if self._family.fused else "rope_freqs.weight"
+            factors = "rope_factors_short.weight" if self._family.long_rope else "rope_freqs.weight"
             frequencies = frequencies / self._weights.get(factors, np.float32(1))
             frequencies = frequencies / self._key("rope.scaling.factor", 1.0)
         angles = np.arange(len(x))[:, None] * frequencies

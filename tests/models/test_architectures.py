@@ -30,13 +30,15 @@ def model_of(family: str, kind: Type) -> TinyModel:
         embedding=kind,
         window=WINDOW if FAMILIES[family].window_period else 0,
         rope_base=50_000.0,
-        rope_factors=family in ("llama", "phi3"),
+        rope_factors=family == "llama" or FAMILIES[family].long_rope,
     )
 
 
 def write(path: Path, family: str, kind: Type) -> Path:
     """Write it, with metadata that only some families have."""
-    scaling = {"attn_factor": 1.2, "original_context_length": 512} if family == "phi3" else {}
+    scaling = (
+        {"type": "longrope", "attn_factor": 1.2, "original_context_length": 512} if FAMILIES[family].long_rope else {}
+    )
     return write_tiny(path, model_of(family, kind), {f"{family}.rope.scaling.{key}": scaling[key] for key in scaling})
 
 

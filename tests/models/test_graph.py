@@ -121,6 +121,7 @@ def test_progress_rises_to_one(tmp_path: Path) -> None:
     [
         ({"general.architecture": "mamba"}, UnsupportedModelError, "'mamba' is not supported; supported: llama"),
         ({"llama.rope.scaling.type": "yarn"}, UnsupportedModelError, "rope.scaling.type = 'yarn'"),
+        ({"llama.rope.scaling.type": "longrope"}, UnsupportedModelError, "rope.scaling.type = 'longrope'"),
         ({"llama.expert_count": 8}, UnsupportedModelError, "expert_count = 8"),
         ({"llama.rope.dimension_count": 8}, UnsupportedModelError, "rope.dimension_count"),
         ({"llama.block_count": 1}, UnsupportedModelError, "'blk.1.attn_norm.weight' is not part"),

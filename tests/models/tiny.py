@@ -106,8 +106,8 @@ class TinyModel:
         if not self.tied:
             shapes["output.weight"] = (self.vocabulary, self.width)
         if self.rope_factors:
-            fused = FAMILIES[self.family].fused
-            names = ("rope_factors_short", "rope_factors_long") if fused else ("rope_freqs",)
+            short, long = "rope_factors_short", "rope_factors_long"
+            names = (short, long) if FAMILIES[self.family].long_rope else ("rope_freqs",)
             shapes |= {f"{name}.weight": (self.head_dim // 2,) for name in names}
         return shapes
 
