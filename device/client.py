@@ -319,7 +319,7 @@ class DaemonClient(ModelsClient):
         """Who gave what to whom, by the community's record."""
         return self._parse(Contributions, await self._call("GET", "/api/contributions"))
 
-    async def ask(
+    def ask(
         self,
         messages: Sequence[ChatMessage],
         *,
@@ -332,18 +332,13 @@ class DaemonClient(ModelsClient):
         While the question waits for its turn or its model, that is told as often as it changes.
         """
         said = {"model": model, "messages": [vars(message) for message in messages]}
-        async with aclosing(self._answer("/v1/chat/completions", said, node, sampling)) as items:
-            async for item in items:
-                yield item
+        return self._answer("/v1/chat/completions", said, node, sampling)
 
-    async def complete(
+    def complete(
         self, text: str, *, model: str = "default", node: str = "auto", sampling: Sampling | None = None
     ) -> AsyncGenerator[AnswerPiece | AnswerFinished | AnswerDelayed, None]:
         """Have a model go on with a text, in whatever way it was trained to; as `ask` otherwise."""
-        said = {"model": model, "prompt": text}
-        async with aclosing(self._answer("/v1/completions", said, node, sampling)) as items:
-            async for item in items:
-                yield item
+        return self._answer("/v1/completions", {"model": model, "prompt": text}, node, sampling)
 
     async def _answer(
         self, path: str, said: Mapping[str, object], node: str, sampling: Sampling | None

@@ -12,6 +12,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
@@ -138,14 +139,9 @@ def copy_verified(source: Source, target: Path, *, sha256: str, size: int, done:
             arriving.unlink(missing_ok=True)
             file = arriving.open("xb", buffering=0)  # else closing it writes the rest, on a disk that may be full
         with file:
-            while chunk := source.read(min(CHUNK_BYTES, size + 1 - copied)):
+            for chunk in _poured(source, file, target, size=size, done=done):
                 digest.update(chunk)
                 copied += len(chunk)
-                rest = memoryview(chunk)
-                while rest:
-                    with writing(target):
-                        rest = rest[file.write(rest) :]
-                done(copied)
             _require_promised(target, copied == size and digest.hexdigest() == sha256)
             with writing(target):
                 os.fsync(file.fileno())
@@ -164,7 +160,6 @@ def append(source: Source, target: Path, *, start: int, size: int, done: BytesDo
     Raises ChecksumMismatchError when there are more or fewer: the file ends at `start` then; DiskFullError,
     StoreWriteError, CorruptStoreError.  What is there when this returns outlives a power cut.
     """
-    copied = 0
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(open_for_update(target), "r+b", buffering=0) as file:
@@ -172,13 +167,7 @@ def append(source: Source, target: Path, *, start: int, size: int, done: BytesDo
             with writing(target):
                 file.truncate(start)
                 file.seek(start)
-            while chunk := source.read(min(CHUNK_BYTES, size + 1 - copied)):
-                copied += len(chunk)
-                rest = memoryview(chunk)
-                while rest:
-                    with writing(target):
-                        rest = rest[file.write(rest) :]
-                done(copied)
+            copied = sum(map(len, _poured(source, file, target, size=size, done=done)))
             _require_promised(target, copied == size)
             with writing(target):
                 os.fsync(file.fileno())
@@ -186,6 +175,19 @@ def append(source: Source, target: Path, *, start: int, size: int, done: BytesDo
             with suppress(OSError):
                 file.truncate(start)
             raise
+
+
+def _poured(source: Source, file: FileIO, target: Path, *, size: int, done: BytesDone) -> Iterator[bytes]:
+    """Write all of a source, but no more than one byte beyond `size`; yield each piece when it is written."""
+    copied = 0
+    while chunk := source.read(min(CHUNK_BYTES, size + 1 - copied)):
+        rest = memoryview(chunk)
+        while rest:
+            with writing(target):
+                rest = rest[file.write(rest) :]
+        copied += len(chunk)
+        yield chunk
+        done(copied)
 
 
 def matches(path: Path, sha256: str, *, done: BytesDone) -> bool:

@@ -1,7 +1,8 @@
 """Conversations with the daemon about what the community decides, each a coroutine for a worker, as in `tui.talks`."""
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
 
 from device.client import Council, DaemonClient, DaemonUnreachableError, DeviceError
 from tui.messages import (
@@ -52,46 +53,42 @@ async def follow_record(client: DaemonClient, tell: Tell, *, every_s: float = LO
 
 async def show_gifts(client: DaemonClient, tell: Tell) -> None:
     """Fetch who gave what to whom."""
-    try:
+    with _refusals(tell):
         tell(GiftsArrived(await client.contributions()))
-    except DeviceError as error:
-        tell(Decided(problem=str(error), hint=error.hint))
 
 
 async def vote(client: DaemonClient, tell: Tell, wanted: VoteRequested) -> None:
     """Say yes or no."""
-    try:
+    with _refusals(tell):
         await client.vote(wanted.proposal, agrees=wanted.agrees)
-    except DeviceError as error:
-        tell(Decided(problem=str(error), hint=error.hint))
-    else:
         tell(Decided(done=f"Said {'yes' if wanted.agrees else 'no'}."))
 
 
 async def propose(client: DaemonClient, tell: Tell, wanted: ProposalRequested) -> None:
     """Propose something about a member, and agree with it."""
-    try:
+    with _refusals(tell):
         proposed = await client.propose(wanted.what, wanted.node_id, wanted.reason, {})
-    except DeviceError as error:
-        tell(Decided(problem=str(error), hint=error.hint))
-    else:
         tell(Decided(done="Decided." if proposed.decided else "Proposed: the others have to agree."))
 
 
 async def go_along(client: DaemonClient, tell: Tell, wanted: GoAlongRequested) -> None:
     """Leave the community for one that was begun anew."""
-    try:
+    with _refusals(tell):
         moved = await client.choose(wanted.begun)
-    except DeviceError as error:
-        tell(Decided(problem=str(error), hint=error.hint))
-    else:
         tell(Decided(done=f"This node belongs to the new community now. The old one's record is kept in {moved.kept}"))
 
 
 async def make_paper(client: DaemonClient, tell: Tell) -> None:
     """Make a recovery key; its words come once."""
-    try:
+    with _refusals(tell):
         tell(PaperMade((await client.make_paper()).words))
+
+
+@contextmanager
+def _refusals(tell: Tell) -> Iterator[None]:
+    """Tell why what the person wanted was not done."""
+    try:
+        yield
     except DeviceError as error:
         tell(Decided(problem=str(error), hint=error.hint))
 

@@ -196,10 +196,8 @@ class CommunityTab(TabPane):
 
     def _propose_about(self, member: Member) -> None:
         what = ("observer", "make it an observer") if member.role == "voter" else ("voter", "make it a voter")
-
         options = [what, ("remove", "show it out of the community")]
         words = dict(options)
-
         name = self._called(member)
 
         def chosen(choice: str | None) -> None:
