@@ -88,3 +88,7 @@ class LlamaCpp:
             message = f"llama.cpp chose {position['id']}, not {token}"
             raise AssertionError(message)
         return Prediction(favourite=position["top_logprobs"][0]["id"], logprob=position["logprob"])
+
+    def predictions(self, ids: Sequence[int]) -> list[Prediction]:
+        """Ask for each token after the first."""
+        return [self.predict(ids[:position], ids[position]) for position in range(1, len(ids))]

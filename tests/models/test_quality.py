@@ -98,11 +98,7 @@ def windows(tokenizer: Tokenizer) -> list[list[int]]:
 @pytest.fixture(scope="module")
 def expected(llama_cpp: LlamaCpp, windows: list[list[int]]) -> list[Prediction]:
     """What llama.cpp thinks of them."""
-    return [
-        llama_cpp.predict(window[:position], window[position])
-        for window in windows
-        for position in range(1, len(window))
-    ]
+    return [prediction for window in windows for prediction in llama_cpp.predictions(window)]
 
 
 @pytest.mark.parametrize("kv_cache", ["float32", "int8"])
