@@ -204,20 +204,21 @@ class DecoderGraph:
         if not self._config.family.head_norms:
             return x
         heads = self._shared_constant("heads", lambda: np.array([0, 0, -1, self._config.head_dim], np.int64))
-        flat = self._shared_constant("heads.flat", lambda: np.array([0, 0, -1], np.int64))
         cut = self._node("Reshape", [x, heads], [f"{x}.heads"])
         gain = self._weights.constant(f"{x}.gain", self._gguf.floats(gains))
-        normed = self._node(
-            "SimplifiedLayerNormalization", [cut, gain], [f"{x}.normed"], axis=-1, epsilon=self._config.epsilon
-        )
-        return self._node("Reshape", [normed, flat], [f"{x}.flat"])
+        normed = self._normalised(f"{x}.normed", cut, gain)
+        return self._node("Reshape", [normed, self._whole()], [f"{x}.flat"])
 
     def _post_norm(self, name: str, delta: str, gains: str) -> str:
         """Normalise what is added to the state, if the architecture does."""
         if not self._config.family.post_norms:
             return delta
         gain = self._weights.constant(f"{name}.gain", self._gguf.floats(gains))
-        return self._node("SimplifiedLayerNormalization", [delta, gain], [name], axis=-1, epsilon=self._config.epsilon)
+        return self._normalised(name, delta, gain)
+
+    def _normalised(self, name: str, x: str, gain: str) -> str:
+        """Divide x by the root of its mean square, along its last axis, and multiply it by the gains."""
+        return self._node("SimplifiedLayerNormalization", [x, gain], [name], axis=-1, epsilon=self._config.epsilon)
 
     def _scaled(self, embedded: str) -> str:
         if not self._config.family.scaled:
@@ -262,13 +263,15 @@ class DecoderGraph:
     def _norm(self, name: str, hidden: str, delta: str, gains: str) -> tuple[str, str]:
         """Add RMS normalisation of hidden + delta; return the normed value and the sum."""
         gain = self._gain(name, gains)
-        epsilon = self._config.epsilon
         if not delta:
-            normed = self._node("SimplifiedLayerNormalization", [hidden, gain], [name], axis=-1, epsilon=epsilon)
-            return normed, hidden
+            return self._normalised(name, hidden, gain), hidden
         total = f"{name}.sum"
         self._node(
-            "SkipSimplifiedLayerNormalization", [hidden, delta, gain], [name, "", "", total], CONTRIB, epsilon=epsilon
+            "SkipSimplifiedLayerNormalization",
+            [hidden, delta, gain],
+            [name, "", "", total],
+            CONTRIB,
+            epsilon=self._config.epsilon,
         )
         return name, total
 
@@ -300,8 +303,7 @@ class DecoderGraph:
         cut = self._node("Reshape", ["embedded.quants", self._cut(block)], ["embedded.cut"])
         columns = self._node("Unsqueeze", [offsets, "last_axis"], ["embedded.columns"])
         shifted = self._node("Add", [cut, columns], ["embedded.shifted"])
-        whole = self._weights.constant("embedded.whole", np.array([0, 0, -1], np.int64))
-        return self._node("Reshape", [shifted, whole], ["embedded"])
+        return self._node("Reshape", [shifted, self._whole()], ["embedded"])
 
     def _matmul(self, name: str, x: str, matrix: Matrix) -> str:
         """Multiply x (..., columns) by the matrix transposed; return the name of (..., rows)."""
@@ -359,6 +361,10 @@ class DecoderGraph:
     def _cut(self, block: int) -> str:
         """Name the constant that is the shape of x in blocks."""
         return self._shared_constant(f"blocks.{block}", lambda: np.array([0, 0, -1, block], np.int64))
+
+    def _whole(self) -> str:
+        """Name the constant that is the shape of x in one piece again."""
+        return self._shared_constant("whole", lambda: np.array([0, 0, -1], np.int64))
 
     def _shared_constant(self, name: str, make: Callable[[], npt.NDArray[Any]]) -> str:
         if name not in self._shared:

@@ -42,7 +42,6 @@ class Int8DecoderGraph(DecoderGraph):
     def _constants(self) -> None:
         super()._constants()
         self._weights.constant("hadamard", hadamard(BLOCK))
-        self._weights.constant("whole", np.array([0, 0, -1], np.int64))
         self._weights.constant("ones", np.ones(self._config.width, np.float32))
         self._weights.constant("one", np.array(1, np.float32))
         self._weights.constant("zero_point", np.array(ZERO_POINT, np.uint8))
@@ -61,7 +60,7 @@ class Int8DecoderGraph(DecoderGraph):
         x = self._node("Reshape", [x, cut], ["embedded.factors"])
         x = self._node("MatMul", [x, self._weights.constant("rotation.right", rotation.right)], ["embedded.right"])
         x = self._node("MatMul", [self._weights.constant("rotation.left", rotation.left), x], ["embedded.left"])
-        return self._node("Reshape", [x, "whole"], ["embedded.turned"])
+        return self._node("Reshape", [x, self._whole()], ["embedded.turned"])
 
     def _gain(self, name: str, gains: str) -> str:  # noqa: ARG002  the gains are in the weights
         return "ones"
@@ -79,7 +78,7 @@ class Int8DecoderGraph(DecoderGraph):
     def _to_state(self, name: str, x: str, part: Part) -> str:
         cut = self._node("Reshape", [x, self._cut(BLOCK)], [f"{x}.cut"])
         spread = self._node("MatMul", [cut, "hadamard"], [f"{x}.spread"])
-        even = self._node("Reshape", [spread, "whole"], [f"{x}.even"])
+        even = self._node("Reshape", [spread, self._whole()], [f"{x}.even"])
         return self._product_by_token(name, even, self._int8.to_state(name, part))
 
     def _logits(self, final: str, embedding: Matrix) -> str:  # noqa: ARG002  a head of its own is in the form of the layers

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-CONVERTER_VERSION: Final = 6  # part of the key under which graphs are cached: raise it when the bytes change
+CONVERTER_VERSION: Final = 7  # part of the key under which graphs are cached: raise it when the bytes change
 MODEL_FILE: Final = "model.onnx"
 DATA_FILE: Final = "model.onnx.data"
 INT8_CACHE_FILE: Final = "model.int8_cache.onnx"  # the same weights; keys and values are kept in a byte
