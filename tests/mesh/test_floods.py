@@ -77,7 +77,7 @@ def test_a_flood_of_forks_costs_a_bounded_number_of_bytes(nodes: list[Node]) -> 
     ben.sync.spread([news])
     net.settle()
     assert news.id in anna.ledger
-    assert len(news.raw) < 400  # it is built on one branch at most
+    assert len(news.raw) < 400  # it is built on no surplus
     removal = anna.store.sign(Remove(CLEO.public, "it floods"))
     anna.sync.spread([removal])
     anna.sync.ensure_key()
